@@ -1,0 +1,136 @@
+"""Gaussian inputs and additive-noise view pairs, with their exact second moments (paper, sections 4 and 5).
+
+Conventions: a batch is rows; `noise` is the standard deviation of the additive noise in the noisy coordinates, in units
+of the data's; with one noisy view the anchor stays clean (the paper's setting), with two both are noisy (SimCLR's, and
+the released code's).
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+Views = Literal["one", "two"]
+Batches = Literal["fresh", "dataset", "fixed"]
+Batch = Float[Array, "N d"]
+Square = Float[Array, "d d"]
+Sampler = Callable[[PRNGKeyArray], tuple[Batch, Batch]]
+
+
+class Moments(NamedTuple):
+    """Second moments of a pair of views: E[x x^T], E[x' x'^T], E[x x'^T], each (d, d)."""
+
+    anchor: Square
+    positive: Square
+    cross: Square
+
+    @property
+    def step(self) -> Square:
+        """Covariance of x' - x: the augmentation as the distance loss sees it."""
+        return self.anchor + self.positive - self.cross - self.cross.T
+
+
+def moments(data_cov: Square, noise_cov: Square, views: Views) -> Moments:
+    """Exact second moments of a view pair.
+
+        one: x = clean, x' = clean + noise;      two: x and x' = clean + independent noise
+
+    Args: data_cov, noise_cov (d, d), the noise of one noisy view; views "one" or "two". Returns: Moments.
+    """
+    noisy = data_cov + noise_cov
+    return Moments(noisy if views == "two" else data_cov, noisy, data_cov)
+
+
+def block_covariance(dim: int, noisy_dims: int) -> Square:
+    """Covariance of unit noise in the last `noisy_dims` of `dim` coordinates, none elsewhere.
+
+    Source: paper, section 4.2 (the last 8 of 16). Raises: ValueError if the block does not fit.
+    """
+    if not 0 <= noisy_dims <= dim:
+        raise ValueError(f"noisy_dims must lie between 0 and dim = {dim}; got {noisy_dims}")
+    return jnp.asarray(np.diag((np.arange(dim) >= dim - noisy_dims).astype(float)))
+
+
+def factor(cov: Square) -> Float[Array, "rank d"]:
+    """A factor F with F^T F = cov and no more rows than the rank, so that normal(rank) @ F has covariance cov.
+
+    Args: cov (d, d), concrete (not traced). Raises: ValueError if cov is not symmetric positive semi-definite.
+    """
+    matrix = np.asarray(cov, dtype=np.float64)
+    eigenvalues, vectors = np.linalg.eigh(matrix)
+    rounding = 1e3 * len(matrix) * np.finfo(jnp.asarray(cov).dtype).eps * max(np.abs(eigenvalues).max(initial=0), 1e-300)
+    if not np.allclose(matrix, matrix.T, atol=rounding) or eigenvalues.min(initial=0) < -rounding:
+        raise ValueError("covariance must be symmetric and positive semi-definite")
+    kept = eigenvalues > rounding
+    return jnp.asarray((vectors[:, kept] * np.sqrt(eigenvalues[kept])).T, dtype=jnp.asarray(cov).dtype)
+
+
+def gaussian(key: PRNGKeyArray, count: int, cov_factor: Float[Array, "rank d"]) -> Batch:
+    """Independent centred Gaussian rows with covariance F^T F. Args: key, count, F = `factor(cov)`. Returns: (count, d)."""
+    return jax.random.normal(key, (count, len(cov_factor)), cov_factor.dtype) @ cov_factor
+
+
+def view_pair(
+    key: PRNGKeyArray, clean: Batch, noise_factor: Float[Array, "rank d"], views: Views
+) -> tuple[Batch, Batch]:
+    """Two views of each row by additive noise. Args: clean (N, d); noise_factor F (`factor`). Returns: x, x', each (N, d)."""
+    copies = 2 if views == "two" else 1
+    noise = jax.random.normal(key, (copies, len(clean), len(noise_factor)), noise_factor.dtype) @ noise_factor
+    return (clean + noise[1] if views == "two" else clean), clean + noise[0]
+
+
+def stratified_rows(key: PRNGKeyArray, count: int, total: int) -> Float[Array, "count"]:
+    """`count` distinct row numbers out of `total`: one, uniformly, from each of `count` equal strata.
+
+    On independent rows this is a uniform batch without replacement, at O(count) instead of a shuffle of the whole set.
+    A repeated row would matter: a pair at distance zero dominates the softmax of the distance loss.
+    """
+    edges = np.arange(count + 1) * total // count
+    return jnp.asarray(edges[:-1]) + jnp.floor(jax.random.uniform(key, (count,)) * jnp.asarray(np.diff(edges))).astype(int)
+
+
+def sampler(
+    key: PRNGKeyArray,
+    batches: Batches,
+    data_factor: Float[Array, "rank d"],
+    noise_factor: Float[Array, "noise_rank d"],
+    *,
+    views: Views,
+    batch_size: int,
+    dataset_size: int = 10_000,
+) -> tuple[Sampler, Square]:
+    """A source of view pairs: key in, (x, x') out, each (batch_size, d); and the clean data's second moment, (d, d).
+
+    "fresh": new samples and new noise at every call; "dataset": distinct rows of a fixed set of `dataset_size` clean
+    samples (`stratified_rows`) with new noise; "fixed": the same batch, noise included, at every call.
+    Raises: ValueError if the batch is larger than the data set, or `batches` is unknown.
+    """
+    key_data, key_noise = jax.random.split(key)
+    if batches == "fresh":
+
+        def fresh(step_key):
+            key_clean, key_views = jax.random.split(step_key)
+            return view_pair(key_views, gaussian(key_clean, batch_size, data_factor), noise_factor, views)
+
+        return fresh, data_factor.T @ data_factor
+
+    if batches == "dataset":
+        if batch_size > dataset_size:
+            raise ValueError(f"batch_size must not exceed dataset_size = {dataset_size}; got {batch_size}")
+        dataset = gaussian(key_data, dataset_size, data_factor)
+
+        def minibatch(step_key):
+            key_rows, key_views = jax.random.split(step_key)
+            return view_pair(key_views, dataset[stratified_rows(key_rows, batch_size, dataset_size)], noise_factor, views)
+
+        return minibatch, dataset.T @ dataset / dataset_size
+
+    if batches == "fixed":
+        clean = gaussian(key_data, batch_size, data_factor)
+        pair = view_pair(key_noise, clean, noise_factor, views)
+        return lambda step_key: pair, clean.T @ clean / batch_size
+
+    raise ValueError(f"batches {batches!r} is unknown; choose fresh, dataset or fixed")

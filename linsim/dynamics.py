@@ -1,0 +1,118 @@
+"""Training one linear model: gradient descent on batches, or gradient flow under a deterministic drive.
+
+Both record the same `Trajectory` at chosen times. Rates and times belong to the MEAN loss: time = learning rate x steps.
+One run is the unit; `linsim.sweep` vectorises.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from linsim.contrast import Drive
+from linsim.models import Params, Weights, layer_gradients, product
+
+FieldDrive = Callable[[Weights], Drive]
+NoisyDrive = Callable[[Weights, PRNGKeyArray], Drive]
+
+
+class Trajectory(NamedTuple):
+    """What a run recorded, with a leading axis of T times.
+
+    weights: one (T, out, in) array per layer; loss, contrast (T, d, d) and alpha_ii: from gradient descent the averages
+    over the steps since the previous record (the first record repeats the second's), from gradient flow the values at
+    that time.
+    """
+
+    weights: tuple[Float[Array, "T out in"], ...]
+    loss: Float[Array, "T"]
+    contrast: Float[Array, "T d d"]
+    alpha_ii: Float[Array, "T"]
+
+
+def record_steps(steps: int, count: int = 80) -> np.ndarray:
+    """At most `count` step numbers, 0, 1 and `steps` among them, evenly spaced on a log scale. Returns: (T,) integers."""
+    return np.unique(np.concatenate([[0], np.rint(np.geomspace(1, steps, count - 1)).astype(int)]))
+
+
+def gradient_descent(
+    params: Params,
+    drive: NoisyDrive,
+    optimizer: optax.GradientTransformation,
+    steps: Sequence[int] | np.ndarray,
+    key: PRNGKeyArray,
+) -> Trajectory:
+    """Stochastic gradient descent on the mean loss, G = -W X/N in closed form.
+
+        W_l <- W_l + optimizer update of dL/dW_l = (W_L .. W_{l+1})^T (-W X/N) (W_{l-1} .. W_1)^T
+
+    Source: paper, Lemmas 1 and 3; `linsim.contrast` for X. All steps run inside one compiled scan.
+    Args: params; drive (W, key) -> Drive of a batch; an optax optimizer; steps: the increasing step numbers to record,
+    starting with 0; key. Returns: Trajectory of T = len(steps) records.
+    Raises: ValueError if `steps` does not start with 0 and increase.
+    """
+    steps = np.asarray(steps)
+    if steps[0] != 0 or np.any(np.diff(steps) <= 0):
+        raise ValueError(f"steps must start with 0 and increase; got {steps}")
+
+    def one_step(index, carry):
+        params, state, total = carry
+        weights = product(params)
+        now = drive(weights, jax.random.fold_in(key, index))
+        gradient = layer_gradients(params, -weights @ now.contrast)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, jax.tree.map(jnp.add, total, now)
+
+    def segment(carry, bounds):
+        start, stop = bounds
+        params, state, total = jax.lax.fori_loop(start, stop, one_step, (*carry, nothing))
+        mean = jax.tree.map(lambda t: t / (stop - start), total)
+        return (params, state), (params, mean)
+
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(drive, product(params), key))
+    bounds = (jnp.asarray(steps[:-1]), jnp.asarray(steps[1:]))
+    _, (weights, drives) = jax.lax.scan(segment, (params, optimizer.init(params)), bounds)
+
+    weights = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), params, weights)
+    return Trajectory(weights, *jax.tree.map(lambda rest: jnp.concatenate([rest[:1], rest]), drives))
+
+
+def gradient_flow(
+    params: Params,
+    drive: FieldDrive,
+    times: Float[Array, "T"] | np.ndarray,
+    *,
+    tolerance: float = 1e-8,
+    max_steps: int = 1_000_000,
+) -> Trajectory:
+    """Gradient flow dW_l/dt = -dL/dW_l of the mean loss, adaptive, in float64.
+
+    Source: paper, Lemmas 1 and 3. Solver: diffrax Dopri8, relative and absolute tolerance `tolerance` per step.
+    Args: params (float64); drive W -> Drive (a fixed batch, or the population); times (T,), increasing from the start.
+    Returns: Trajectory of T records. Raises: TypeError unless the parameters are float64.
+    """
+    if any(w.dtype != jnp.float64 for w in params):
+        raise TypeError(f"gradient flow needs float64 parameters; got {params[0].dtype} (enable jax_enable_x64)")
+
+    def velocity(_, params, __):
+        weights = product(params)
+        return layer_gradients(params, weights @ drive(weights).contrast)
+
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(velocity),
+        diffrax.Dopri8(),
+        t0=times[0],
+        t1=times[-1],
+        dt0=None,
+        y0=params,
+        saveat=diffrax.SaveAt(ts=jnp.asarray(times)),
+        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+        max_steps=max_steps,
+    )
+    weights = solution.ys
+    return Trajectory(weights, *jax.lax.map(lambda p: drive(product(p)), weights))

@@ -1,0 +1,138 @@
+"""What theory says about a configuration, computed for the very runs that were made.
+
+Population flow from each run's own initial weights; the condensed regime of finite batches from the moment it sets in;
+settled strengths and collapsed dimensions. With `linsim.claims`, the place where theory and simulation meet.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float
+
+from linsim import contrast, data, dynamics
+from linsim.config import LinearConfig
+from linsim.results import labelled, labelled_runs
+from linsim.runs import BLOCKS, Observables, observe
+from linsim.theory import late_time, population
+
+CONDENSED_FROM = 0.5  # the condensed regime is entered when the mean alpha_ii passes this value
+
+
+def population_drive(config: LinearConfig, noise: float | Float[Array, ""]) -> dynamics.FieldDrive:
+    """The drive of infinitely many samples under the configuration's loss and views; alpha_ii is 0."""
+    noise_cov = noise**2 * data.block_covariance(config.dim, config.noisy_dims)
+    moments = data.moments(jnp.eye(config.dim), noise_cov, config.views)
+    if config.loss == "dot":
+        arguments = (moments.anchor, moments.positive, moments.cross, config.temperature)
+        loss, matrix = population.loss_dot, population.contrast_matrix_dot
+    else:
+        arguments = (moments.anchor, moments.step)
+        loss, matrix = population.loss, population.contrast_matrix
+    return lambda w: contrast.Drive(loss(w, *arguments), matrix(w, *arguments), jnp.zeros((), w.dtype))
+
+
+def population_run(config: LinearConfig, times: np.ndarray, tolerance: float = 1e-8) -> Callable[..., Observables]:
+    """The population flow (initial_weights, noise) -> observables at `times`; float64, traceable."""
+
+    def run(initial_weights: Float[Array, "n d"], noise: Float[Array, ""]) -> Observables:
+        drive = population_drive(config, noise)
+        trajectory = dynamics.gradient_flow((initial_weights,), drive, times, tolerance=tolerance)
+        return observe(trajectory, jnp.eye(config.dim), config.noisy_dims)
+
+    return run
+
+
+def population_flows(dataset: xr.Dataset, config: LinearConfig) -> xr.Dataset:
+    """Population flow of every run of `dataset` from its own initial weights, as variables `population_*`."""
+    with jax.enable_x64(True):
+        starts = jnp.asarray(dataset["initial_weights"].values, dtype=jnp.float64)
+        shape = starts.shape[:-2]
+        noise = jnp.broadcast_to(jnp.asarray(dataset["noise"].values)[:, None, None], shape)
+        flow = jax.jit(jax.vmap(population_run(config, dataset["time"].values)))
+        observed = flow(starts.reshape(-1, *starts.shape[-2:]), noise.reshape(-1))
+    kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
+    arrays = {f"population_{name}": np.asarray(observed[name]).reshape(*shape, *observed[name].shape[1:]) for name in kept}
+    return labelled_runs(arrays, ("noise", "init_scale", "seed"), {})
+
+
+def mode_moments(config: LinearConfig, noise: float) -> tuple[float, float, float, float]:
+    """(a, c, rho, a') of one noisy mode: anchor variance, variance of x' - x, cov(x, x' - x), positive's variance."""
+    variance = noise**2
+    if config.views == "two":
+        return 1 + variance, 2 * variance, -variance, 1 + variance
+    return 1.0, variance, 0.0, 1 + variance
+
+
+def population_settled(config: LinearConfig, noise: float) -> tuple[float, float]:
+    """Population fixed points m* of a clean and of a noisy mode."""
+    a, c, _, a_pos = mode_moments(config, noise)
+    if config.loss == "dot":
+        clean, noisy = (population.fixed_point_dot(x, y, 1.0, config.temperature) for x, y in ((1.0, 1.0), (a, a_pos)))
+    else:
+        clean, noisy = population.fixed_point(1.0, 0.0), population.fixed_point(a, c)
+    return float(clean), float(noisy)
+
+
+def collapsed(config: LinearConfig, noise: float) -> int:
+    """Collapsed dimensions that the population theory predicts; the dot loss has no threshold."""
+    if config.loss == "dot":
+        return 0
+    moments = data.moments(
+        jnp.eye(config.dim), noise**2 * data.block_covariance(config.dim, config.noisy_dims), config.views
+    )
+    return population.collapsed_dimensions(moments.anchor, moments.step)
+
+
+def condensed_applies(config: LinearConfig) -> bool:
+    """Whether the condensed regime is solved for: distance loss, changing batches, clean and noisy modes."""
+    return config.loss == "distance" and config.batches != "fixed" and 0 < config.noisy_dims < config.dim
+
+
+def condensed_settled(config: LinearConfig, noise: float) -> tuple[float, float]:
+    """Late settled strengths of a clean and of a noisy mode on finite batches; nan where not solved for."""
+    if not condensed_applies(config):
+        return np.nan, np.nan
+    a, c, rho, _ = mode_moments(config, noise)
+    counts = {"clean_modes": config.dim - config.noisy_dims, "noisy_modes": config.noisy_dims}
+    return np.inf, late_time.settled(a, c, rho, **counts)
+
+
+def condensed_flow(config: LinearConfig, noise: float, start: int, dataset: xr.Dataset) -> np.ndarray:
+    """Strengths (T, 2) of the blocks in the condensed regime, from record `start` of the median run on; nan before."""
+    times, strength = dataset["time"].values, dataset["block_strength"].values
+    flow = np.full((len(times), 2), np.nan)
+    if start < len(times) - 1 and np.all(strength[start] > 0):
+        a, c, rho, _ = mode_moments(config, noise)
+        modes = late_time.NoisyModes.of(a, c, rho, config.noisy_dims)
+        setting = {"clean_modes": config.dim - config.noisy_dims, "clean_variance": 1.0, "batch_size": config.batch_size}
+        flow[start:] = np.stack(late_time.condensed_flow(times[start:], *strength[start], modes, **setting), axis=1)
+    return flow
+
+
+def condensed_flows(dataset: xr.Dataset, config: LinearConfig) -> np.ndarray:
+    """`condensed_flow` for every (noise, init_scale), from where the median alpha_ii passes CONDENSED_FROM: (.., T, 2)."""
+    median = dataset[["alpha_ii", "block_strength"]].median("seed")
+    shape = tuple(dataset.sizes[name] for name in ("noise", "init_scale", "time"))
+    flows = np.full((*shape, 2), np.nan)
+    if condensed_applies(config):
+        for i, j in np.ndindex(*shape[:2]):
+            one = median.isel(noise=i, init_scale=j)
+            condensed = one["alpha_ii"].values >= CONDENSED_FROM
+            if condensed.any():
+                flows[i, j] = condensed_flow(config, config.noise[i], int(np.argmax(condensed)), one)
+    return flows
+
+
+def add(dataset: xr.Dataset, config: LinearConfig) -> xr.Dataset:
+    """`dataset` of one-layer runs with every prediction beside it."""
+    settled = {
+        "population_settled": (("noise", "block"), [population_settled(config, noise) for noise in config.noise]),
+        "condensed_settled": (("noise", "block"), [condensed_settled(config, noise) for noise in config.noise]),
+        "condensed_block_strength": (("noise", "init_scale", "time", "block"), condensed_flows(dataset, config)),
+        "predicted_collapsed": (("noise",), [collapsed(config, noise) for noise in config.noise]),
+    }
+    flows = population_flows(dataset, config)
+    return dataset.merge(flows).merge(labelled(settled, {"block": list(BLOCKS)}), combine_attrs="override")

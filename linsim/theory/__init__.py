@@ -1,0 +1,1 @@
+"""Closed forms only: one pure function per equation, importing nothing from the simulation."""
