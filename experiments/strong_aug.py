@@ -13,7 +13,7 @@ PAPER = LinearConfig(
     views="one",
     loss="distance",
     batches="dataset",
-    init="gaussian",
+    init="orthogonal",
     init_scale=(0.1,),
     learning_rate=0.128,  # 1e-3 on the sum over a batch of 128
     steps=10_000,
@@ -43,7 +43,12 @@ def run(config: LinearConfig):
     steps = dynamics.record_steps(config.steps)
     axes = {"noise": config.noise, "init_scale": config.init_scale}
     measured = sweep.run(runs.simulate(config, steps), axes, seed=config.seed, seeds=config.seeds)
-    coords = {**{k: list(v) for k, v in axes.items()}, "seed": np.arange(config.seeds), "step": ("time", steps), "time": steps * config.learning_rate}
+    coords = {
+        **{k: list(v) for k, v in axes.items()},
+        "seed": np.arange(config.seeds),
+        "step": ("time", steps),
+        "time": steps * config.learning_rate,
+    }
     dataset = results.labelled_runs(measured, (*axes, "seed"), coords)
     return predictions.add(dataset.assign_attrs(results.provenance(config, started)), config)
 

@@ -32,10 +32,10 @@ class LinearConfig:
     """InfoNCE on distances (paper, Eq. 2) or on inner products (released code)."""
     batches: Literal["fresh", "dataset", "fixed"]
     """New samples each step, minibatches of a fixed set, or one fixed batch."""
-    init: Literal["gaussian", "uniform"]
-    """Distribution of the initial entries: Gaussian, or uniform as in torch.nn.Linear."""
+    init: Literal["orthogonal", "gaussian", "uniform"]
+    """Initial weights: random orthogonal, independent Gaussian entries, or uniform ones as in torch.nn.Linear."""
     init_scale: tuple[float, ...]
-    """Initial standard deviation of the entries times sqrt(fan-in); several values make a sweep."""
+    """Root mean square of the initial singular values; several values make a sweep."""
     learning_rate: float
     """Step size on the MEAN loss (the paper's rate on the sum of Eq. 2, times the batch size)."""
     steps: int

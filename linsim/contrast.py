@@ -15,8 +15,9 @@ from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from linsim.arrays import Array
 from linsim.losses import gram
 
 Batch = Float[Array, "N d"]

@@ -11,7 +11,9 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
+
+from linsim.arrays import Array
 
 Views = Literal["one", "two"]
 Batches = Literal["fresh", "dataset", "fixed"]
@@ -73,9 +75,7 @@ def gaussian(key: PRNGKeyArray, count: int, cov_factor: Float[Array, "rank d"]) 
     return jax.random.normal(key, (count, len(cov_factor)), cov_factor.dtype) @ cov_factor
 
 
-def view_pair(
-    key: PRNGKeyArray, clean: Batch, noise_factor: Float[Array, "rank d"], views: Views
-) -> tuple[Batch, Batch]:
+def view_pair(key: PRNGKeyArray, clean: Batch, noise_factor: Float[Array, "rank d"], views: Views) -> tuple[Batch, Batch]:
     """Two views of each row by additive noise. Args: clean (N, d); noise_factor F (`factor`). Returns: x, x', each (N, d)."""
     copies = 2 if views == "two" else 1
     noise = jax.random.normal(key, (copies, len(clean), len(noise_factor)), noise_factor.dtype) @ noise_factor

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
+from linsim.arrays import Array
 from linsim.contrast import Drive
 from linsim.models import Params, Weights, layer_gradients, product
 

@@ -6,7 +6,9 @@ finite, with finite gradients, for embeddings of norm 1e-8 to 1e8 in float32.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from linsim.arrays import Array
 
 Embeddings = Float[Array, "N n"]
 Scalar = Float[Array, ""]

@@ -5,7 +5,9 @@ from functools import reduce
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
+
+from linsim.arrays import Array
 
 Weights = Float[Array, "out in"]
 Params = tuple[Weights, ...]
@@ -29,6 +31,16 @@ def uniform(key: PRNGKeyArray, widths: tuple[int, ...], scale: float | Float[Arr
         return jax.random.uniform(key, shape, minval=-math.sqrt(3), maxval=math.sqrt(3))
 
     return _independent(unit_uniform, key, widths, scale)
+
+
+def orthogonal(key: PRNGKeyArray, widths: tuple[int, ...], scale: float | Float[Array, ""]) -> Params:
+    """Random (semi-)orthogonal matrices times `scale`: every singular value of each layer is `scale`.
+
+    Args and returns as `gaussian`.
+    """
+    keys = jax.random.split(key, len(widths) - 1)
+    draw = jax.nn.initializers.orthogonal()
+    return tuple(scale * draw(k, (out, n)) for k, n, out in zip(keys, widths[:-1], widths[1:], strict=True))
 
 
 def _independent(draw, key, widths, scale) -> Params:

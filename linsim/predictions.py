@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from linsim import contrast, data, dynamics
+from linsim.arrays import Array
 from linsim.config import LinearConfig
 from linsim.results import labelled, labelled_runs
 from linsim.runs import BLOCKS, Observables, observe
@@ -80,9 +81,7 @@ def collapsed(config: LinearConfig, noise: float) -> int:
     """Collapsed dimensions that the population theory predicts; the dot loss has no threshold."""
     if config.loss == "dot":
         return 0
-    moments = data.moments(
-        jnp.eye(config.dim), noise**2 * data.block_covariance(config.dim, config.noisy_dims), config.views
-    )
+    moments = data.moments(jnp.eye(config.dim), noise**2 * data.block_covariance(config.dim, config.noisy_dims), config.views)
     return population.collapsed_dimensions(moments.anchor, moments.step)
 
 
@@ -100,15 +99,15 @@ def condensed_settled(config: LinearConfig, noise: float) -> tuple[float, float]
     return np.inf, late_time.settled(a, c, rho, **counts)
 
 
-def condensed_flow(config: LinearConfig, noise: float, start: int, dataset: xr.Dataset) -> np.ndarray:
+def condensed_flow(config: LinearConfig, noise: float, start: int, median: xr.Dataset) -> np.ndarray:
     """Strengths (T, 2) of the blocks in the condensed regime, from record `start` of the median run on; nan before."""
-    times, strength = dataset["time"].values, dataset["block_strength"].values
+    times, strength = median["time"].values, median["block_strength"].values
     flow = np.full((len(times), 2), np.nan)
     if start < len(times) - 1 and np.all(strength[start] > 0):
         a, c, rho, _ = mode_moments(config, noise)
-        modes = late_time.NoisyModes.of(a, c, rho, config.noisy_dims)
-        setting = {"clean_modes": config.dim - config.noisy_dims, "clean_variance": 1.0, "batch_size": config.batch_size}
-        flow[start:] = np.stack(late_time.condensed_flow(times[start:], *strength[start], modes, **setting), axis=1)
+        clean = late_time.Modes.of(1.0, 0.0, 0.0, config.dim - config.noisy_dims)
+        noisy = late_time.Modes.of(a, c, rho, config.noisy_dims)
+        flow[start:] = late_time.flow(times[start:], strength[start], [clean, noisy], batch_size=config.batch_size)
     return flow
 
 

@@ -20,7 +20,7 @@ import xarray as xr
 # One meaning per variable name, in every file.
 LONG_NAMES = {
     "noise": "standard deviation of the additive noise, in units of the data's",
-    "init_scale": "initial standard deviation of the entries times sqrt(fan-in)",
+    "init_scale": "initial scale: root mean square singular value of W(0)",
     "seed": "independent run",
     "step": "training step",
     "time": "learning rate x steps on the mean loss",
@@ -31,7 +31,6 @@ LONG_NAMES = {
     "embedding_spectrum": "eigenvalues of the covariance of the embedded clean data",
     "contrast_eigenvalues": "eigenvalues of the contrast matrix per anchor, X/N (mean since the last record)",
     "block_strength": "m of a block: squared entries of its columns of W, per column; noisy: without the clean columns' span",
-    "block_rate": "growth rate of a block's m under its own part of X/N (mean since the last record)",
     "population_settled": "population fixed point m* of one mode",
     "condensed_settled": "late settled strength m of one mode on finite batches",
     "condensed_block_strength": "block's m in the condensed regime, from the median run's state when alpha_ii passes 0.5",
@@ -62,7 +61,6 @@ TRAILING = {
     "embedding_spectrum": ("time", "mode"),
     "contrast_eigenvalues": ("time", "mode"),
     "block_strength": ("time", "block"),
-    "block_rate": ("time", "block"),
     "alpha_ii": ("time",),
     "loss": ("time",),
 }

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from linsim import contrast, data, dynamics, models, spectra
+from linsim.arrays import Array
 from linsim.config import LinearConfig
 from linsim.dynamics import Trajectory
 
@@ -28,27 +29,20 @@ def observe(trajectory: Trajectory, data_cov: Float[Array, "d d"], noisy_dims: i
     With W = (W_c, W_n) by clean and noisy coordinates, and V_n the part of W_n orthogonal to the image of W_c:
     block_strength: m = |W_c|^2 / d_c and |V_n|^2 / d_n per mode. Sampling noise keeps writing small multiples of the
     clean columns into the noisy ones; V_n leaves them out, as the singular values of W do.
-    block_rate: 2 tr(V X_bb V^T) / tr(V V^T), the growth rate of m under the block's own part of X/N.
     Args: trajectory; data_cov, second moment of the clean data behind the embedding spectrum; noisy_dims, the last ones.
     Returns: arrays by the names of `results.LONG_NAMES`, leading axis T; nan for an empty block.
     """
     (weights,) = trajectory.weights
     split = len(data_cov) - noisy_dims
 
-    def strength_and_rate(block, x):
-        power = jnp.sum(block**2)
-        return power / block.shape[1], 2 * jnp.sum((block @ x) * block) / power
-
     def at_one_time(w, x):
         clean, noisy = w[:, :split], w[:, split:]
-        blocks = (clean, x[:split, :split]), (residual(noisy, clean), x[split:, split:])
-        strength, rate = zip(*(strength_and_rate(*block) for block in blocks), strict=True)
+        blocks = clean, residual(noisy, clean)
         return {
             "weight_singular_values": spectra.singular_values(w),
             "embedding_spectrum": jnp.maximum(spectra.eigenvalues(w @ data_cov @ w.T), 0.0),
             "contrast_eigenvalues": spectra.eigenvalues(x),
-            "block_strength": jnp.stack(strength),
-            "block_rate": jnp.stack(rate),
+            "block_strength": jnp.stack([jnp.sum(block**2) / block.shape[1] for block in blocks]),
         }
 
     observed = jax.vmap(at_one_time)(weights, trajectory.contrast)
@@ -60,7 +54,7 @@ def simulate(config: LinearConfig, steps: np.ndarray) -> Callable[..., Observabl
     data_factor = data.factor(np.eye(config.dim))
     block_factor = data.factor(data.block_covariance(config.dim, config.noisy_dims))
     drive = contrast.named(config.loss, config.temperature)
-    initialise = {"gaussian": models.gaussian, "uniform": models.uniform}[config.init]
+    initialise = getattr(models, config.init)
 
     def run(key: PRNGKeyArray, *, noise: Float[Array, ""], init_scale: Float[Array, ""]) -> Observables:
         key_init, key_data, key_steps = jax.random.split(key, 3)

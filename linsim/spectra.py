@@ -5,7 +5,9 @@ Covariances are centred and divided by N. Entropies are natural. Every measure t
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
+
+from linsim.arrays import Array
 
 Embeddings = Float[Array, "N n"]
 Spectrum = Float[Array, "k"]

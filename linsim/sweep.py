@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
+
+from linsim.arrays import Array
 
 Simulate = Callable[..., dict[str, Array]]
 
@@ -36,11 +38,11 @@ def run(
             padded = chunk + [chunk[-1]] * (size - len(chunk))
             values = [jnp.asarray(column, dtype=float) for column in list(zip(*padded, strict=True))[:-1]]
             result = compiled(keys[np.array([point[-1] for point in padded])], values)
-            chunks.append(jax.tree.map(lambda leaf, count=len(chunk): np.asarray(leaf)[:count], result))
+            chunks.append({name: np.asarray(leaf)[: len(chunk)] for name, leaf in result.items()})
             bar.update(len(chunk))
     shape = (*(len(values) for values in axes.values()), seeds)
-    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *chunks)
-    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), joined)
+    joined = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    return {name: leaf.reshape(*shape, *leaf.shape[1:]) for name, leaf in joined.items()}
 
 
 def _batched(items: list, size: int) -> list[list]:

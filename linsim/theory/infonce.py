@@ -9,7 +9,9 @@ is the MEAN, as in the released code.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from linsim.arrays import Array
 
 Batch = Float[Array, "N d"]
 Embeddings = Float[Array, "N n"]

@@ -9,7 +9,9 @@ Normalisation: MEAN over anchors; time = learning rate x steps on the mean loss.
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from linsim.arrays import Array
 
 Weights = Float[Array, "n d"]
 Square = Float[Array, "d d"]
@@ -114,9 +116,7 @@ def loss_dot(w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Sq
     return -attract + jnp.trace(m @ anchor_cov @ m @ positive_cov) / (2 * temperature**2)
 
 
-def contrast_matrix_dot(
-    w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square, temperature: Real
-) -> Square:
+def contrast_matrix_dot(w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square, temperature: Real) -> Square:
     """Limit of the contrast matrix of the dot loss: dW/dt = W X.
 
         X = (K + K^T)/tau - (Sigma M Sigma' + Sigma' M Sigma)/tau^2
