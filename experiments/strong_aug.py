@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from pathlib import Path
 
 from linsim.config import LinearConfig, configure_jax, parse, stop
 
@@ -17,6 +18,7 @@ PAPER = LinearConfig(
     init_scale=(0.1,),
     learning_rate=0.128,  # 1e-3 on the sum over a batch of 128
     steps=10_000,
+    out=Path("results") / NAME,
 )
 PRESETS = {
     "paper": PAPER,
@@ -33,36 +35,34 @@ PRESETS = {
 }
 
 
-def run(config: LinearConfig):
-    """Train every noise x init_scale x seed, and add what theory predicts for the same runs. Returns: Dataset."""
+def train(config: LinearConfig):
+    """Train every noise x init_scale x seed. Returns: Dataset with provenance."""
     import numpy as np
 
-    from linsim import dynamics, predictions, results, runs, sweep
+    from linsim import dynamics, results, runs, sweep
 
     started = datetime.datetime.now(datetime.UTC)
     steps = dynamics.record_steps(config.steps)
     axes = {"noise": config.noise, "init_scale": config.init_scale}
     measured = sweep.run(runs.simulate(config, steps), axes, seed=config.seed, seeds=config.seeds)
-    coords = {
-        **{k: list(v) for k, v in axes.items()},
-        "seed": np.arange(config.seeds),
-        "step": ("time", steps),
-        "time": steps * config.learning_rate,
-    }
+    coords = {name: list(values) for name, values in axes.items()}
+    coords |= {"seed": np.arange(config.seeds), "step": ("time", steps), "time": steps * config.learning_rate}
     dataset = results.labelled_runs(measured, (*axes, "seed"), coords)
-    return predictions.add(dataset.assign_attrs(results.provenance(config, started)), config)
+    return dataset.assign_attrs(results.provenance(config, started))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: train, predict, save the data and the figure, print the table and the verdict."""
-    config = parse(PRESETS, NAME, argv)
+    config = parse(PRESETS, argv)
     configure_jax(x64=config.x64)
-    from linsim import plots, report, results
+    from linsim import plots, predictions, report, results
 
-    dataset = run(config)
+    dataset = train(config)
     data_path = results.save(dataset, config.out / f"{NAME}.nc")
     if (message := report.divergence(dataset)) is not None:
         stop(f"{message}; what was recorded is in {data_path}", 1)
+    dataset = predictions.add(dataset, config)
+    results.save(dataset, data_path)
     figure_path = plots.save(plots.strong_augmentation(dataset), config.out / f"{NAME}.{config.format}")
     print(f"saved {data_path} and {figure_path}\n")
     print(report.strong_augmentation(dataset))

@@ -1,6 +1,8 @@
 """The array type of every signature: JAX or NumPy (jaxtyping adds dtype and shape)."""
 
+from typing import TypeAlias
+
 import jax
 import numpy as np
 
-Array = jax.Array | np.ndarray
+Array: TypeAlias = jax.Array | np.ndarray

@@ -58,8 +58,8 @@ class LinearConfig:
     """Train in float64 instead of float32."""
     collapse_threshold: float = 0.01
     """A dimension counts as collapsed below this fraction of the largest singular value."""
-    out: Path | None = None
-    """Folder for the results (default: results/<experiment>)."""
+    out: Path = Path("results")
+    """Folder for the results."""
     format: Literal["png", "pdf", "svg"] = "png"
     """Format of the figure."""
 
@@ -124,7 +124,7 @@ def _preset_of(argv: list[str], presets: Mapping[str, Any]) -> str:
     return name
 
 
-def prepare_folder(folder: Path) -> Path:
+def prepare_folder(folder: Path) -> None:
     """Create the results folder and prove that it can be written to. Raises: BadInput."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,6 @@ def prepare_folder(folder: Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise BadInput(f"--out {folder} is not allowed: it must be a folder that can be written ({error.strerror})") from None
-    return folder
 
 
 def stop(message: str, code: int) -> NoReturn:
@@ -154,18 +153,18 @@ def configure_jax(*, x64: bool) -> None:
     jax.config.update("jax_enable_x64", x64)
 
 
-def parse(presets: Mapping[str, Config], name: str, argv: list[str] | None) -> Config:
+def parse(presets: Mapping[str, Config], argv: list[str] | None) -> Config:
     """Configuration of one experiment from its command line; ends the program with code 2 on bad input.
 
-    Args: presets by name, the first being the default; name of the experiment (default results folder); argv without the
-    program, or None for sys.argv. Returns: a checked Config whose `out` is a writable folder.
+    Args: presets by name, the first being the default; argv without the program, or None for sys.argv.
+    Returns: a checked Config whose `out` is a writable folder.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
         preset = presets[_preset_of(argv, presets)]
         config = tyro.cli(type(preset), args=argv, default=preset, description=sys.modules["__main__"].__doc__)
         check(config)
-        folder = prepare_folder(config.out if config.out is not None else Path("results") / name)
+        prepare_folder(config.out)
     except BadInput as error:
         stop(str(error), 2)
-    return dataclasses.replace(config, out=folder)
+    return config

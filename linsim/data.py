@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 
 from linsim.arrays import Array
 
@@ -82,7 +82,7 @@ def view_pair(key: PRNGKeyArray, clean: Batch, noise_factor: Float[Array, "rank 
     return (clean + noise[1] if views == "two" else clean), clean + noise[0]
 
 
-def stratified_rows(key: PRNGKeyArray, count: int, total: int) -> Float[Array, "count"]:
+def stratified_rows(key: PRNGKeyArray, count: int, total: int) -> Int[Array, "count"]:
     """`count` distinct row numbers out of `total`: one, uniformly, from each of `count` equal strata.
 
     On independent rows this is a uniform batch without replacement, at O(count) instead of a shuffle of the whole set.

@@ -5,7 +5,7 @@ One run is the unit; `linsim.sweep` vectorises.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import diffrax
 import jax
@@ -30,7 +30,7 @@ class Trajectory(NamedTuple):
     that time.
     """
 
-    weights: tuple[Float[Array, "T out in"], ...]
+    weights: tuple[Float[Array, "T _out _in"], ...]
     loss: Float[Array, "T"]
     contrast: Float[Array, "T d d"]
     alpha_ii: Float[Array, "T"]
@@ -88,7 +88,7 @@ def gradient_flow(
     drive: FieldDrive,
     times: Float[Array, "T"] | np.ndarray,
     *,
-    tolerance: float = 1e-8,
+    tolerance: float | Float[Array, ""] = 1e-8,
     max_steps: int = 1_000_000,
 ) -> Trajectory:
     """Gradient flow dW_l/dt = -dL/dW_l of the mean loss, adaptive, in float64.
@@ -115,5 +115,5 @@ def gradient_flow(
         stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
         max_steps=max_steps,
     )
-    weights = solution.ys
+    weights = cast(Params, solution.ys)
     return Trajectory(weights, *jax.lax.map(lambda p: drive(product(p)), weights))

@@ -9,7 +9,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from linsim.arrays import Array
 
-Weights = Float[Array, "out in"]
+Weights = Float[Array, "_out _in"]
 Params = tuple[Weights, ...]
 
 

@@ -17,6 +17,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 plt.style.use(Path(__file__).with_name("linsim.mplstyle"))
 
@@ -55,7 +56,7 @@ def strong_augmentation(dataset: xr.Dataset) -> Figure:
     _condensed_spectrum(axes[0], end)
     axes[0].set_title(f"(a) weights at t = {float(end['time']):.4g}")
     axes[2].set_title("(c) embeddings")
-    axes[2].legend(title="noise", handles=_noise_handles(dataset), ncols=2, loc="lower left")
+    axes[2].legend(title="noise", handles=_noise_handles(dataset), loc="lower left")
     _evolution(axes[1], dataset.isel(noise=_shown_noise(dataset)))
     axes[0].legend(handles=_style_handles(dataset), loc="lower left")
     return figure
@@ -105,6 +106,7 @@ def _final_spectra(axis: Axes, end: xr.Dataset, name: str, label: str) -> None:
         axis.plot(rank, median[index], color=colour, marker=marker)
         axis.plot(rank, predicted[index], color=colour, **POPULATION)
     axis.set(yscale="log", xlabel="rank", ylabel=label)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _condensed_spectrum(axis: Axes, end: xr.Dataset) -> None:

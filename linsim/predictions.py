@@ -5,6 +5,7 @@ settled strengths and collapsed dimensions. With `linsim.claims`, the place wher
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -27,12 +28,13 @@ def population_drive(config: LinearConfig, noise: float | Float[Array, ""]) -> d
     noise_cov = noise**2 * data.block_covariance(config.dim, config.noisy_dims)
     moments = data.moments(jnp.eye(config.dim), noise_cov, config.views)
     if config.loss == "dot":
-        arguments = (moments.anchor, moments.positive, moments.cross, config.temperature)
-        loss, matrix = population.loss_dot, population.contrast_matrix_dot
+        setting = {"anchor_cov": moments.anchor, "positive_cov": moments.positive, "cross_cov": moments.cross}
+        setting |= {"temperature": config.temperature}
+        loss, matrix = partial(population.loss_dot, **setting), partial(population.contrast_matrix_dot, **setting)
     else:
-        arguments = (moments.anchor, moments.step)
-        loss, matrix = population.loss, population.contrast_matrix
-    return lambda w: contrast.Drive(loss(w, *arguments), matrix(w, *arguments), jnp.zeros((), w.dtype))
+        setting = {"data_cov": moments.anchor, "noise_cov": moments.step}
+        loss, matrix = partial(population.loss, **setting), partial(population.contrast_matrix, **setting)
+    return lambda w: contrast.Drive(loss(w), matrix(w), jnp.zeros((), w.dtype))
 
 
 def population_run(config: LinearConfig, times: np.ndarray, tolerance: float = 1e-8) -> Callable[..., Observables]:
@@ -95,8 +97,8 @@ def condensed_settled(config: LinearConfig, noise: float) -> tuple[float, float]
     if not condensed_applies(config):
         return np.nan, np.nan
     a, c, rho, _ = mode_moments(config, noise)
-    counts = {"clean_modes": config.dim - config.noisy_dims, "noisy_modes": config.noisy_dims}
-    return np.inf, late_time.settled(a, c, rho, **counts)
+    clean_modes = config.dim - config.noisy_dims
+    return np.inf, late_time.settled(a, c, rho, clean_modes=clean_modes, noisy_modes=config.noisy_dims)
 
 
 def condensed_flow(config: LinearConfig, noise: float, start: int, median: xr.Dataset) -> np.ndarray:

@@ -11,7 +11,7 @@ SETTLED_EXPONENT = 0.1  # a block whose m changes more slowly than t^0.1 (either
 
 def divergence(dataset: xr.Dataset) -> str | None:
     """One sentence about the first run that diverged, or None if every recorded value is finite."""
-    bad = ~np.isfinite(dataset["loss"])
+    bad = dataset["loss"].copy(data=~np.isfinite(dataset["loss"].values))
     if not bad.any():
         return None
     where = next(iter(np.argwhere(bad.transpose("noise", "init_scale", "seed", "time").values)))
@@ -115,7 +115,8 @@ def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
         cells = "".join(f" {_number(float(value)):>11}" for value in values)
         rows.append(f"  {block:6}{cells} {exponents[k] / time[-1]:>12.3g}  {state(exponents[k], above_rounding[k])}")
     rows.append(
-        f"  collapsed dimensions: measured {_range(measured)}, predicted {int(one['predicted_collapsed'])}, of {one.sizes['mode']};  smallest "
+        f"  collapsed dimensions: measured {_range(measured)}, predicted {int(one['predicted_collapsed'])}, "
+        f"of {one.sizes['mode']};  smallest "
         f"eigenvalue of X/N {smallest[0]:.3g} -> {smallest[-1]:.3g};  mean alpha_ii {alpha[0]:.3g} -> {alpha[-1]:.4f}"
     )
     return rows

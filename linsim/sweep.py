@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Key
 from tqdm import tqdm
 
 from linsim.arrays import Array
@@ -14,7 +14,7 @@ from linsim.arrays import Array
 Simulate = Callable[..., dict[str, Array]]
 
 
-def run_keys(seed: int, seeds: int) -> PRNGKeyArray:
+def run_keys(seed: int, seeds: int) -> Key[Array, "seeds"]:
     """One key per independent run; the same for every point of the grid, so that points differ by their settings only."""
     return jax.vmap(lambda run: jax.random.fold_in(jax.random.key(seed), run))(jnp.arange(seeds))
 

@@ -30,7 +30,7 @@ def test_uniform_entries_are_those_of_a_torch_layer():
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_layer_gradients_are_those_of_the_loss(depth):
     case = make_case(0, 20, 5, 3)
-    widths = (5, 6, 4, 7, 3)[:depth] + (3,)
+    widths = (*(5, 6, 4, 7)[:depth], 3)
     params = models.gaussian(jax.random.key(1), widths, 1.0)
     expected = jax.grad(lambda p: losses.infonce(case.x @ models.product(p).T, case.x_pos @ models.product(p).T))(params)
     grad = infonce.weight_gradient(models.product(params), case.x, case.x_pos)

@@ -1,5 +1,7 @@
 """The N -> infinity theory: gradients, fixed points and thresholds, and its approach by simulation."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -164,16 +166,16 @@ def test_measured_strength_approaches_the_prediction_as_n_grows():
     sizes, m_star = (256, 1024, 4096), float(population.fixed_point(1.0, 1.0))
     factors = [jnp.asarray(data.factor(cov), jnp.float32) for cov in (np.eye(4), data.block_covariance(4, 2))]
     start = (0.8 * jnp.eye(4, dtype=jnp.float32),)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def train(size):
+        sample, _ = data.sampler(jax.random.key(0), "fresh", *factors, views="one", batch_size=size)
+        drive = lambda w, key: contrast.distance(w, *sample(key))
+        return dynamics.gradient_descent(start, drive, optax.sgd(0.1), [0, 40, 80], jax.random.key(1)).weights[0][-1]
+
     errors = []
     for size in sizes:
-        sample, _ = data.sampler(jax.random.key(0), "fresh", *factors, views="one", batch_size=size)
-
-        def run(key, sample=sample):
-            return dynamics.gradient_descent(
-                start, lambda w, k: contrast.distance(w, *sample(k)), optax.sgd(0.1), [0, 40, 80], key
-            )
-
-        w = np.asarray(jax.jit(run)(jax.random.key(1)).weights[0][-1])
+        w = np.asarray(train(size))
         errors.append(abs(np.sum(w[:, 2:] ** 2) / 2 / m_star - 1))
     slope = np.polyfit(np.log(sizes), np.log(errors), 1)[0]
     print(f"relative errors {errors} at N = {sizes}, fitted slope {slope:.2f}")

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.integrate import solve_ivp
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import minimize_scalar, root_scalar
 
 _HEIGHT = 16.0  # the integrand falls as e^(-pi |Im s|)
 _NODES_PER_SINGULARITY = 8  # trapezoidal error e^(-2 pi 8)
@@ -128,7 +128,7 @@ def settled(
     upper = 2 * leading
     while slope(upper) < 0:
         upper *= 2
-    return float(brentq(slope, 1e-3 * leading, upper, xtol=1e-10 * leading))
+    return float(root_scalar(slope, bracket=(1e-3 * leading, upper), xtol=1e-10 * leading).root)
 
 
 def growth_exponent(clean_modes: int) -> float:

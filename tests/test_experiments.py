@@ -1,0 +1,125 @@
+"""The commands as a user types them: results, tables, verdicts, and what happens on bad input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linsim import results
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--dim", "6", "--noisy-dims", "2", "--batch-size", "32", "--dataset-size", "500", "--seeds", "2"]
+
+
+def command(name, *flags, timeout=300):
+    """Run one experiment in its own process. Returns: CompletedProcess."""
+    words = [sys.executable, str(ROOT / "experiments" / f"{name}.py"), *map(str, flags)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT)
+
+
+def test_strong_augmentation_collapses_the_noisy_block(tmp_path):
+    """README's main job: noise 2 on one view, 8 of 16 dimensions."""
+    done = command("strong_aug", "--noise", "2.0", "--seeds", "1", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("verdict: collapsed dimensions as predicted in 1 of 1")
+    assert "measured 8, predicted 8, of 16" in done.stdout
+    dataset = results.load(tmp_path / "strong_aug.nc")
+    assert dataset["time"][-1] >= 100
+    assert (tmp_path / "strong_aug.png").stat().st_size > 10_000
+    noisy = dataset["block_strength"].sel(block="noisy").isel(time=-1)
+    assert float(noisy.max()) < 1e-9
+
+
+def test_threshold_for_one_view_and_none_for_two(tmp_path):
+    flags = ["--noise", "1.3", "1.7", "--seeds", "1"]
+    one = command("strong_aug", *flags, "--out", tmp_path / "one")
+    assert "verdict: collapsed dimensions as predicted in 2 of 2 settings" in one.stdout
+    assert results.load(tmp_path / "one" / "strong_aug.nc")["predicted_collapsed"].values.tolist() == [0, 8]
+    two = command("strong_aug", "--views", "two", "--noise", "2.0", "--seeds", "1", "--out", tmp_path / "two")
+    assert "measured 0, predicted 0, of 16" in two.stdout
+    assert "0.03252" in two.stdout  # population m*
+    dataset = results.load(tmp_path / "two" / "strong_aug.nc").isel(time=-1, noise=0, init_scale=0, seed=0)
+    measured = dataset["block_strength"].values
+    np.testing.assert_allclose(measured, dataset["condensed_block_strength"].values, rtol=0.05)
+
+
+@pytest.mark.slow
+def test_released_preset_reproduces_the_released_toy_code(tmp_path):
+    """Embedding spectra of the released one-layer toy (README, "The released code"), within a factor 1.3, 3 seeds."""
+    done = command("strong_aug", "--preset", "released", "--noise", "0.5", "1.5", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    spectrum = results.load(tmp_path / "strong_aug.nc")["embedding_spectrum"].isel(time=-1, init_scale=0)
+    for noise, clean, noisy in ((0.5, (0.14, 0.19), (0.07, 0.096)), (1.5, (0.12, 0.18), (0.01, 0.01))):
+        values = spectrum.sel(noise=noise).transpose("seed", "mode").values
+        for block, (low, high) in ((values[:, :8], clean), (values[:, 8:], noisy)):
+            print(f"noise {noise}: {block.min():.4f} to {block.max():.4f}, released {low} to {high}")
+            assert low / 1.3 <= block.min()
+            assert block.max() <= high * 1.3
+
+
+def test_a_run_that_diverges_says_so_and_keeps_its_record(tmp_path):
+    done = command("strong_aug", *SMALL, "--noise", "1", "--learning-rate", "50", "--steps", "200", "--out", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: training diverged by step")
+    assert "Traceback" not in done.stderr
+    dataset = results.load(tmp_path / "strong_aug.nc")
+    assert np.isfinite(dataset["loss"].values[..., 0]).all()
+    assert not np.isfinite(dataset["loss"].values[..., -1]).any()
+
+
+BAD = [
+    (["--noise", "-1"], "--noise -1.0", "at least 0"),
+    (["--noise", "nan"], "--noise nan", "finite"),
+    (["--noise", "1", "1"], "--noise 1.0 1.0", "distinct"),
+    (["--steps", "0"], "--steps 0", "at least 2"),
+    (["--batch-size", "20000"], "--batch-size 20000", "--dataset-size, here 10000"),
+    (["--noisy-dims", "17"], "--noisy-dims 17", "--dim, here 16"),
+    (["--preset", "papr"], "--preset papr", "paper, released"),
+    (["--out", "/proc/none"], "--out /proc/none", "written"),
+    (["--seed", "-3"], "--seed -3", "0 to 2^32"),
+    (["--learning-rate", "inf"], "--learning-rate inf", "finite"),
+]
+
+
+@pytest.mark.parametrize(("flags", "what", "allowed"), BAD)
+def test_bad_input_is_one_sentence(flags, what, allowed, tmp_path):
+    out = [] if "--out" in flags else ["--out", tmp_path / "out"]
+    done = command("strong_aug", *flags, *out)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert what in done.stderr
+    assert allowed in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("flags", [["--views", "three"], ["--nosie", "1"], ["--noise", "much"], ["--seeds", "1.5"]])
+def test_unparsable_flags_are_named(flags):
+    done = command("strong_aug", *flags)
+    assert done.returncode == 2
+    assert flags[0] in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--noise", "-1"]])
+def test_help_and_bad_flags_load_no_numerical_library(flags):
+    code = (
+        "import sys, runpy\nsys.argv = sys.argv[1:]\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit:\n    pass\n"
+        "print('heavy:', {'jax', 'numpy', 'matplotlib', 'xarray', 'scipy'} & set(sys.modules))"
+    )
+    words = [sys.executable, "-c", code, str(ROOT / "experiments" / "strong_aug.py"), *flags]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "100"})
+    assert "heavy: set()" in done.stdout
+
+
+def test_figure_formats_and_an_empty_block(tmp_path):
+    flags = ["--noise", "1", "--steps", "50", "--dim", "4", "--noisy-dims", "0", "--batch-size", "8", "--dataset-size", "64"]
+    done = command("strong_aug", *flags, "--seeds", "1", "--format", "svg", "--x64", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "strong_aug.svg").read_text().startswith("<?xml")
+    assert results.load(tmp_path / "strong_aug.nc").attrs["dtype"] == "float64"
