@@ -64,6 +64,28 @@ class LinearConfig:
     """Format of the figure."""
 
 
+@dataclasses.dataclass(frozen=True)
+class TwoLayerConfig(LinearConfig):
+    """Flags of the experiments on two linear layers."""
+
+    init: Literal["spectral", "balanced", "gaussian"]  # type: ignore[assignment]
+    """Initial layers: singular values e^(-0.35 k) between random factors (paper), the same but aligned, or Gaussian."""
+    init_scale: tuple[float, ...]
+    """Factor on the initial singular values (Gaussian: their root mean square); several values make a sweep."""
+    solver: Literal["descent", "flow", "population"] = "descent"
+    """Gradient descent on batches, gradient flow on one fixed batch, or the flow of infinitely many samples."""
+    hidden: int = 16
+    """Width of the hidden layer."""
+    kappa: float = 0.0
+    """Imbalance of a balanced start: W1 W1^T - W2^T W2 = kappa I."""
+    noise_shape: Literal["block", "graded"] = "block"
+    """Noise equal in the last --noisy-dims coordinates, or growing linearly over all of them up to --noise."""
+    tolerance: float = 1e-11
+    """Tolerance of the gradient flow."""
+    group_gap: float = 0.15
+    """Singular values closer than this, relatively, count as degenerate."""
+
+
 Config = TypeVar("Config", bound=LinearConfig)
 Rule = tuple[Callable[[Any], bool], str]
 _POSITIVE: Rule = (lambda v: math.isfinite(v) and v > 0, "a finite number above 0")
@@ -74,6 +96,10 @@ RULES: Mapping[str, Rule] = {
     "learning_rate": _POSITIVE,
     "temperature": _POSITIVE,
     "collapse_threshold": (lambda v: 0 < v < 1, "a number between 0 and 1"),
+    "tolerance": (lambda v: 1e-14 <= v <= 1e-2, "a number from 1e-14 to 0.01"),
+    "group_gap": (lambda v: 0 < v < 1, "a number between 0 and 1"),
+    "hidden": _COUNT,
+    "kappa": (math.isfinite, "a finite number"),
     "steps": (lambda v: v >= 2, "a whole number of at least 2"),
     "batch_size": (lambda v: v >= 2, "a whole number of at least 2"),
     "dataset_size": (lambda v: v >= 2, "a whole number of at least 2"),
@@ -107,6 +133,8 @@ def check(config: LinearConfig) -> None:
             for each in values:
                 require(allowed(each), field.name, each, wording)
     require(config.noisy_dims <= config.dim, "noisy_dims", config.noisy_dims, f"at most --dim, here {config.dim}")
+    if isinstance(config, TwoLayerConfig) and config.solver != "descent":
+        require(config.x64, "solver", config.solver, "descent without --x64")
     if config.batches == "dataset":
         limit = f"at most --dataset-size, here {config.dataset_size}"
         require(config.batch_size <= config.dataset_size, "batch_size", config.batch_size, limit)
@@ -153,15 +181,17 @@ def configure_jax(*, x64: bool) -> None:
     jax.config.update("jax_enable_x64", x64)
 
 
-def parse(presets: Mapping[str, Config], argv: list[str] | None) -> Config:
+def parse(presets: Mapping[str, Config], argv: list[str] | None, name: str) -> Config:
     """Configuration of one experiment from its command line; ends the program with code 2 on bad input.
 
-    Args: presets by name, the first being the default; argv without the program, or None for sys.argv.
+    Args: presets by name, the first being the default; argv without the program, or None for sys.argv; name of the
+    experiment, the default folder below `out`.
     Returns: a checked Config whose `out` is a writable folder.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
         preset = presets[_preset_of(argv, presets)]
+        preset = dataclasses.replace(preset, out=preset.out / name)
         config = tyro.cli(type(preset), args=argv, default=preset, description=sys.modules["__main__"].__doc__)
         check(config)
         prepare_folder(config.out)

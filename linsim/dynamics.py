@@ -5,7 +5,7 @@ One run is the unit; `linsim.sweep` vectorises.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import diffrax
 import jax
@@ -20,6 +20,7 @@ from linsim.models import Params, Weights, layer_gradients, product
 
 FieldDrive = Callable[[Weights], Drive]
 NoisyDrive = Callable[[Weights, PRNGKeyArray], Drive]
+Tally = Callable[[Params, Weights], Any]
 
 
 class Trajectory(NamedTuple):
@@ -27,18 +28,28 @@ class Trajectory(NamedTuple):
 
     weights: one (T, out, in) array per layer; loss, contrast (T, d, d) and alpha_ii: from gradient descent the averages
     over the steps since the previous record (the first record repeats the second's), from gradient flow the values at
-    that time.
+    that time. tally: what gradient descent was asked to add up (leading axis T), sums over all steps so far.
     """
 
     weights: tuple[Float[Array, "T _out _in"], ...]
     loss: Float[Array, "T"]
     contrast: Float[Array, "T d d"]
     alpha_ii: Float[Array, "T"]
+    tally: Any = None
 
 
 def record_steps(steps: int, count: int = 80) -> np.ndarray:
     """At most `count` step numbers, 0, 1 and `steps` among them, evenly spaced on a log scale. Returns: (T,) integers."""
     return np.unique(np.concatenate([[0], np.rint(np.geomspace(1, steps, count - 1)).astype(int)]))
+
+
+def no_tally(params: Params, gradient: Weights) -> None:
+    """Nothing to add up."""
+
+
+def zeros_like(function: Callable, *args: Any) -> Any:
+    """Zeros of the shapes that `function(*args)` would return."""
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, *args))
 
 
 def gradient_descent(
@@ -47,6 +58,8 @@ def gradient_descent(
     optimizer: optax.GradientTransformation,
     steps: Sequence[int] | np.ndarray,
     key: PRNGKeyArray,
+    *,
+    tally: Tally = no_tally,
 ) -> Trajectory:
     """Stochastic gradient descent on the mean loss, G = -W X/N in closed form.
 
@@ -54,7 +67,8 @@ def gradient_descent(
 
     Source: paper, Lemmas 1 and 3; `linsim.contrast` for X. All steps run inside one compiled scan.
     Args: params; drive (W, key) -> Drive of a batch; an optax optimizer; steps: the increasing step numbers to record,
-    starting with 0; key. Returns: Trajectory of T = len(steps) records.
+    starting with 0; key; tally: (params, gradient G) -> arrays to be added up over the steps.
+    Returns: Trajectory of T = len(steps) records.
     Raises: ValueError if `steps` does not start with 0 and increase.
     """
     steps = np.asarray(steps)
@@ -62,25 +76,27 @@ def gradient_descent(
         raise ValueError(f"steps must start with 0 and increase; got {steps}")
 
     def one_step(index, carry):
-        params, state, total = carry
+        params, state, tallied, total = carry
         weights = product(params)
         now = drive(weights, jax.random.fold_in(key, index))
-        gradient = layer_gradients(params, -weights @ now.contrast)
-        updates, state = optimizer.update(gradient, state, params)
-        return optax.apply_updates(params, updates), state, jax.tree.map(jnp.add, total, now)
+        gradient = -weights @ now.contrast
+        tallied = jax.tree.map(jnp.add, tallied, tally(params, gradient))
+        updates, state = optimizer.update(layer_gradients(params, gradient), state, params)
+        return optax.apply_updates(params, updates), state, tallied, jax.tree.map(jnp.add, total, now)
 
     def segment(carry, bounds):
         start, stop = bounds
-        params, state, total = jax.lax.fori_loop(start, stop, one_step, (*carry, nothing))
+        params, state, tallied, total = jax.lax.fori_loop(start, stop, one_step, (*carry, nothing))
         mean = jax.tree.map(lambda t: t / (stop - start), total)
-        return (params, state), (params, mean)
+        return (params, state, tallied), ((params, tallied), mean)
 
-    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(drive, product(params), key))
+    nothing = zeros_like(drive, product(params), key)
+    start = (params, zeros_like(tally, params, product(params)))
     bounds = (jnp.asarray(steps[:-1]), jnp.asarray(steps[1:]))
-    _, (weights, drives) = jax.lax.scan(segment, (params, optimizer.init(params)), bounds)
+    _, (states, drives) = jax.lax.scan(segment, (params, optimizer.init(params), start[1]), bounds)
 
-    weights = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), params, weights)
-    return Trajectory(weights, *jax.tree.map(lambda rest: jnp.concatenate([rest[:1], rest]), drives))
+    weights, tallied = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, states)
+    return Trajectory(weights, *jax.tree.map(lambda rest: jnp.concatenate([rest[:1], rest]), drives), tallied)
 
 
 def gradient_flow(

@@ -1,5 +1,6 @@
 """Linear encoders z = W_L ... W_1 x as tuples of weight matrices, first layer first (paper, sections 4 and 5)."""
 
+import itertools
 import math
 from functools import reduce
 
@@ -41,6 +42,42 @@ def orthogonal(key: PRNGKeyArray, widths: tuple[int, ...], scale: float | Float[
     keys = jax.random.split(key, len(widths) - 1)
     draw = jax.nn.initializers.orthogonal()
     return tuple(scale * draw(k, (out, n)) for k, n, out in zip(keys, widths[:-1], widths[1:], strict=True))
+
+
+def spectral(key: PRNGKeyArray, widths: tuple[int, ...], values: Float[Array, "r"]) -> Params:
+    """Each layer U diag(values) V^T between its own random orthogonal factors: the paper's two-layer start.
+
+    Source: paper, section 5 (values e^{-0.35 k}, from the released code). Args: values (r,), r the smallest width.
+    Returns: as `gaussian`.
+    """
+    keys = jax.random.split(key, 2 * (len(widths) - 1))
+    frames = [random_frame(k, n, len(values)) for k, n in zip(keys, _ends(widths), strict=True)]
+    return tuple(left * values @ right.T for right, left in zip(frames[::2], frames[1::2], strict=True))
+
+
+def imbalanced(
+    key: PRNGKeyArray, widths: tuple[int, int, int], values: Float[Array, "r"], kappa: float | Float[Array, ""] = 0.0
+) -> Params:
+    """Two aligned layers with W1 W1^T - W2^T W2 = kappa I on the modes; kappa = 0: balanced.
+
+        s1_k^2 = (kappa + sqrt(kappa^2 + 4 w_k^2))/2,   s2_k^2 = s1_k^2 - kappa,   s1_k s2_k = w_k
+
+    Args: widths (d, h, n); values w (r,) of the product W2 W1; kappa of any sign. Returns: (W1 (h, d), W2 (n, h)).
+    """
+    inner, hidden, outer = (random_frame(k, n, len(values)) for k, n in zip(jax.random.split(key, 3), widths, strict=True))
+    root = jnp.sqrt(kappa**2 + 4 * values**2)
+    first, second = jnp.sqrt(0.5 * (root + kappa)), jnp.sqrt(0.5 * (root - kappa))
+    return hidden * first @ inner.T, outer * second @ hidden.T
+
+
+def random_frame(key: PRNGKeyArray, dim: int, count: int) -> Float[Array, "dim count"]:
+    """`count` orthonormal columns in `dim` dimensions, uniformly random (count <= dim)."""
+    return jnp.linalg.qr(jax.random.normal(key, (dim, count)))[0]
+
+
+def _ends(widths: tuple[int, ...]) -> list[int]:
+    """Input and output width of each layer, in turn."""
+    return [width for pair in itertools.pairwise(widths) for width in pair]
 
 
 def _independent(draw, key, widths, scale) -> Params:

@@ -4,6 +4,7 @@ Population flow from each run's own initial weights; the condensed regime of fin
 settled strengths and collapsed dimensions. With `linsim.claims`, the place where theory and simulation meet.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -11,21 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, PRNGKeyArray
+from scipy.integrate import solve_ivp
 
-from linsim import contrast, data, dynamics
+from linsim import contrast, data, dynamics, runs, sweep
 from linsim.arrays import Array
-from linsim.config import LinearConfig
+from linsim.config import LinearConfig, TwoLayerConfig
 from linsim.results import labelled, labelled_runs
 from linsim.runs import BLOCKS, Observables, observe
-from linsim.theory import late_time, population
+from linsim.theory import late_time, population, singular
 
 CONDENSED_FROM = 0.5  # the condensed regime is entered when the mean alpha_ii passes this value
 
 
-def population_drive(config: LinearConfig, noise: float | Float[Array, ""]) -> dynamics.FieldDrive:
+def population_drive(config: LinearConfig, noise_cov: Float[Array, "d d"]) -> dynamics.FieldDrive:
     """The drive of infinitely many samples under the configuration's loss and views; alpha_ii is 0."""
-    noise_cov = noise**2 * data.block_covariance(config.dim, config.noisy_dims)
     moments = data.moments(jnp.eye(config.dim), noise_cov, config.views)
     if config.loss == "dot":
         setting = {"anchor_cov": moments.anchor, "positive_cov": moments.positive, "cross_cov": moments.cross}
@@ -37,11 +38,66 @@ def population_drive(config: LinearConfig, noise: float | Float[Array, ""]) -> d
     return lambda w: contrast.Drive(loss(w), matrix(w), jnp.zeros((), w.dtype))
 
 
+def population_layers(config: TwoLayerConfig, times: np.ndarray) -> Callable[..., Observables]:
+    """The two-layer population flow (key, *, noise, init_scale) -> observables at `times`; float64, traceable."""
+    unit_noise = runs.noise_covariance(config)
+
+    def run(key: PRNGKeyArray, *, noise: Float[Array, ""], init_scale: Float[Array, ""]) -> Observables:
+        params = runs.two_layers(config, jax.random.split(key, 3)[0], init_scale)
+        drive = population_drive(config, noise**2 * unit_noise)
+        trajectory = dynamics.gradient_flow(params, drive, times, tolerance=config.tolerance)
+        return runs.observe_layers(trajectory, jnp.eye(config.dim))
+
+    return run
+
+
+def theorem_3(times: np.ndarray, first: np.ndarray, second: np.ndarray, pull: np.ndarray) -> np.ndarray:
+    """Theorem 3 integrated from given singular values under a measured pull, constant between records.
+
+    Args: times (T,); s1, s2 (h,) at the first; pull (T, h), the average before each time. Returns: (T, 2, h).
+    """
+
+    def velocity(_, state, now):
+        return np.stack(singular.aligned_rates(*state.reshape(2, -1), now)).ravel()
+
+    states = [np.stack([first, second]).ravel()]
+    for start, stop, now in zip(times[:-1], times[1:], pull[1:], strict=True):
+        step = solve_ivp(velocity, (start, stop), states[-1], args=(now,), method="LSODA", rtol=1e-6, atol=1e-12)
+        states.append(step.y[:, -1])
+    return np.array(states).reshape(len(times), 2, -1)
+
+
+def add_layers(dataset: xr.Dataset, config: TwoLayerConfig) -> xr.Dataset:
+    """`dataset` of two-layer runs with Theorem 3 integrated for each, the escape times, and the population flow."""
+    core = [["time", "mode"], ["time", "mode"], ["time", "mode"]]
+    w1, w2 = dataset["w1_singular_values"], dataset["w2_singular_values"]
+    times = dataset["time"].values
+    integrated = xr.apply_ufunc(
+        lambda s1, s2, pull: theorem_3(times, s1[0], s2[0], pull),
+        *(w1, w2, dataset["mode_pull"]),
+        input_core_dims=core,
+        output_core_dims=[["time", "layer", "mode"]],
+        vectorize=True,
+    )
+    growth = population.growth_rate(1.0, 0.0) if config.loss == "distance" else 2 / config.temperature
+    start = (w1 * w2).isel(time=0, drop=True)
+    escape = population.escape_time(start, 2, growth).drop_vars("step", errors="ignore")
+    flow = sweep.run(
+        population_layers(dataclasses.replace(config, tolerance=1e-8), times),
+        {"noise": config.noise, "init_scale": config.init_scale},
+        seed=config.seed,
+        seeds=config.seeds,
+    )
+    kept = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
+    flows = labelled_runs({f"population_{n}": flow[n] for n in kept}, ("noise", "init_scale", "seed"), {})
+    return dataset.assign(theorem_3=integrated, escape_time=escape).merge(flows, combine_attrs="override")
+
+
 def population_run(config: LinearConfig, times: np.ndarray, tolerance: float = 1e-8) -> Callable[..., Observables]:
     """The population flow (initial_weights, noise) -> observables at `times`; float64, traceable."""
 
     def run(initial_weights: Float[Array, "n d"], noise: Float[Array, ""]) -> Observables:
-        drive = population_drive(config, noise)
+        drive = population_drive(config, noise**2 * data.block_covariance(config.dim, config.noisy_dims))
         trajectory = dynamics.gradient_flow((initial_weights,), drive, times, tolerance=tolerance)
         return observe(trajectory, jnp.eye(config.dim), config.noisy_dims)
 

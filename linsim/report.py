@@ -5,6 +5,8 @@ import json
 import numpy as np
 import xarray as xr
 
+from linsim.modes import GROWN, STATES
+
 EARLY_ALPHA = 0.1  # the population theory is compared at the last record with a mean alpha_ii below this
 SETTLED_EXPONENT = 0.1  # a block whose m changes more slowly than t^0.1 (either way) at the end has settled
 
@@ -153,3 +155,75 @@ def _verdict(remarks: list[tuple[str, str]]) -> str:
             detail = "; ".join(filter(None, said))
             parts.append(f"{wording} in {len(said)} of {len(remarks)} settings" + (f" ({detail})" if detail else ""))
     return "verdict: " + ", ".join(parts)
+
+
+IDENTITY_TOLERANCE = {"float64": 1e-9, "float32": 1e-4}  # of the alignment identity, in units of s^2
+
+
+def alignment(dataset: xr.Dataset) -> str:
+    """Table of the first run's modes, and the verdict over all runs, of `experiments/alignment.py`."""
+    run = dataset.isel(noise=0, init_scale=0, seed=0)
+    end = run.isel(time=-1)
+    diagonal = np.abs(np.diag(end["alignment"].values))
+    lines = [
+        f"{dataset.attrs['loss']} loss (mean over anchors), {dataset.attrs['solver']}, {dataset.attrs['dtype']}, noise "
+        f"{float(run['noise']):g}, t = {float(end['time']):g}; first of {dataset['mode_state'][..., 0].size} runs",
+        "",
+        f"{'mode':>4} {'s1':>9} {'s2':>9} {'|A_kk|':>8} {'bound':>7} {'group':>6} {'angle':>7}  state",
+    ]
+    for k in range(run.sizes["mode"]):
+        lines.append(
+            f"{k + 1:>4} {end['w1_singular_values'].values[k]:>9.3g} {end['w2_singular_values'].values[k]:>9.3g} "
+            f"{diagonal[k]:>8.3f} {end['alignment_bound'].values[k]:>7.3f} {int(run['mode_group'][k]) + 1:>6} "
+            f"{float(run['group_angle'][k]):>7.1f}  {STATES[int(run['mode_state'][k])]}"
+        )
+    return "\n".join([*lines, "", _alignment_verdict(dataset)])
+
+
+def _alignment_verdict(dataset: xr.Dataset) -> str:
+    states = dataset["mode_state"]
+    counts = [f"{_range((states == k).sum('mode'))} {name}" for k, name in enumerate(STATES)]
+    residual = float(dataset["identity_residual"].max())
+    limit = IDENTITY_TOLERANCE[dataset.attrs["dtype"]]
+    diagonal = np.abs(np.diagonal(dataset["alignment"].transpose(..., "mode_w2", "mode_w1").values, axis1=-2, axis2=-1))
+    bound = dataset["alignment_bound"].transpose(..., "mode").values
+    below = int(np.sum(diagonal < bound - limit))
+    holds = "every entry obeys the identity" if residual <= limit else "the identity is VIOLATED"
+    obeyed = "no entry lies below the bound" if below == 0 else f"{below} entries lie BELOW the bound"
+    return (
+        f"verdict: of {dataset.sizes['mode']} modes {', '.join(counts)}; {holds} (largest residual {residual:.1e}, "
+        f"allowed {limit:.0e}); {obeyed}"
+    )
+
+
+def singular_values(dataset: xr.Dataset) -> str:
+    """Table of the first run's modes and the verdict over all runs, of `experiments/singular_values.py`."""
+    run = dataset.isel(noise=0, init_scale=0, seed=0)
+    end, time = run.isel(time=-1), float(run["time"][-1])
+    lines = [
+        f"{dataset.attrs['loss']} loss (mean over anchors), {dataset.attrs['solver']}, {dataset.attrs['dtype']}, noise "
+        f"{float(run['noise']):g}, t = {time:g}; first of {dataset['escape_time'][..., 0].size} runs",
+        "",
+        f"{'mode':>4} {'start':>9} {'s1':>9} {'Theorem 3':>10} {'s2':>9} {'Theorem 3':>10} {'population':>11} {'escape time':>12}",
+    ]
+    for k in range(run.sizes["mode"]):
+        s1, s2 = (float(end[f"w{layer}_singular_values"][k]) for layer in (1, 2))
+        lines.append(
+            f"{k + 1:>4} {float(run['w1_singular_values'][0, k]):>9.3g} {s1:>9.3g} "
+            f"{float(end['theorem_3'].sel(layer=0)[k]):>10.3g} {s2:>9.3g} {float(end['theorem_3'].sel(layer=1)[k]):>10.3g} "
+            f"{float(end['population_w1_singular_values'][k]):>11.3g} {float(run['escape_time'][k]):>12.4g}"
+        )
+    return "\n".join([*lines, "", _singular_verdict(dataset)])
+
+
+def _singular_verdict(dataset: xr.Dataset) -> str:
+    strength = (dataset["w1_singular_values"] * dataset["w2_singular_values"]).isel(time=-1)
+    grown = (strength >= GROWN * strength.max("mode")).sum("mode")
+    predicted = (dataset["population_w1_singular_values"] * dataset["population_w2_singular_values"]).isel(time=-1)
+    in_population = (predicted >= GROWN * predicted.max("mode")).sum("mode")
+    by_escape = (dataset["escape_time"] < float(dataset["time"][-1])).sum("mode")
+    agree = "as the population flow does" if grown.equals(in_population) else "UNLIKE the population flow"
+    return (
+        f"verdict: {_range(grown)} of {dataset.sizes['mode']} modes have grown, {agree} ({_range(in_population)}; "
+        f"escape times {_range(by_escape)})"
+    )

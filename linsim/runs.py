@@ -1,4 +1,7 @@
-"""One run of a one-layer linear model, from settings to observables (paper, section 4)."""
+"""One run of a linear model, from settings to observables: one layer (paper, section 4) or two (section 5).
+
+The quantities observed along a run (imbalance, identity, bound) are those of `linsim.theory.alignment`, applied to measured weights.
+"""
 
 from collections.abc import Callable
 
@@ -10,8 +13,9 @@ from jaxtyping import Float, PRNGKeyArray
 
 from linsim import contrast, data, dynamics, models, spectra
 from linsim.arrays import Array
-from linsim.config import LinearConfig
+from linsim.config import LinearConfig, TwoLayerConfig
 from linsim.dynamics import Trajectory
+from linsim.theory import alignment
 
 Observables = dict[str, Array]
 BLOCKS = ("clean", "noisy")
@@ -47,6 +51,88 @@ def observe(trajectory: Trajectory, data_cov: Float[Array, "d d"], noisy_dims: i
 
     observed = jax.vmap(at_one_time)(weights, trajectory.contrast)
     return observed | {"loss": trajectory.loss, "alpha_ii": trajectory.alpha_ii}
+
+
+def observe_layers(trajectory: Trajectory, data_cov: Float[Array, "d d"]) -> Observables:
+    """Spectra and alignment of a two-layer trajectory at its T recorded times.
+
+    imbalance_norm: |C|_2 of C = W1 W1^T - W2^T W2; identity_residual: of the alignment identity with the C that ought to be
+    conserved, C(0) plus the tallied drift; mode_pull: v1_k^T X/N v1_k, what Theorem 3 calls the pull of a mode.
+    Args: trajectory, its tally the drift of C (None: no drift); data_cov behind the embedding spectrum.
+    Returns: arrays by the names of `results.LONG_NAMES`, leading axis T.
+    """
+    start = alignment.imbalance(*(w[0] for w in trajectory.weights))
+    drift = jnp.zeros((len(trajectory.loss), *start.shape)) if trajectory.tally is None else trajectory.tally
+
+    def at_one_time(w1, w2, x, drift):
+        conserved, product = start + drift, w2 @ w1
+        v1 = jnp.linalg.svd(w1, full_matrices=False)[2].T
+        return {
+            "w1_singular_values": spectra.singular_values(w1),
+            "w2_singular_values": spectra.singular_values(w2),
+            "embedding_spectrum": jnp.maximum(spectra.eigenvalues(product @ data_cov @ product.T), 0.0),
+            "alignment": spectra.alignment_matrix(w1, w2),
+            "alignment_bound": alignment.alignment_bound(w1, w2, conserved),
+            "imbalance_norm": jnp.linalg.norm(alignment.imbalance(w1, w2), 2),
+            "identity_residual": alignment.identity_residual(w1, w2, conserved),
+            "mode_pull": jnp.einsum("dk,de,ek->k", v1, x, v1),
+        }
+
+    observed = jax.vmap(at_one_time)(*trajectory.weights, trajectory.contrast, drift)
+    return observed | {"loss": trajectory.loss, "alpha_ii": trajectory.alpha_ii}
+
+
+def two_layers(config: TwoLayerConfig, key: PRNGKeyArray, scale: float | Float[Array, ""]) -> models.Params:
+    """The initial layers (W1 (hidden, dim), W2 (dim, hidden)) of a configuration."""
+    widths = (config.dim, config.hidden, config.dim)
+    if config.init == "gaussian":
+        return models.gaussian(key, widths, scale)
+    values = scale * jnp.exp(-0.35 * jnp.arange(min(widths)))
+    if config.init == "balanced":
+        return models.imbalanced(key, widths, values**2, config.kappa)
+    return models.spectral(key, widths, values)
+
+
+def noise_covariance(config: TwoLayerConfig) -> Float[Array, "d d"]:
+    """Covariance of one view's noise at --noise 1: the block, or standard deviations k/d, k = 1..d."""
+    if config.noise_shape == "graded":
+        return np.diag((np.arange(1, config.dim + 1) / config.dim) ** 2)
+    return data.block_covariance(config.dim, config.noisy_dims)
+
+
+def simulate_layers(config: TwoLayerConfig, steps: np.ndarray) -> Callable[..., Observables]:
+    """The two-layer run (key, *, noise, init_scale) -> observables at `steps`; descent, or flow on a fixed batch."""
+    data_factor, noise_factor = data.factor(np.eye(config.dim)), data.factor(noise_covariance(config))
+    batch_drive = contrast.named(config.loss, config.temperature)
+
+    def drift(params, gradient):
+        return alignment.imbalance_drift(*params, gradient, config.learning_rate)
+
+    def run(key: PRNGKeyArray, *, noise: Float[Array, ""], init_scale: Float[Array, ""]) -> Observables:
+        key_init, key_data, key_steps = jax.random.split(key, 3)
+        params = two_layers(config, key_init, init_scale)
+        sample, data_cov = data.sampler(
+            key_data,
+            config.batches,
+            data_factor,
+            noise * noise_factor,
+            views=config.views,
+            batch_size=config.batch_size,
+            dataset_size=config.dataset_size,
+        )
+
+        def drive(w, k):
+            return batch_drive(w, *sample(k))
+
+        if config.solver == "flow":
+            times = steps * config.learning_rate
+            trajectory = dynamics.gradient_flow(params, lambda w: drive(w, key_steps), times, tolerance=config.tolerance)
+        else:
+            optimizer = optax.sgd(config.learning_rate)
+            trajectory = dynamics.gradient_descent(params, drive, optimizer, steps, key_steps, tally=drift)
+        return observe_layers(trajectory, data_cov)
+
+    return run
 
 
 def simulate(config: LinearConfig, steps: np.ndarray) -> Callable[..., Observables]:

@@ -24,6 +24,16 @@ def eigenvalues(matrix: Float[Array, "d d"]) -> Spectrum:
     return jnp.linalg.eigvalsh(matrix)[::-1]
 
 
+def alignment_matrix(w1: Float[Array, "h d"], w2: Float[Array, "n h"]) -> Float[Array, "h h"]:
+    """A = V2^T U1, complete orthonormal bases of the hidden space; columns follow W1's modes, rows W2's.
+
+    Source: paper, section 5.2. Signs, and bases of equal singular values, are arbitrary: compare |A| or subspaces.
+    Args: w1 (h, d), w2 (n, h). Returns: (h, h).
+    """
+    u1 = jnp.linalg.svd(w1, full_matrices=True)[0]
+    return jnp.linalg.svd(w2, full_matrices=True)[2] @ u1
+
+
 def covariance(z: Embeddings) -> Float[Array, "n n"]:
     """C = sum_i (z_i - mean)(z_i - mean)^T / N. Source: paper, section 3. Args: z (N, n). Returns: (n, n)."""
     centred = z - jnp.mean(z, axis=0)

@@ -166,3 +166,38 @@ def escape_time(w0: Real, depth: int, growth_rate: Real) -> Real:
     if depth == 1:
         return -jnp.log(w0) / growth_rate
     return w0 ** -(2 - 2 / depth) / ((2 * depth - 2) * growth_rate)
+
+
+def layer_rates(weights: tuple[Array, ...], data_cov: Square, noise_cov: Square) -> tuple[Array, ...]:
+    """Gradient flow of an L-layer linear network in the population limit, distance loss.
+
+        dW_l/dt = (W_L ... W_{l+1})^T W X/N (W_{l-1} ... W_1)^T,   W = W_L ... W_1
+
+    Source: paper, Lemma 3, with X/N of `contrast_matrix`. Mean loss. Args: (W_1, ..., W_L); covariances. Returns: rates.
+    """
+    identity_in, identity_out = jnp.eye(weights[0].shape[1]), jnp.eye(weights[-1].shape[0])
+    below, above = [identity_in], [identity_out]
+    for layer in weights[:-1]:
+        below.append(layer @ below[-1])
+    for layer in weights[:0:-1]:
+        above.append(above[-1] @ layer)
+    total = weights[-1] @ below[-1]
+    push = total @ contrast_matrix(total, data_cov, noise_cov)
+    return tuple(top.T @ push @ bottom.T for top, bottom in zip(reversed(above), below, strict=True))
+
+
+def balanced_rate(w: Real, depth: int, variance: Real, noise_variance: Real) -> Real:
+    """dw/dt = L w^(3 - 2/L) lambda(w^2) of the product's singular value w, balanced layers (C = 0).
+
+    Source: this project, README "The theory". Distance loss, mean. Args: w; depth L; variance a; noise c. Returns: dw/dt.
+    """
+    return depth * w ** (3 - 2 / depth) * mode_rate(w**2, variance, noise_variance)
+
+
+def imbalanced_rate(w: Real, kappa: Real, variance: Real, noise_variance: Real) -> Real:
+    """dw/dt = w sqrt(kappa^2 + 4 w^2) lambda(w^2) for two layers with C = kappa I (aligned for all times).
+
+    Small modes grow exponentially at |kappa| lambda(0) instead of hyperbolically: imbalance removes the slow modes.
+    Source: this project, README "The theory". Args: w; kappa; variance a; noise c. Returns: dw/dt.
+    """
+    return w * jnp.sqrt(kappa**2 + 4 * w**2) * mode_rate(w**2, variance, noise_variance)

@@ -1,0 +1,59 @@
+"""Named settings of the experiments. Rates belong to the mean loss; every flag overrides its preset."""
+
+import dataclasses
+
+from linsim.config import LinearConfig, TwoLayerConfig
+
+_PAPER = LinearConfig(
+    preset="paper",
+    noise=(0.5, 1.0, 1.3, 1.7, 2.0),
+    views="one",
+    loss="distance",
+    batches="dataset",
+    init="orthogonal",
+    init_scale=(0.1,),
+    learning_rate=0.128,  # 1e-3 on the sum over a batch of 128
+    steps=10_000,
+)
+ONE_LAYER = {
+    "paper": _PAPER,
+    "released": dataclasses.replace(
+        _PAPER,
+        preset="released",
+        noise=(0.5, 1.5),
+        views="two",
+        loss="dot",
+        init="uniform",
+        init_scale=(3**-0.5,),  # torch.nn.Linear's default
+        learning_rate=1e-3,
+    ),
+}
+
+_TWO_LAYERS = TwoLayerConfig(
+    preset="paper",
+    noise=(0.1,),
+    views="one",
+    loss="distance",
+    batches="dataset",
+    init="spectral",
+    init_scale=(1.0,),
+    learning_rate=0.128,  # a tenth of the paper's 1e-2 on the sum over a batch of 128
+    steps=10_000,
+    x64=True,
+)
+TWO_LAYERS = {
+    "paper": _TWO_LAYERS,
+    "released": dataclasses.replace(_TWO_LAYERS, preset="released", noise=(0.001,), views="two", loss="dot", learning_rate=1e-2),
+    "flow": dataclasses.replace(_TWO_LAYERS, preset="flow", solver="flow", noise=(0.001,), batches="fixed", learning_rate=0.1),
+    "population": dataclasses.replace(_TWO_LAYERS, preset="population", solver="population", learning_rate=0.1),
+    "identity": dataclasses.replace(
+        _TWO_LAYERS,
+        preset="identity",
+        solver="population",
+        noise=(1.3,),
+        noise_shape="graded",
+        init="gaussian",
+        init_scale=(0.01,),
+        learning_rate=10.0,
+    ),
+}

@@ -1,0 +1,126 @@
+"""Claims C08-C10, C12-C16: exact statements about two layers, as printed and as corrected."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import assert_close, assert_not_close, make_case
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linsim import losses, models
+from linsim.theory import infonce, singular
+
+EXACT = 1e-10
+seeds = st.integers(0, 2**31 - 1)
+
+
+def two_layers(seed, dims):
+    d, h, n = dims
+    case = make_case(seed, 12, d, n)
+    rng = np.random.default_rng(seed)
+    w1, w2 = (jnp.asarray(rng.standard_normal(shape) / np.sqrt(shape[1])) for shape in ((h, d), (n, h)))
+    grad = jax.jit(infonce.weight_gradient)(w2 @ w1, case.x, case.x_pos)
+    return case, w1, w2, grad
+
+
+def central(function, step=1e-5):
+    """Fourth-order central difference of function(t) at 0."""
+    near, far = (function(step) - function(-step), function(2 * step) - function(-2 * step))
+    return (8 * near - far) / (12 * step)
+
+
+def match_signs(svd, reference):
+    """Singular vectors are defined up to a common sign of u_k and v_k: take those nearest to `reference`."""
+    sign = jnp.sign(jnp.sum(svd.u * reference.u, axis=0))
+    return singular.Svd(svd.u * sign, svd.s, svd.v * sign)
+
+
+@given(seed=seeds, dims=st.sampled_from([(4, 5, 3), (6, 2, 6), (1, 4, 2)]))
+def test_lemma_3_and_equation_9(seed, dims):
+    case, w1, w2, grad = two_layers(seed, dims)
+
+    @jax.jit
+    def exact(params, x, x_pos):
+        return jax.grad(lambda p: losses.infonce(x @ models.product(p).T, x_pos @ models.product(p).T))(params)
+
+    g1, g2 = exact((w1, w2), case.x, case.x_pos)
+    terms = np.linalg.norm(case.x_pos) ** 2 * (1 + np.linalg.norm(w1) + np.linalg.norm(w2)) ** 3
+    assert np.linalg.norm(w2.T @ grad - g1) <= EXACT * terms
+    assert np.linalg.norm(grad @ w1.T - g2) <= EXACT * terms
+    contrast = jax.jit(infonce.contrast_matrix)(w2 @ w1, case.x, case.x_pos)
+    assert np.linalg.norm(-w2 @ w1 @ contrast - grad) <= EXACT * terms
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_lemmas_4_and_5_against_central_differences(seed):
+    rng = np.random.default_rng(seed)
+    frames = [np.linalg.qr(rng.standard_normal((5, 5)))[0] for _ in range(2)]
+    w = jnp.asarray(frames[0] * np.array([3.0, 2.3, 1.7, 1.0, 0.4]) @ frames[1].T)
+    velocity = jnp.asarray(rng.standard_normal((5, 5)))
+    svd = singular.Svd.of(w)
+    at = lambda t: match_signs(singular.Svd.of(w + t * velocity), svd)
+    assert_close(singular.value_rates(svd, velocity), central(lambda t: at(t).s, 3e-4), rtol=EXACT)
+    u_rate, v_rate = singular.vector_rates(svd, velocity)
+    for rate, exact in ((u_rate, central(lambda t: at(t).u, 3e-4)), (v_rate, central(lambda t: at(t).v, 3e-4))):
+        assert_close(rate, exact, rtol=1e-9)
+    printed = singular.vector_rates(svd, velocity, printed=True)
+    for rate, wrong in zip((u_rate, v_rate), printed, strict=True):
+        assert_close(wrong, -rate, rtol=EXACT)  # off by exactly a factor -1
+        assert_not_close(wrong, rate)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_lemmas_4_and_5_against_implicit_differentiation(seed):
+    """To rounding, without differences: the derivatives must reproduce W' and keep U and V orthonormal."""
+    _, w1, w2, grad = two_layers(seed, (5, 5, 5))
+    velocity = -w2.T @ grad
+    svd = singular.Svd.of(w1)
+    s_rate = singular.value_rates(svd, velocity)
+    u_rate, v_rate = singular.vector_rates(svd, velocity)
+    rebuilt = (u_rate * svd.s + svd.u * s_rate) @ svd.v.T + svd.u * svd.s @ v_rate.T
+    assert_close(rebuilt, velocity, rtol=EXACT)
+    for vectors, rate in ((svd.u, u_rate), (svd.v, v_rate)):
+        assert_close(vectors.T @ rate, -(vectors.T @ rate).T, rtol=EXACT)
+    wrong_u, wrong_v = singular.vector_rates(svd, velocity, printed=True)
+    assert_not_close((wrong_u * svd.s + svd.u * s_rate) @ svd.v.T + svd.u * svd.s @ wrong_v.T, velocity)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_lemma_6_is_the_product_rule_of_lemma_5(seed):
+    _, w1, w2, grad = two_layers(seed, (5, 5, 5))
+    first, second = singular.Svd.of(w1), singular.Svd.of(w2)
+    u1_rate, _ = singular.vector_rates(first, -w2.T @ grad)
+    _, v2_rate = singular.vector_rates(second, -grad @ w1.T)
+    exact = v2_rate.T @ first.u + second.v.T @ u1_rate
+    assert_close(singular.alignment_rate(first, second, grad), exact, rtol=EXACT)
+    assert_close(singular.alignment_rate(first, second, grad, printed=True), -exact, rtol=EXACT)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_lemma_7_is_lemma_4_on_each_layer(seed):
+    _, w1, w2, grad = two_layers(seed, (5, 5, 5))
+    first, second = singular.Svd.of(w1), singular.Svd.of(w2)
+    rates = singular.layer_value_rates(first, second, grad)
+    assert_close(rates[0], singular.value_rates(first, -w2.T @ grad), rtol=EXACT)
+    assert_close(rates[1], singular.value_rates(second, -grad @ w1.T), rtol=EXACT)
+    assert_not_close(singular.layer_value_rates(first, second, grad.T)[0], rates[0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_theorem_3_is_exact_for_aligned_layers_and_only_there(seed):
+    case, *_ = two_layers(seed, (5, 5, 5))
+    w1, w2 = models.imbalanced(jax.random.key(seed), (5, 5, 5), jnp.array([2.0, 1.5, 1.0, 0.6, 0.3]), 0.4)
+    contrast = infonce.contrast_matrix(w2 @ w1, case.x, case.x_pos)
+    first, second = singular.Svd.of(w1), singular.Svd.of(w2)
+    pull = jnp.einsum("dk,de,ek->k", first.v, contrast, first.v)
+    aligned = singular.aligned_rates(first.s, second.s, pull)
+    exact = singular.layer_value_rates(first, second, -w2 @ w1 @ contrast)
+    for rate, expected in zip(aligned, exact, strict=True):
+        assert_close(rate, expected, rtol=EXACT)
+    assert_close(first.s * aligned[0], second.s * aligned[1], rtol=EXACT)  # s1^2 - s2^2 is constant
+    _, w1, w2, grad = two_layers(seed, (5, 5, 5))
+    first, second = singular.Svd.of(w1), singular.Svd.of(w2)
+    contrast = infonce.contrast_matrix(w2 @ w1, case.x, case.x_pos)
+    pull = jnp.einsum("dk,de,ek->k", first.v, contrast, first.v)
+    assert_not_close(singular.aligned_rates(first.s, second.s, pull)[0], singular.layer_value_rates(first, second, grad)[0])
