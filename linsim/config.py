@@ -69,20 +69,22 @@ class TwoLayerConfig(LinearConfig):
     """Flags of the experiments on two linear layers."""
 
     init: Literal["spectral", "balanced", "gaussian"]  # type: ignore[assignment]
-    """Initial layers: singular values e^(-0.35 k) between random factors (paper), the same but aligned, or Gaussian."""
+    """Initial layers: singular values e^(-decay k) between random factors (paper), the same but aligned, or Gaussian."""
     init_scale: tuple[float, ...]
     """Factor on the initial singular values (Gaussian: their root mean square); several values make a sweep."""
     solver: Literal["descent", "flow", "population"] = "descent"
     """Gradient descent on batches, gradient flow on one fixed batch, or the flow of infinitely many samples."""
+    decay: float = 0.35
+    """Decay rate of the initial singular values."""
     hidden: int = 16
     """Width of the hidden layer."""
     kappa: float = 0.0
     """Imbalance of a balanced start: W1 W1^T - W2^T W2 = kappa I."""
     noise_shape: Literal["block", "graded"] = "block"
-    """Noise equal in the last --noisy-dims coordinates, or growing linearly over all of them up to --noise."""
+    """Noise equal in the last --noisy-dims coordinates, or over all of them, rising from half to all of --noise."""
     tolerance: float = 1e-11
     """Tolerance of the gradient flow."""
-    group_gap: float = 0.15
+    group_gap: float = 0.25
     """Singular values closer than this, relatively, count as degenerate."""
 
 
@@ -99,6 +101,7 @@ RULES: Mapping[str, Rule] = {
     "tolerance": (lambda v: 1e-14 <= v <= 1e-2, "a number from 1e-14 to 0.01"),
     "group_gap": (lambda v: 0 < v < 1, "a number between 0 and 1"),
     "hidden": _COUNT,
+    "decay": (lambda v: math.isfinite(v) and v >= 0, "a finite number of at least 0"),
     "kappa": (math.isfinite, "a finite number"),
     "steps": (lambda v: v >= 2, "a whole number of at least 2"),
     "batch_size": (lambda v: v >= 2, "a whole number of at least 2"),

@@ -1,7 +1,8 @@
 """Which hidden modes of two layers grew, which share a degenerate group, and which are aligned (paper, section 5.2).
 
-A mode has grown if its s1 s2 is at least GROWN times the largest. Grown modes whose singular values lie close together have no
-basis of their own, so they are judged as a group, by the largest principal angle between their spans in the two layers.
+A mode has collapsed if its s1 s2 stays below GROWN times the largest. A grown mode is aligned if |A_kk| says so. Modes whose
+singular values lie close together have no basis of their own; where |A_kk| reads as misaligned they are judged as a group, by
+the largest principal angle between their spans in the two layers.
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ import xarray as xr
 from linsim.theory.alignment import degenerate_groups, group_angle
 
 GROWN = 0.1
-ALIGNED_COSINE = 0.98  # a single mode is aligned from this |A_kk| on
+ALIGNED_COSINE = 0.98  # a mode is aligned from this |A_kk| on
 ALIGNED_ANGLE = 10.0  # degrees; a group is aligned below this
 STATES = ("collapsed", "misaligned", "aligned", "aligned as a group")
 
@@ -28,9 +29,9 @@ def judge(alignment: np.ndarray, first: np.ndarray, second: np.ndarray, gap: flo
     for index, group in enumerate(groups):
         members = slice(group.start, group.stop)
         number[members], angle[members] = index, group_angle(alignment, group)
-        single = len(group) == 1
-        within = abs(alignment[group.start, group.start]) >= ALIGNED_COSINE if single else angle[group.start] < ALIGNED_ANGLE
-        state[members] = 0 if group.start >= grown else 1 + within * (1 if single else 2)
+        alone = np.abs(np.diag(alignment)[members]) >= ALIGNED_COSINE
+        together = len(group) > 1 and angle[group.start] < ALIGNED_ANGLE
+        state[members] = np.where(alone, 2, 3 if together else 1) if group.start < grown else 0
     return number.astype(int), angle, state.astype(int)
 
 

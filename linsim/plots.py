@@ -75,7 +75,10 @@ def alignment(dataset: xr.Dataset) -> Figure:
     middle = int(np.searchsorted(run["time"].values, np.sqrt(run["time"].values[1] * run["time"].values[-1])))
     for axis, record in zip(maps, (0, middle, -1), strict=True):
         image = axis.imshow(np.abs(run["alignment"].values[record]), vmin=0, vmax=1)
-        axis.set(title=f"|A| at t = {float(run['time'][record]):.3g}", xlabel="mode of W1", ylabel="mode of W2")
+        axis.set(title=f"|A| at t = {float(run['time'][record]):.4g}", xlabel="mode of W1")
+        ticks = np.arange(3, run.sizes["mode"], 4)
+        axis.set(xticks=ticks, xticklabels=ticks + 1, yticks=ticks, yticklabels=ticks + 1)
+    maps[0].set_ylabel("mode of W2")
     _outline_groups(maps[-1], run["mode_group"].values)
     top.colorbar(image, ax=maps, shrink=0.8)
     curves = bottom.subplots(1, 2, width_ratios=(1.6, 1))
@@ -122,7 +125,7 @@ def singular_values(dataset: xr.Dataset) -> Figure:
     Args: dataset of `experiments/singular_values.py`; the first noise, init_scale and seed are drawn. Returns: Figure.
     """
     run = dataset.isel(noise=0, init_scale=0, seed=0)
-    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.2))
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5))
     panels = (("w1_singular_values", 0), ("w2_singular_values", 1), ("embedding_spectrum", None))
     titles = ("(a) singular values of W1", "(b) singular values of W2", "(c) embedding covariance")
     time = run["time"].values[1:]
@@ -145,7 +148,7 @@ def singular_values(dataset: xr.Dataset) -> Figure:
         Line2D([], [], color="0.2", linestyle="--", linewidth=0.6, label="population"),
         Line2D([], [], color="0.2", linestyle="", marker="|", markersize=8, label="escape times"),
     ]
-    axes[2].legend(handles=handles, loc="lower left")
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
 
 

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, PRNGKeyArray
-from scipy.integrate import solve_ivp
 
 from linsim import contrast, data, dynamics, runs, sweep
 from linsim.arrays import Array
@@ -51,37 +50,24 @@ def population_layers(config: TwoLayerConfig, times: np.ndarray) -> Callable[...
     return run
 
 
-def theorem_3(times: np.ndarray, first: np.ndarray, second: np.ndarray, pull: np.ndarray) -> np.ndarray:
-    """Theorem 3 integrated from given singular values under a measured pull, constant between records.
-
-    Args: times (T,); s1, s2 (h,) at the first; pull (T, h), the average before each time. Returns: (T, 2, h).
-    """
-
-    def velocity(_, state, now):
-        return np.stack(singular.aligned_rates(*state.reshape(2, -1), now)).ravel()
-
-    states = [np.stack([first, second]).ravel()]
-    for start, stop, now in zip(times[:-1], times[1:], pull[1:], strict=True):
-        step = solve_ivp(velocity, (start, stop), states[-1], args=(now,), method="LSODA", rtol=1e-6, atol=1e-12)
-        states.append(step.y[:, -1])
-    return np.array(states).reshape(len(times), 2, -1)
+def theorem_3(dataset: xr.Dataset) -> xr.DataArray:
+    """Theorem 3 for each run, from its initial singular values under its own measured pull: (..., time, layer, mode)."""
+    pull = dataset["mode_pull"]
+    spans = dataset["time"].diff("time", label="upper").reindex(time=dataset["time"], fill_value=0.0)
+    start = [dataset[name].isel(time=0, drop=True) for name in ("w1_singular_values", "w2_singular_values")]
+    impulse = (pull * spans).cumsum("time").transpose(*pull.dims)
+    first, second = (array.broadcast_like(impulse).transpose(*pull.dims).values for array in start)
+    solved = np.stack(singular.aligned_values(first, second, impulse.values), axis=-2)
+    return xr.DataArray(solved, dims=(*pull.dims[:-1], "layer", "mode"))
 
 
 def add_layers(dataset: xr.Dataset, config: TwoLayerConfig) -> xr.Dataset:
     """`dataset` of two-layer runs with Theorem 3 integrated for each, the escape times, and the population flow."""
-    core = [["time", "mode"], ["time", "mode"], ["time", "mode"]]
     w1, w2 = dataset["w1_singular_values"], dataset["w2_singular_values"]
     times = dataset["time"].values
-    integrated = xr.apply_ufunc(
-        lambda s1, s2, pull: theorem_3(times, s1[0], s2[0], pull),
-        *(w1, w2, dataset["mode_pull"]),
-        input_core_dims=core,
-        output_core_dims=[["time", "layer", "mode"]],
-        vectorize=True,
-    )
     growth = population.growth_rate(1.0, 0.0) if config.loss == "distance" else 2 / config.temperature
     start = (w1 * w2).isel(time=0, drop=True)
-    escape = population.escape_time(start, 2, growth).drop_vars("step", errors="ignore")
+    escape = population.escape_time(start, 2, growth)
     flow = sweep.run(
         population_layers(dataclasses.replace(config, tolerance=1e-8), times),
         {"noise": config.noise, "init_scale": config.init_scale},
@@ -90,7 +76,7 @@ def add_layers(dataset: xr.Dataset, config: TwoLayerConfig) -> xr.Dataset:
     )
     kept = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
     flows = labelled_runs({f"population_{n}": flow[n] for n in kept}, ("noise", "init_scale", "seed"), {})
-    return dataset.assign(theorem_3=integrated, escape_time=escape).merge(flows, combine_attrs="override")
+    return dataset.assign(theorem_3=theorem_3(dataset), escape_time=escape).merge(flows, combine_attrs="override")
 
 
 def population_run(config: LinearConfig, times: np.ndarray, tolerance: float = 1e-8) -> Callable[..., Observables]:

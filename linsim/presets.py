@@ -52,8 +52,8 @@ TWO_LAYERS = {
         solver="population",
         noise=(1.3,),
         noise_shape="graded",
-        init="gaussian",
-        init_scale=(0.01,),
-        learning_rate=10.0,
+        init_scale=(0.1,),
+        decay=0.05,
+        learning_rate=0.4,
     ),
 }

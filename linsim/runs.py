@@ -1,6 +1,6 @@
 """One run of a linear model, from settings to observables: one layer (paper, section 4) or two (section 5).
 
-The quantities observed along a run (imbalance, identity, bound) are those of `linsim.theory.alignment`, applied to measured weights.
+Imbalance, identity residual and bound are those of `linsim.theory.alignment`, applied to the measured weights.
 """
 
 from collections.abc import Callable
@@ -87,16 +87,16 @@ def two_layers(config: TwoLayerConfig, key: PRNGKeyArray, scale: float | Float[A
     widths = (config.dim, config.hidden, config.dim)
     if config.init == "gaussian":
         return models.gaussian(key, widths, scale)
-    values = scale * jnp.exp(-0.35 * jnp.arange(min(widths)))
+    values = scale * jnp.exp(-config.decay * jnp.arange(min(widths)))
     if config.init == "balanced":
         return models.imbalanced(key, widths, values**2, config.kappa)
     return models.spectral(key, widths, values)
 
 
 def noise_covariance(config: TwoLayerConfig) -> Float[Array, "d d"]:
-    """Covariance of one view's noise at --noise 1: the block, or standard deviations k/d, k = 1..d."""
+    """Covariance of one view's noise at --noise 1: the block, or standard deviations (1 + k/d)/2, k = 1..d."""
     if config.noise_shape == "graded":
-        return np.diag((np.arange(1, config.dim + 1) / config.dim) ** 2)
+        return np.diag((0.5 + 0.5 * np.arange(1, config.dim + 1) / config.dim) ** 2)
     return data.block_covariance(config.dim, config.noisy_dims)
 
 

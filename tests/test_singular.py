@@ -124,3 +124,15 @@ def test_theorem_3_is_exact_for_aligned_layers_and_only_there(seed):
     contrast = infonce.contrast_matrix(w2 @ w1, case.x, case.x_pos)
     pull = jnp.einsum("dk,de,ek->k", first.v, contrast, first.v)
     assert_not_close(singular.aligned_rates(first.s, second.s, pull)[0], singular.layer_value_rates(first, second, grad)[0])
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.5, 0.3), (0.3, 0.5), (0.4, 0.4), (0.4, 0.4 + 1e-6)])
+def test_theorem_3_solved_is_theorem_3_integrated(first, second):
+    from scipy.integrate import solve_ivp
+
+    field = lambda t, s: np.concatenate(singular.aligned_rates(s[:1], s[1:], np.ones(1)))
+    for impulse in (-3.0, 0.5, 1.8):
+        exact = solve_ivp(field, (0.0, impulse), [first, second], rtol=1e-11, atol=1e-13).y[:, -1]
+        solved = singular.aligned_values(jnp.array(first), jnp.array(second), jnp.array(impulse))
+        assert_close(np.array(solved), exact, rtol=1e-6)
+    assert np.isinf(singular.aligned_values(jnp.array(first), jnp.array(second), jnp.array(20.0))[0])

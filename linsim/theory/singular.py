@@ -97,3 +97,20 @@ def aligned_rates(first_values: Values, second_values: Values, pull: Values) -> 
     Args: singular values of both layers; pull p (per anchor for the mean loss). Returns: (ds1/dt, ds2/dt).
     """
     return first_values * second_values**2 * pull, second_values * first_values**2 * pull
+
+
+def aligned_values(first_values: Float[Array, "*shape"], second_values: Float[Array, "*shape"], impulse: Float[Array, "*shape"]):
+    """Theorem 3 solved: both singular values after the impulse T = int p dt, from those at T = 0.
+
+        s2^2 = K / (e^{2 y} - 1),  s1^2 = s2^2 + K,  y = log(s1/s2) at 0 - K T,  K = s1^2 - s2^2   (K = 0: s^2 = 1/(1/s^2 - 2 T))
+
+    since d log(s1/s2)/dT = -K. Infinite from T = y/K on: aligned modes under a constant pull blow up in finite time.
+    Source: this project, README "Two layers"; solves `aligned_rates`. Args: s1, s2 > 0; T. Returns: (s1, s2).
+    """
+    b0 = second_values**2
+    k = first_values**2 - b0
+    tiny = jnp.abs(k) < 1e-9 * b0
+    safe = jnp.where(tiny, 1.0, k)
+    growth = jnp.where(tiny, 1 / b0 - 2 * impulse, jnp.expm1(jnp.log1p(safe / b0) - 2 * safe * impulse) / safe)
+    b = jnp.where(growth > 0, 1 / jnp.where(growth > 0, growth, 1.0), jnp.inf)
+    return jnp.sqrt(b + k), jnp.sqrt(b)
