@@ -96,7 +96,8 @@ def gradient_descent(
     _, (states, drives) = jax.lax.scan(segment, (params, optimizer.init(params), start[1]), bounds)
 
     weights, tallied = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, states)
-    return Trajectory(weights, *jax.tree.map(lambda rest: jnp.concatenate([rest[:1], rest]), drives), tallied)
+    loss, contrast, alpha_ii = jax.tree.map(lambda rest: jnp.concatenate([rest[:1], rest]), drives)
+    return Trajectory(weights, loss, contrast, alpha_ii, tallied)
 
 
 def gradient_flow(

@@ -70,7 +70,7 @@ def alignment(dataset: xr.Dataset) -> Figure:
     """
     run = dataset.isel(noise=0, init_scale=0, seed=0)
     figure = plt.figure(figsize=(7.4, 5.4))
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.0, 1.05))
+    top, bottom = (figure.add_subfigure(rows) for rows in figure.add_gridspec(2, 1, height_ratios=(1.0, 1.05)))
     maps = top.subplots(1, 3)
     middle = int(np.searchsorted(run["time"].values, np.sqrt(run["time"].values[1] * run["time"].values[-1])))
     for axis, record in zip(maps, (0, middle, -1), strict=True):
@@ -107,8 +107,10 @@ def _diagonal_in_time(axis: Axes, run: xr.Dataset) -> None:
         axis.plot(time, diagonal[:, mode], color=colour, marker=MARKERS[mode], markevery=8, label=f"mode {mode + 1}")
         axis.plot(time, np.where(bound[:, mode] > 0, bound[:, mode], np.nan), color=colour, **POPULATION)
     handles, labels = axis.get_legend_handles_labels()
-    handles += [Line2D([], [], color="0.2", **POPULATION), Line2D([], [], color="0.8", linewidth=0.6)]
-    axis.legend(handles, [*labels, "bound", "not grown"], loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    handles, labels = [*handles, Line2D([], [], color="0.2", **POPULATION)], [*labels, "bound"]
+    if not grown.all():
+        handles, labels = [*handles, Line2D([], [], color="0.8", linewidth=0.6)], [*labels, "not grown"]
+    axis.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axis.set(xscale="log", xlabel="time t", ylabel="|A_kk|", ylim=(0, 1.02), title="diagonal of A and its lower bound")
 
 

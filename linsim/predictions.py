@@ -52,22 +52,20 @@ def population_layers(config: TwoLayerConfig, times: np.ndarray) -> Callable[...
 
 def theorem_3(dataset: xr.Dataset) -> xr.DataArray:
     """Theorem 3 for each run, from its initial singular values under its own measured pull: (..., time, layer, mode)."""
-    pull = dataset["mode_pull"]
-    spans = dataset["time"].diff("time", label="upper").reindex(time=dataset["time"], fill_value=0.0)
-    start = [dataset[name].isel(time=0, drop=True) for name in ("w1_singular_values", "w2_singular_values")]
-    impulse = (pull * spans).cumsum("time").transpose(*pull.dims)
-    first, second = (array.broadcast_like(impulse).transpose(*pull.dims).values for array in start)
-    solved = np.stack(singular.aligned_values(first, second, impulse.values), axis=-2)
+    pull, time = dataset["mode_pull"].transpose(..., "time", "mode"), dataset["time"].values
+    impulse = np.cumsum(pull.values * np.diff(time, prepend=time[0])[:, None], axis=-2)
+    layers = (dataset[f"w{layer}_singular_values"].transpose(*pull.dims).values for layer in (1, 2))
+    first, second = (np.broadcast_to(values[..., :1, :], impulse.shape) for values in layers)
+    solved = np.stack(singular.aligned_values(first, second, impulse), axis=-2)
     return xr.DataArray(solved, dims=(*pull.dims[:-1], "layer", "mode"))
 
 
 def add_layers(dataset: xr.Dataset, config: TwoLayerConfig) -> xr.Dataset:
     """`dataset` of two-layer runs with Theorem 3 integrated for each, the escape times, and the population flow."""
-    w1, w2 = dataset["w1_singular_values"], dataset["w2_singular_values"]
     times = dataset["time"].values
+    start = (dataset["w1_singular_values"] * dataset["w2_singular_values"]).isel(time=0, drop=True)
     growth = population.growth_rate(1.0, 0.0) if config.loss == "distance" else 2 / config.temperature
-    start = (w1 * w2).isel(time=0, drop=True)
-    escape = population.escape_time(start, 2, growth)
+    escape = start.copy(data=population.escape_time(start.values, 2, growth))
     flow = sweep.run(
         population_layers(dataclasses.replace(config, tolerance=1e-8), times),
         {"noise": config.noise, "init_scale": config.init_scale},

@@ -61,7 +61,8 @@ def observe_layers(trajectory: Trajectory, data_cov: Float[Array, "d d"]) -> Obs
     Args: trajectory, its tally the drift of C (None: no drift); data_cov behind the embedding spectrum.
     Returns: arrays by the names of `results.LONG_NAMES`, leading axis T.
     """
-    start = alignment.imbalance(*(w[0] for w in trajectory.weights))
+    first, second = trajectory.weights
+    start = alignment.imbalance(first[0], second[0])
     drift = jnp.zeros((len(trajectory.loss), *start.shape)) if trajectory.tally is None else trajectory.tally
 
     def at_one_time(w1, w2, x, drift):
@@ -78,7 +79,7 @@ def observe_layers(trajectory: Trajectory, data_cov: Float[Array, "d d"]) -> Obs
             "mode_pull": jnp.einsum("dk,de,ek->k", v1, x, v1),
         }
 
-    observed = jax.vmap(at_one_time)(*trajectory.weights, trajectory.contrast, drift)
+    observed = jax.vmap(at_one_time)(first, second, trajectory.contrast, drift)
     return observed | {"loss": trajectory.loss, "alpha_ii": trajectory.alpha_ii}
 
 
@@ -106,7 +107,8 @@ def simulate_layers(config: TwoLayerConfig, steps: np.ndarray) -> Callable[..., 
     batch_drive = contrast.named(config.loss, config.temperature)
 
     def drift(params, gradient):
-        return alignment.imbalance_drift(*params, gradient, config.learning_rate)
+        w1, w2 = params
+        return alignment.imbalance_drift(w1, w2, gradient, config.learning_rate)
 
     def run(key: PRNGKeyArray, *, noise: Float[Array, ""], init_scale: Float[Array, ""]) -> Observables:
         key_init, key_data, key_steps = jax.random.split(key, 3)

@@ -175,8 +175,8 @@ def layer_rates(weights: tuple[Array, ...], data_cov: Square, noise_cov: Square)
 
     Source: paper, Lemma 3, with X/N of `contrast_matrix`. Mean loss. Args: (W_1, ..., W_L); covariances. Returns: rates.
     """
-    identity_in, identity_out = jnp.eye(weights[0].shape[1]), jnp.eye(weights[-1].shape[0])
-    below, above = [identity_in], [identity_out]
+    below: list[Array] = [jnp.eye(weights[0].shape[1])]
+    above: list[Array] = [jnp.eye(weights[-1].shape[0])]
     for layer in weights[:-1]:
         below.append(layer @ below[-1])
     for layer in weights[:0:-1]:
