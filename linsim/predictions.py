@@ -4,7 +4,6 @@ Population flow from each run's own initial weights; the condensed regime of fin
 settled strengths and collapsed dimensions. With `linsim.claims`, the place where theory and simulation meet.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -14,13 +13,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, PRNGKeyArray
 
-from linsim import contrast, data, dynamics, runs, sweep
+from linsim import contrast, data, dynamics, runs
 from linsim.arrays import Array
 from linsim.config import LinearConfig, TwoLayerConfig
 from linsim.results import labelled, labelled_runs
 from linsim.runs import BLOCKS, Observables, observe
 from linsim.theory import late_time, population, singular
 
+TOLERANCE = 1e-8  # of the population flows
 CONDENSED_FROM = 0.5  # the condensed regime is entered when the mean alpha_ii passes this value
 
 
@@ -39,15 +39,53 @@ def population_drive(config: LinearConfig, noise_cov: Float[Array, "d d"]) -> dy
 
 def population_layers(config: TwoLayerConfig, times: np.ndarray) -> Callable[..., Observables]:
     """The two-layer population flow (key, *, noise, init_scale) -> observables at `times`; float64, traceable."""
-    unit_noise = runs.noise_covariance(config)
 
     def run(key: PRNGKeyArray, *, noise: Float[Array, ""], init_scale: Float[Array, ""]) -> Observables:
-        params = runs.two_layers(config, jax.random.split(key, 3)[0], init_scale)
-        drive = population_drive(config, noise**2 * unit_noise)
-        trajectory = dynamics.gradient_flow(params, drive, times, tolerance=config.tolerance)
-        return runs.observe_layers(trajectory, jnp.eye(config.dim))
+        w1, w2 = runs.two_layers(config, jax.random.split(key, 3)[0], init_scale)
+        observed = layers_from(config, times, config.tolerance)(noise, w1, w2)
+        return observed | {"initial_w1": w1, "initial_w2": w2}
 
     return run
+
+
+def layers_from(config: TwoLayerConfig, times: np.ndarray, tolerance: float) -> Callable[..., Observables]:
+    """The two-layer population flow (noise, w1, w2) -> observables at `times`; float64, traceable."""
+    unit_noise = runs.noise_covariance(config)
+
+    def run(noise: Float[Array, ""], w1: Float[Array, "h d"], w2: Float[Array, "n h"]) -> Observables:
+        drive = population_drive(config, noise**2 * unit_noise)
+        return runs.observe_layers(dynamics.gradient_flow((w1, w2), drive, times, tolerance=tolerance), jnp.eye(config.dim))
+
+    return run
+
+
+def one_layer_from(config: LinearConfig, times: np.ndarray, tolerance: float) -> Callable[..., Observables]:
+    """The one-layer population flow (noise, weights) -> observables at `times`; float64, traceable."""
+
+    def run(noise: Float[Array, ""], weights: Float[Array, "n d"]) -> Observables:
+        drive = population_drive(config, noise**2 * data.block_covariance(config.dim, config.noisy_dims))
+        trajectory = dynamics.gradient_flow((weights,), drive, times, tolerance=tolerance)
+        return observe(trajectory, jnp.eye(config.dim), config.noisy_dims)
+
+    return run
+
+
+def population_flows(
+    dataset: xr.Dataset, flow: Callable[..., Observables], starts: tuple[str, ...], kept: tuple[str, ...]
+) -> xr.Dataset:
+    """Population flow of every run of `dataset` from its own initial weights, in float64.
+
+    Args: dataset; flow (noise, *initial weights) -> observables; names of the initial weights; names of the observables to
+    keep. Returns: Dataset of `population_<name>`.
+    """
+    with jax.enable_x64(True):
+        weights = [jnp.asarray(dataset[name].values, dtype=jnp.float64) for name in starts]
+        shape = weights[0].shape[:3]
+        noise = jnp.broadcast_to(jnp.asarray(dataset["noise"].values)[:, None, None], shape)
+        flat = [leaf.reshape(-1, *leaf.shape[3:]) for leaf in (noise, *weights)]
+        observed = jax.jit(jax.vmap(flow))(*flat)
+    arrays = {f"population_{name}": np.asarray(observed[name]).reshape(*shape, *observed[name].shape[1:]) for name in kept}
+    return labelled_runs(arrays, ("noise", "init_scale", "seed"), {})
 
 
 def theorem_3(dataset: xr.Dataset) -> xr.DataArray:
@@ -66,39 +104,9 @@ def add_layers(dataset: xr.Dataset, config: TwoLayerConfig) -> xr.Dataset:
     start = (dataset["w1_singular_values"] * dataset["w2_singular_values"]).isel(time=0, drop=True)
     growth = population.growth_rate(1.0, 0.0) if config.loss == "distance" else 2 / config.temperature
     escape = start.copy(data=population.escape_time(start.values, 2, growth))
-    flow = sweep.run(
-        population_layers(dataclasses.replace(config, tolerance=1e-8), times),
-        {"noise": config.noise, "init_scale": config.init_scale},
-        seed=config.seed,
-        seeds=config.seeds,
-    )
     kept = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
-    flows = labelled_runs({f"population_{n}": flow[n] for n in kept}, ("noise", "init_scale", "seed"), {})
+    flows = population_flows(dataset, layers_from(config, times, TOLERANCE), ("initial_w1", "initial_w2"), kept)
     return dataset.assign(theorem_3=theorem_3(dataset), escape_time=escape).merge(flows, combine_attrs="override")
-
-
-def population_run(config: LinearConfig, times: np.ndarray, tolerance: float = 1e-8) -> Callable[..., Observables]:
-    """The population flow (initial_weights, noise) -> observables at `times`; float64, traceable."""
-
-    def run(initial_weights: Float[Array, "n d"], noise: Float[Array, ""]) -> Observables:
-        drive = population_drive(config, noise**2 * data.block_covariance(config.dim, config.noisy_dims))
-        trajectory = dynamics.gradient_flow((initial_weights,), drive, times, tolerance=tolerance)
-        return observe(trajectory, jnp.eye(config.dim), config.noisy_dims)
-
-    return run
-
-
-def population_flows(dataset: xr.Dataset, config: LinearConfig) -> xr.Dataset:
-    """Population flow of every run of `dataset` from its own initial weights, as variables `population_*`."""
-    with jax.enable_x64(True):
-        starts = jnp.asarray(dataset["initial_weights"].values, dtype=jnp.float64)
-        shape = starts.shape[:-2]
-        noise = jnp.broadcast_to(jnp.asarray(dataset["noise"].values)[:, None, None], shape)
-        flow = jax.jit(jax.vmap(population_run(config, dataset["time"].values)))
-        observed = flow(starts.reshape(-1, *starts.shape[-2:]), noise.reshape(-1))
-    kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
-    arrays = {f"population_{name}": np.asarray(observed[name]).reshape(*shape, *observed[name].shape[1:]) for name in kept}
-    return labelled_runs(arrays, ("noise", "init_scale", "seed"), {})
 
 
 def mode_moments(config: LinearConfig, noise: float) -> tuple[float, float, float, float]:
@@ -175,5 +183,7 @@ def add(dataset: xr.Dataset, config: LinearConfig) -> xr.Dataset:
         "condensed_block_strength": (("noise", "init_scale", "time", "block"), condensed_flows(dataset, config)),
         "predicted_collapsed": (("noise",), [collapsed(config, noise) for noise in config.noise]),
     }
-    flows = population_flows(dataset, config)
+    kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
+    flow = one_layer_from(config, dataset["time"].values, TOLERANCE)
+    flows = population_flows(dataset, flow, ("initial_weights",), kept)
     return dataset.merge(flows).merge(labelled(settled, {"block": list(BLOCKS)}), combine_attrs="override")

@@ -167,8 +167,7 @@ def alignment(dataset: xr.Dataset) -> str:
     end = run.isel(time=-1)
     diagonal = np.abs(np.diag(end["alignment"].values))
     lines = [
-        f"{dataset.attrs['loss']} loss (mean over anchors), {dataset.attrs['solver']}, {dataset.attrs['dtype']}, noise "
-        f"{float(run['noise']):g}, t = {float(end['time']):g}; first of {dataset['mode_state'][..., 0].size} runs",
+        _two_layer_setting(dataset),
         "",
         f"{'mode':>4} {'s1':>9} {'s2':>9} {'|A_kk|':>8} {'bound':>7} {'group':>6} {'angle':>7}  state",
     ]
@@ -179,6 +178,14 @@ def alignment(dataset: xr.Dataset) -> str:
             f"{float(run['group_angle'][k]):>7.1f}  {STATES[int(run['mode_state'][k])]}"
         )
     return "\n".join([*lines, "", _alignment_verdict(dataset)])
+
+
+def _two_layer_setting(dataset: xr.Dataset) -> str:
+    count = dataset["loss"].isel(time=0).size
+    return (
+        f"{dataset.attrs['loss']} loss (mean over anchors), {dataset.attrs['solver']}, {dataset.attrs['dtype']}, noise "
+        f"{float(dataset['noise'][0]):g}, t = {float(dataset['time'][-1]):g}; table of the first of {count} runs"
+    )
 
 
 def _alignment_verdict(dataset: xr.Dataset) -> str:
@@ -200,10 +207,9 @@ def _alignment_verdict(dataset: xr.Dataset) -> str:
 def singular_values(dataset: xr.Dataset) -> str:
     """Table of the first run's modes and the verdict over all runs, of `experiments/singular_values.py`."""
     run = dataset.isel(noise=0, init_scale=0, seed=0)
-    end, time = run.isel(time=-1), float(run["time"][-1])
+    end = run.isel(time=-1)
     lines = [
-        f"{dataset.attrs['loss']} loss (mean over anchors), {dataset.attrs['solver']}, {dataset.attrs['dtype']}, noise "
-        f"{float(run['noise']):g}, t = {time:g}; first of {dataset['escape_time'][..., 0].size} runs",
+        _two_layer_setting(dataset),
         "",
         f"{'mode':>4} {'start':>9} {'s1':>9} {'Theorem 3':>10} {'s2':>9} {'Theorem 3':>10} {'population':>11} "
         f"{'escape time':>12}",

@@ -27,6 +27,8 @@ LONG_NAMES = {
     "mode": "index, largest first",
     "block": "clean or noisy coordinates",
     "initial_weights": "W at time 0",
+    "initial_w1": "W1 at time 0",
+    "initial_w2": "W2 at time 0",
     "weight_singular_values": "singular values of W",
     "embedding_spectrum": "eigenvalues of the covariance of the embedded clean data",
     "contrast_eigenvalues": "eigenvalues of the contrast matrix per anchor, X/N (mean since the last record)",
@@ -64,6 +66,8 @@ def labelled(arrays: Mapping[str, tuple[tuple[str, ...], Any]], coords: Mapping[
 # Trailing dimensions of each observable, behind those of the sweep.
 TRAILING = {
     "initial_weights": ("output", "input"),
+    "initial_w1": ("hidden", "input"),
+    "initial_w2": ("output", "hidden"),
     "weight_singular_values": ("time", "mode"),
     "embedding_spectrum": ("time", "mode"),
     "contrast_eigenvalues": ("time", "mode"),

@@ -132,7 +132,7 @@ def simulate_layers(config: TwoLayerConfig, steps: np.ndarray) -> Callable[..., 
         else:
             optimizer = optax.sgd(config.learning_rate)
             trajectory = dynamics.gradient_descent(params, drive, optimizer, steps, key_steps, tally=drift)
-        return observe_layers(trajectory, data_cov)
+        return observe_layers(trajectory, data_cov) | {"initial_w1": params[0], "initial_w2": params[1]}
 
     return run
 
