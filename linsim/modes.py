@@ -44,8 +44,8 @@ def add(dataset: xr.Dataset, config: TwoLayerConfig) -> xr.Dataset:
         end["alignment"],
         end["w1_singular_values"],
         end["w2_singular_values"],
-        input_core_dims=[["mode_w2", "mode_w1"], ["mode"], ["mode"]],
-        output_core_dims=[["mode"]] * 3,
+        input_core_dims=[["mode_w2", "mode_w1"], ["hidden_mode"], ["hidden_mode"]],
+        output_core_dims=[["hidden_mode"]] * 3,
         vectorize=True,
     )
     names = ("mode_group", "group_angle", "mode_state")

@@ -76,7 +76,7 @@ def alignment(dataset: xr.Dataset) -> Figure:
     for axis, record in zip(maps, (0, middle, -1), strict=True):
         image = axis.imshow(np.abs(run["alignment"].values[record]), vmin=0, vmax=1)
         axis.set(title=f"|A| at t = {float(run['time'][record]):.4g}", xlabel="mode of W1")
-        ticks = np.arange(3, run.sizes["mode"], 4)
+        ticks = np.arange(3, run.sizes["mode_w1"], 4)
         axis.set(xticks=ticks, xticklabels=ticks + 1, yticks=ticks, yticklabels=ticks + 1)
     maps[0].set_ylabel("mode of W2")
     _outline_groups(maps[-1], run["mode_group"].values)
@@ -132,13 +132,15 @@ def singular_values(dataset: xr.Dataset) -> Figure:
     titles = ("(a) singular values of W1", "(b) singular values of W2", "(c) embedding covariance")
     time = run["time"].values[1:]
     for axis, (name, layer), title in zip(axes, panels, titles, strict=True):
-        for mode, shade in enumerate(np.linspace(0, 0.85, run.sizes["mode"])):
+        count = run[name].shape[-1]
+        for mode, shade in enumerate(np.linspace(0, 0.85, count)):
             colour = plt.get_cmap("cividis")(shade)
             axis.plot(time, run[name].values[1:, mode], color=colour, linewidth=1.0)
             axis.plot(time, run[f"population_{name}"].values[1:, mode], color=colour, linestyle="--", linewidth=0.6)
-            theorem = run["theorem_3"].values[1:, :, mode]
-            values = theorem[:, layer] if layer is not None else np.prod(theorem, axis=1) ** 2
-            axis.plot(time, values, color=colour, linestyle=":", linewidth=1.2)
+            if mode < run.sizes["hidden_mode"]:
+                theorem = run["theorem_3"].values[1:, :, mode]
+                values = theorem[:, layer] if layer is not None else np.prod(theorem, axis=1) ** 2
+                axis.plot(time, values, color=colour, linestyle=":", linewidth=1.2)
         escapes = run["escape_time"].values
         axis.plot(escapes[escapes < time[-1]], np.zeros(np.sum(escapes < time[-1])), "|", color="0.2", markersize=8,
                   transform=axis.get_xaxis_transform(), clip_on=False)  # fmt: skip

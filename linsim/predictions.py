@@ -90,12 +90,12 @@ def population_flows(
 
 def theorem_3(dataset: xr.Dataset) -> xr.DataArray:
     """Theorem 3 for each run, from its initial singular values under its own measured pull: (..., time, layer, mode)."""
-    pull, time = dataset["mode_pull"].transpose(..., "time", "mode"), dataset["time"].values
+    pull, time = dataset["mode_pull"].transpose(..., "time", "hidden_mode"), dataset["time"].values
     impulse = np.cumsum(pull.values * np.diff(time, prepend=time[0])[:, None], axis=-2)
     layers = (dataset[f"w{layer}_singular_values"].transpose(*pull.dims).values for layer in (1, 2))
     first, second = (np.broadcast_to(values[..., :1, :], impulse.shape) for values in layers)
     solved = np.stack(singular.aligned_values(first, second, impulse), axis=-2)
-    return xr.DataArray(solved, dims=(*pull.dims[:-1], "layer", "mode"))
+    return xr.DataArray(solved, dims=(*pull.dims[:-1], "layer", "hidden_mode"))
 
 
 def add_layers(dataset: xr.Dataset, config: TwoLayerConfig) -> xr.Dataset:

@@ -20,7 +20,7 @@ def divergence(dataset: xr.Dataset) -> str | None:
     noise, step = dataset["noise"].values[where[0]], dataset["step"].values[where[3]]
     return (
         f"training diverged by step {step} at noise {noise:g} ({int(bad.any('time').sum())} of "
-        f"{bad.isel(time=0).size} runs): --learning-rate times the noise variance of x' - x must stay below 2"
+        f"{bad.isel(time=0).size} runs): lower --learning-rate (distance loss: below 2 over the variance of x' - x)"
     )
 
 
@@ -171,7 +171,7 @@ def alignment(dataset: xr.Dataset) -> str:
         "",
         f"{'mode':>4} {'s1':>9} {'s2':>9} {'|A_kk|':>8} {'bound':>7} {'group':>6} {'angle':>7}  state",
     ]
-    for k in range(run.sizes["mode"]):
+    for k in range(run.sizes["hidden_mode"]):
         lines.append(
             f"{k + 1:>4} {end['w1_singular_values'].values[k]:>9.3g} {end['w2_singular_values'].values[k]:>9.3g} "
             f"{diagonal[k]:>8.3f} {end['alignment_bound'].values[k]:>7.3f} {int(run['mode_group'][k]) + 1:>6} "
@@ -190,16 +190,16 @@ def _two_layer_setting(dataset: xr.Dataset) -> str:
 
 def _alignment_verdict(dataset: xr.Dataset) -> str:
     states = dataset["mode_state"]
-    counts = [f"{_range((states == k).sum('mode'))} {name}" for k, name in enumerate(STATES)]
+    counts = [f"{_range((states == k).sum('hidden_mode'))} {name}" for k, name in enumerate(STATES)]
     residual = float(dataset["identity_residual"].max())
     limit = IDENTITY_TOLERANCE[dataset.attrs["dtype"]]
     diagonal = np.abs(np.diagonal(dataset["alignment"].transpose(..., "mode_w2", "mode_w1").values, axis1=-2, axis2=-1))
-    bound = dataset["alignment_bound"].transpose(..., "mode").values
+    bound = dataset["alignment_bound"].transpose(..., "hidden_mode").values
     below = int(np.sum(diagonal < bound - limit))
     holds = "every entry obeys the identity" if residual <= limit else "the identity is VIOLATED"
     obeyed = "no entry lies below the bound" if below == 0 else f"{below} entries lie BELOW the bound"
     return (
-        f"verdict: of {dataset.sizes['mode']} modes {', '.join(counts)}; {holds} (largest residual {residual:.1e}, "
+        f"verdict: of {dataset.sizes['hidden_mode']} modes {', '.join(counts)}; {holds} (largest residual {residual:.1e}, "
         f"allowed {limit:.0e}); {obeyed}"
     )
 
@@ -214,7 +214,7 @@ def singular_values(dataset: xr.Dataset) -> str:
         f"{'mode':>4} {'start':>9} {'s1':>9} {'Theorem 3':>10} {'s2':>9} {'Theorem 3':>10} {'population':>11} "
         f"{'escape time':>12}",
     ]
-    for k in range(run.sizes["mode"]):
+    for k in range(run.sizes["hidden_mode"]):
         s1, s2 = (float(end[f"w{layer}_singular_values"][k]) for layer in (1, 2))
         lines.append(
             f"{k + 1:>4} {float(run['w1_singular_values'][0, k]):>9.3g} {s1:>9.3g} "
@@ -227,10 +227,10 @@ def singular_values(dataset: xr.Dataset) -> str:
 def _singular_verdict(dataset: xr.Dataset) -> str:
     measured = _escaped(dataset, "")
     in_population = _escaped(dataset, "population_")
-    by_time = (dataset["escape_time"] < float(dataset["time"][-1])).sum("mode")
+    by_time = (dataset["escape_time"] < float(dataset["time"][-1])).sum("hidden_mode")
     comparison = "as many as" if measured.equals(in_population) else "NOT as many as"
     return (
-        f"verdict: {_range(measured)} of {dataset.sizes['mode']} modes have escaped (s1 s2 grown {ESCAPED:g}-fold) by t = "
+        f"verdict: {_range(measured)} of {dataset.sizes['hidden_mode']} modes have escaped (s1 s2 grown {ESCAPED:g}-fold) by t = "
         f"{float(dataset['time'][-1]):g}, {comparison} the {_range(in_population)} of the population flow "
         f"({_range(by_time)} escape times have passed)"
     )
@@ -238,4 +238,4 @@ def _singular_verdict(dataset: xr.Dataset) -> str:
 
 def _escaped(dataset: xr.Dataset, prefix: str) -> xr.DataArray:
     strength = dataset[f"{prefix}w1_singular_values"] * dataset[f"{prefix}w2_singular_values"]
-    return (strength.isel(time=-1, drop=True) > ESCAPED * strength.isel(time=0, drop=True)).sum("mode")
+    return (strength.isel(time=-1, drop=True) > ESCAPED * strength.isel(time=0, drop=True)).sum("hidden_mode")

@@ -65,18 +65,23 @@ def observe_layers(trajectory: Trajectory, data_cov: Float[Array, "d d"]) -> Obs
     start = alignment.imbalance(first[0], second[0])
     drift = jnp.zeros((len(trajectory.loss), *start.shape)) if trajectory.tally is None else trajectory.tally
 
+    def complete(values):
+        """One value per mode of the hidden space; zero where a layer has no rank."""
+        return jnp.zeros(len(start), values.dtype).at[: len(values)].set(values)
+
     def at_one_time(w1, w2, x, drift):
         conserved, product = start + drift, w2 @ w1
         v1 = jnp.linalg.svd(w1, full_matrices=False)[2].T
+        pull = jnp.einsum("dk,de,ek->k", v1, x, v1)
         return {
-            "w1_singular_values": spectra.singular_values(w1),
-            "w2_singular_values": spectra.singular_values(w2),
+            "w1_singular_values": complete(spectra.singular_values(w1)),
+            "w2_singular_values": complete(spectra.singular_values(w2)),
             "embedding_spectrum": jnp.maximum(spectra.eigenvalues(product @ data_cov @ product.T), 0.0),
             "alignment": spectra.alignment_matrix(w1, w2),
             "alignment_bound": alignment.alignment_bound(w1, w2, conserved),
             "imbalance_norm": jnp.linalg.norm(alignment.imbalance(w1, w2), 2),
             "identity_residual": alignment.identity_residual(w1, w2, conserved),
-            "mode_pull": jnp.einsum("dk,de,ek->k", v1, x, v1),
+            "mode_pull": complete(pull),
         }
 
     observed = jax.vmap(at_one_time)(first, second, trajectory.contrast, drift)

@@ -143,7 +143,7 @@ def test_flow_grows_and_aligns_a_few_modes_and_leaves_the_rest(tmp_path):
     assert np.all((grown >= 3) & (grown <= 4))
     assert not np.any(dataset["mode_state"] == 1)  # none misaligned
     assert np.ptp(dataset["imbalance_norm"].values, axis=-1).max() < 100 * 1e-11
-    behind = dataset["w1_singular_values"].isel(mode=slice(6, None))
+    behind = dataset["w1_singular_values"].isel(hidden_mode=slice(6, None))
     assert float((behind.isel(time=-1) / behind.isel(time=0)).max()) < 3
 
 
@@ -183,8 +183,8 @@ def test_singular_values_compare_theorem_3_with_the_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("verdict: ")
     dataset = results.load(tmp_path / "singular_values.nc").isel(noise=0, init_scale=0, time=3)
-    exact = dataset[["w1_singular_values", "w2_singular_values"]].to_array("layer").transpose("seed", "layer", "mode")
-    np.testing.assert_allclose(dataset["theorem_3"].transpose("seed", "layer", "mode"), exact, rtol=0.05)
+    exact = dataset[["w1_singular_values", "w2_singular_values"]].to_array("layer").transpose("seed", "layer", "hidden_mode")
+    np.testing.assert_allclose(dataset["theorem_3"].transpose("seed", "layer", "hidden_mode"), exact, rtol=0.05)
 
 
 @pytest.mark.parametrize("name", ["alignment", "singular_values"])
@@ -200,3 +200,12 @@ def test_two_layer_flags_are_checked(name, tmp_path):
         assert what in done.stderr
         assert "Traceback" not in done.stderr
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["alignment", "singular_values"])
+@pytest.mark.parametrize("hidden", [2, 6])
+def test_hidden_layers_of_any_width(name, hidden, tmp_path):
+    flags = ["--steps", "30", "--batch-size", "16", "--dataset-size", "64", "--dim", "4", "--noisy-dims", "2", "--seeds", "1"]
+    done = command(name, *flags, "--hidden", hidden, "--noise", "0", "1", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert results.load(tmp_path / f"{name}.nc").sizes["hidden_mode"] == hidden

@@ -105,12 +105,13 @@ def aligned_values(first_values: Float[Array, "*shape"], second_values: Float[Ar
         s2^2 = K / (e^{2 y} - 1),  s1^2 = s2^2 + K,  y = log(s1/s2) at 0 - K T,  K = s1^2 - s2^2   (K = 0: s^2 = 1/(1/s^2 - 2 T))
 
     since d log(s1/s2)/dT = -K. Infinite from T = y/K on: aligned modes under a constant pull blow up in finite time.
-    Source: this project, README "Two layers"; solves `aligned_rates`. Args: s1, s2 > 0; T. Returns: (s1, s2).
+    Source: this project, README "Two layers"; solves `aligned_rates`. Args: s1, s2 >= 0; T. Returns: (s1, s2).
     """
     b0 = second_values**2
     k = first_values**2 - b0
-    tiny = jnp.abs(k) < 1e-9 * b0
-    safe = jnp.where(tiny, 1.0, k)
-    growth = jnp.where(tiny, 1 / b0 - 2 * impulse, jnp.expm1(jnp.log1p(safe / b0) - 2 * safe * impulse) / safe)
+    tiny = jnp.abs(k) <= 1e-9 * b0
+    safe, divisor = jnp.where(tiny, 1.0, k), jnp.where(b0 > 0, b0, 1.0)
+    growth = jnp.where(tiny, 1 / divisor - 2 * impulse, jnp.expm1(jnp.log1p(safe / divisor) - 2 * safe * impulse) / safe)
     b = jnp.where(growth > 0, 1 / jnp.where(growth > 0, growth, 1.0), jnp.inf)
+    b = jnp.where(b0 > 0, b, 0.0)  # a layer without the mode never gains it
     return jnp.sqrt(b + k), jnp.sqrt(b)
