@@ -139,7 +139,7 @@ def test_flow_grows_and_aligns_a_few_modes_and_leaves_the_rest(tmp_path):
     """Fixed batch of 128, noise 0.001, gradient flow to t = 1000 (mean loss)."""
     dataset = alignment_run(tmp_path, "--preset", "flow", "--seeds", "2")
     assert float(dataset["time"][-1]) == 1000
-    grown = (dataset["mode_state"] > 0).sum("mode").values
+    grown = (dataset["mode_state"] > 0).sum("hidden_mode").values
     assert np.all((grown >= 3) & (grown <= 4))
     assert not np.any(dataset["mode_state"] == 1)  # none misaligned
     assert np.ptp(dataset["imbalance_norm"].values, axis=-1).max() < 100 * 1e-11
