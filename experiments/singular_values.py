@@ -8,7 +8,7 @@ def parts() -> experiment.Parts:
     """What this experiment trains, compares with, draws and tells."""
     from linsim import plots, predictions, report, train
 
-    return experiment.Parts(train.two_layers, predictions.add_layers, plots.singular_values, report.singular_values)
+    return experiment.Parts(train.two_layers_and_flows, predictions.add_layers, plots.singular_values, report.singular_values)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,6 +4,7 @@ Imports no numerical library, so that `--help` and a bad flag answer at once.
 """
 
 import dataclasses
+import json
 import math
 import os
 import sys
@@ -18,12 +19,70 @@ class BadInput(ValueError):
     """A value that the user can mend; the message is one sentence: what, the value, what is allowed."""
 
 
-@dataclasses.dataclass(frozen=True)
-class LinearConfig:
-    """Flags that every experiment on linear models shares."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Flags about how and where a command runs; they do not change what is computed, beyond rounding."""
 
     preset: str
     """Setting to start from; every other flag overrides it."""
+    out: Path = Path("results")
+    """Folder for the results; the same command with the same folder goes on where it was stopped."""
+    overwrite: bool = False
+    """Start anew, whatever --out holds."""
+    format: Literal["png", "pdf", "svg"] = "png"
+    """Format of the figure."""
+    chunk_size: int | None = None
+    """Runs per compiled call and per file (default: by the devices' memory)."""
+    devices: int | None = None
+    """Devices per process to spread over (default: all of its accelerators, or one CPU device)."""
+    num_processes: int | None = None
+    """Processes that share this sweep; without --process-id all are started here (default on CPUs: by cores and runs)."""
+    process_id: int | None = None
+    """Which of them this is, from 0, where each is started by hand (default: as Slurm says)."""
+    coordinator: str | None = None
+    """host:port of process 0, only for devices that need one runtime over all hosts (TPU pods)."""
+
+    def relations(self) -> None:
+        """Check the fields against one another. Raises: BadInput."""
+        count, index = self.num_processes, self.process_id
+        require(index is None or count is not None, "process_id", index, "given with --num-processes")
+        if count is not None and index is not None:
+            require(index < count, "process_id", index, f"below --num-processes, here {count}")
+
+    def runs(self) -> int:
+        """How many runs this configuration makes."""
+        return 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig(RunConfig):
+    """Flags that every experiment shares: one batch size, one data dimension, seeds and precision."""
+
+    steps: int
+    """Training steps; time = learning rate x steps."""
+    batch_size: int = 128
+    """Samples per batch."""
+    dim: int = 16
+    """Input and embedding dimension."""
+    noisy_dims: int = 8
+    """How many coordinates, the last ones, carry the noise."""
+    seeds: int = 3
+    """Independent runs per setting."""
+    seed: int = 0
+    """Base random key."""
+    x64: bool = False
+    """Train in float64 instead of float32."""
+
+    def relations(self) -> None:
+        """Check the fields against one another. Raises: BadInput."""
+        super().relations()
+        require(self.noisy_dims <= self.dim, "noisy_dims", self.noisy_dims, f"at most --dim, here {self.dim}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearConfig(ModelConfig):
+    """Flags of the experiments on one linear layer."""
+
     noise: tuple[float, ...]
     """Standard deviation of the additive noise, in units of the data's; several values make a sweep."""
     views: Literal["one", "two"]
@@ -38,33 +97,26 @@ class LinearConfig:
     """Root mean square of the initial singular values; several values make a sweep."""
     learning_rate: float
     """Step size on the MEAN loss (the paper's rate on the sum of Eq. 2, times the batch size)."""
-    steps: int
-    """Training steps; time = learning rate x steps."""
-    batch_size: int = 128
-    """Samples per batch."""
     dataset_size: int = 10_000
     """Samples in the fixed set (with --batches dataset)."""
-    dim: int = 16
-    """Input and embedding dimension."""
-    noisy_dims: int = 8
-    """How many coordinates, the last ones, carry the noise."""
     temperature: float = 0.1
     """Temperature of the dot loss."""
-    seeds: int = 3
-    """Independent runs per setting."""
-    seed: int = 0
-    """Base random key."""
-    x64: bool = False
-    """Train in float64 instead of float32."""
     collapse_threshold: float = 0.01
     """A dimension counts as collapsed below this fraction of the largest singular value."""
-    out: Path = Path("results")
-    """Folder for the results."""
-    format: Literal["png", "pdf", "svg"] = "png"
-    """Format of the figure."""
+
+    def relations(self) -> None:
+        """Check the fields against one another. Raises: BadInput."""
+        super().relations()
+        if self.batches == "dataset":
+            limit = f"at most --dataset-size, here {self.dataset_size}"
+            require(self.batch_size <= self.dataset_size, "batch_size", self.batch_size, limit)
+
+    def runs(self) -> int:
+        """How many runs this configuration makes."""
+        return len(self.noise) * len(self.init_scale) * self.seeds
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TwoLayerConfig(LinearConfig):
     """Flags of the experiments on two linear layers."""
 
@@ -87,8 +139,52 @@ class TwoLayerConfig(LinearConfig):
     group_gap: float = 0.25
     """Singular values closer than this, relatively, count as degenerate."""
 
+    def relations(self) -> None:
+        """Check the fields against one another. Raises: BadInput."""
+        super().relations()
+        require(self.solver == "descent" or self.x64, "solver", self.solver, "descent without --x64")
 
-Config = TypeVar("Config", bound=LinearConfig)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhaseConfig(ModelConfig):
+    """Flags of the phase diagram."""
+
+    models: tuple[Literal["one-view", "two-views", "two-layers", "two-layers-random"], ...] = (
+        "one-view",
+        "two-views",
+        "two-layers",
+        "two-layers-random",
+    )
+    """One layer with one or two noisy views; two layers (one noisy view) from a balanced or from the paper's random start."""
+    grid: tuple[int, int] = (16, 16)
+    """Values of noise and of initial scale."""
+    noise_range: tuple[float, float] = (0.1, 2.5)
+    """Smallest and largest noise, evenly spaced."""
+    scale_range: tuple[float, float] = (0.05, 1.0)
+    """Smallest and largest initial scale of each layer, evenly spaced on a log scale."""
+    one_layer_time: float = 50.0
+    """Time (learning rate x steps, mean loss) at which one layer is looked at."""
+    two_layer_time: float = 10.0
+    """The same for two layers."""
+    cutoff: float = 0.1
+    """A dimension counts as collapsed while the embeddings' standard deviation along it is below this; unit: the distance
+    at which the distance loss's weight of a pair has fallen to exp(-1/2)."""
+
+    def relations(self) -> None:
+        """Check the fields against one another. Raises: BadInput."""
+        super().relations()
+        for name in ("noise_range", "scale_range"):
+            low, high = getattr(self, name)
+            require(low < high, name, f"{low} {high}", "given smallest first")
+        require(0 < self.noisy_dims < self.dim, "noisy_dims", self.noisy_dims, f"between 0 and --dim, here {self.dim}")
+
+    def runs(self) -> int:
+        """How many runs this configuration makes."""
+        return len(self.models) * self.grid[0] * self.grid[1] * self.seeds
+
+
+Config = TypeVar("Config", bound=ModelConfig)
+AXES = ("noise", "init_scale", "models")  # fields that take several values
 Rule = tuple[Callable[[Any], bool], str]
 _POSITIVE: Rule = (lambda v: math.isfinite(v) and v > 0, "a finite number above 0")
 _COUNT: Rule = (lambda v: v >= 1, "a whole number of at least 1")
@@ -103,6 +199,12 @@ RULES: Mapping[str, Rule] = {
     "hidden": _COUNT,
     "decay": (lambda v: math.isfinite(v) and v >= 0, "a finite number of at least 0"),
     "kappa": (math.isfinite, "a finite number"),
+    "noise_range": (lambda v: math.isfinite(v) and v >= 0, "finite numbers of at least 0"),
+    "scale_range": (lambda v: math.isfinite(v) and v > 0, "finite numbers above 0"),
+    "grid": (lambda v: v >= 3, "whole numbers of at least 3"),
+    "one_layer_time": _POSITIVE,
+    "two_layer_time": _POSITIVE,
+    "cutoff": _POSITIVE,
     "steps": (lambda v: v >= 2, "a whole number of at least 2"),
     "batch_size": (lambda v: v >= 2, "a whole number of at least 2"),
     "dataset_size": (lambda v: v >= 2, "a whole number of at least 2"),
@@ -110,6 +212,10 @@ RULES: Mapping[str, Rule] = {
     "noisy_dims": (lambda v: v >= 0, "a whole number of at least 0"),
     "seeds": _COUNT,
     "seed": (lambda v: 0 <= v < 2**32, "a whole number from 0 to 2^32 - 1"),
+    "chunk_size": _COUNT,
+    "devices": _COUNT,
+    "num_processes": _COUNT,
+    "process_id": (lambda v: v >= 0, "a whole number of at least 0"),
 }
 
 
@@ -124,23 +230,25 @@ def require(ok: bool, field: str, value: object, allowed: str) -> None:
         raise BadInput(f"{flag(field)} {value} is not allowed: it must be {allowed}")
 
 
-def check(config: LinearConfig) -> None:
+def check(config: RunConfig) -> None:
     """Check every field against RULES and the fields against one another. Raises: BadInput."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         values = value if isinstance(value, tuple) else (value,)
         require(len(values) > 0, field.name, "without a value", "given at least one")
-        require(len(set(values)) == len(values), field.name, " ".join(map(str, values)), "given distinct values")
-        if field.name in RULES:
+        if field.name in AXES:
+            require(len(set(values)) == len(values), field.name, " ".join(map(str, values)), "given distinct values")
+        if field.name in RULES and value is not None:
             allowed, wording = RULES[field.name]
             for each in values:
                 require(allowed(each), field.name, each, wording)
-    require(config.noisy_dims <= config.dim, "noisy_dims", config.noisy_dims, f"at most --dim, here {config.dim}")
-    if isinstance(config, TwoLayerConfig) and config.solver != "descent":
-        require(config.x64, "solver", config.solver, "descent without --x64")
-    if config.batches == "dataset":
-        limit = f"at most --dataset-size, here {config.dataset_size}"
-        require(config.batch_size <= config.dataset_size, "batch_size", config.batch_size, limit)
+    config.relations()
+
+
+def identity(config: RunConfig) -> dict[str, Any]:
+    """What decides the results: every field but those of RunConfig, as plain JSON values."""
+    how = {field.name for field in dataclasses.fields(RunConfig)}
+    return json.loads(json.dumps({k: v for k, v in dataclasses.asdict(config).items() if k not in how}, default=str))
 
 
 def _preset_of(argv: list[str], presets: Mapping[str, Any]) -> str:
@@ -172,32 +280,33 @@ def stop(message: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-def configure_jax(*, x64: bool) -> None:
-    """Set up JAX for a script: precision, and on the CPU one worker thread for XLA. Call before the first computation.
+def configure_jax(*, x64: bool, devices: int | None = None) -> None:
+    """Set up JAX for a script: precision, and on the CPU the number of devices and of XLA's threads. Call before all computation.
 
-    The arrays here are too small to split: one worker is about twice as fast as two, and it avoids a deadlock in XLA's
-    CPU thread pool (jaxlib 0.10.2 with two or more workers, loops around LAPACK calls). NPROC in the environment wins.
+    One CPU device with one thread is fastest for arrays this small; more cores are used by more processes (`linsim.cluster`).
+    In jaxlib 0.10.2 every batched LAPACK call on the CPU waits, inside XLA's thread pool, for other threads of that pool, so that
+    calls which run at the same time can block it for ever. One thread never waits; several devices get a pool so large that
+    some thread is always free, which costs them half their speed. NPROC in the environment wins.
     """
-    os.environ.setdefault("NPROC", "1")
+    count = devices or 1
+    os.environ.setdefault("NPROC", "1" if count == 1 else str(32 * count))
+    if count > 1:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
     import jax
 
     jax.config.update("jax_enable_x64", x64)
+    jax.config.update("jax_num_cpu_devices", count)
 
 
 def parse(presets: Mapping[str, Config], argv: list[str] | None, name: str) -> Config:
-    """Configuration of one experiment from its command line; ends the program with code 2 on bad input.
+    """Checked configuration of one experiment from its command line; a flag that cannot be read ends the program with code 2.
 
     Args: presets by name, the first being the default; argv without the program, or None for sys.argv; name of the
-    experiment, the default folder below `out`.
-    Returns: a checked Config whose `out` is a writable folder.
+    experiment, the default folder below `out`. Raises: BadInput.
     """
     argv = sys.argv[1:] if argv is None else argv
-    try:
-        preset = presets[_preset_of(argv, presets)]
-        preset = dataclasses.replace(preset, out=preset.out / name)
-        config = tyro.cli(type(preset), args=argv, default=preset, description=sys.modules["__main__"].__doc__)
-        check(config)
-        prepare_folder(config.out)
-    except BadInput as error:
-        stop(str(error), 2)
+    preset = presets[_preset_of(argv, presets)]
+    preset = dataclasses.replace(preset, out=preset.out / name)
+    config = tyro.cli(type(preset), args=argv, default=preset, description=sys.modules["__main__"].__doc__)
+    check(config)
     return config

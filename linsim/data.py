@@ -53,7 +53,7 @@ def block_covariance(dim: int, noisy_dims: int) -> Square:
     """
     if not 0 <= noisy_dims <= dim:
         raise ValueError(f"noisy_dims must lie between 0 and dim = {dim}; got {noisy_dims}")
-    return jnp.asarray(np.diag((np.arange(dim) >= dim - noisy_dims).astype(float)))
+    return np.diag((np.arange(dim) >= dim - noisy_dims).astype(float))
 
 
 def factor(cov: Square) -> Float[Array, "rank d"]:

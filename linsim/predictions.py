@@ -16,8 +16,9 @@ from jaxtyping import Float, PRNGKeyArray
 from linsim import contrast, data, dynamics, runs
 from linsim.arrays import Array
 from linsim.config import LinearConfig, TwoLayerConfig
-from linsim.results import labelled, labelled_runs
+from linsim.results import labelled
 from linsim.runs import BLOCKS, Observables, observe
+from linsim.sweep import Also, Columns, Engine
 from linsim.theory import late_time, population, singular
 
 TOLERANCE = 1e-8  # of the population flows
@@ -70,22 +71,33 @@ def one_layer_from(config: LinearConfig, times: np.ndarray, tolerance: float) ->
     return run
 
 
-def population_flows(
-    dataset: xr.Dataset, flow: Callable[..., Observables], starts: tuple[str, ...], kept: tuple[str, ...]
-) -> xr.Dataset:
-    """Population flow of every run of `dataset` from its own initial weights, in float64.
+def flows(flow: Callable[..., Observables], starts: tuple[str, ...], kept: tuple[str, ...], where: Engine) -> Also:
+    """The population flow of every run of a chunk from its own initial weights, in float64, beside what was measured.
 
-    Args: dataset; flow (noise, *initial weights) -> observables; names of the initial weights; names of the observables to
-    keep. Returns: Dataset of `population_<name>`.
+    Args: flow (noise, *initial weights) -> observables; names of the initial weights; names of the observables to keep, as
+    `population_<name>`; the engine. Returns: what `Engine.run` takes as `also`.
     """
-    with jax.enable_x64(True):
-        weights = [jnp.asarray(dataset[name].values, dtype=jnp.float64) for name in starts]
-        shape = weights[0].shape[:3]
-        noise = jnp.broadcast_to(jnp.asarray(dataset["noise"].values)[:, None, None], shape)
-        flat = [leaf.reshape(-1, *leaf.shape[3:]) for leaf in (noise, *weights)]
-        observed = jax.jit(jax.vmap(flow))(*flat)
-    arrays = {f"population_{name}": np.asarray(observed[name]).reshape(*shape, *observed[name].shape[1:]) for name in kept}
-    return labelled_runs(arrays, ("noise", "init_scale", "seed"), {})
+    compiled = where.vectorised(flow)
+
+    def also(values: Columns, measured: Columns) -> Columns:
+        with jax.enable_x64(True):
+            columns = [np.asarray(column, dtype=np.float64) for column in (values["noise"], *(measured[name] for name in starts))]
+            observed = compiled(*columns)
+            return {f"population_{name}": np.asarray(observed[name]) for name in kept}
+
+    return also
+
+
+def one_layer_flows(config: LinearConfig, times: np.ndarray, where: Engine) -> Also:
+    """`flows` of one layer."""
+    kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
+    return flows(one_layer_from(config, times, TOLERANCE), ("initial_weights",), kept, where)
+
+
+def two_layer_flows(config: TwoLayerConfig, times: np.ndarray, where: Engine) -> Also:
+    """`flows` of two layers."""
+    kept = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
+    return flows(layers_from(config, times, TOLERANCE), ("initial_w1", "initial_w2"), kept, where)
 
 
 def theorem_3(dataset: xr.Dataset) -> xr.DataArray:
@@ -99,14 +111,11 @@ def theorem_3(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def add_layers(dataset: xr.Dataset, config: TwoLayerConfig) -> xr.Dataset:
-    """`dataset` of two-layer runs with Theorem 3 integrated for each, the escape times, and the population flow."""
-    times = dataset["time"].values
+    """`dataset` of two-layer runs with Theorem 3 integrated for each, and the escape times."""
     start = (dataset["w1_singular_values"] * dataset["w2_singular_values"]).isel(time=0, drop=True)
     growth = population.growth_rate(1.0, 0.0) if config.loss == "distance" else 2 / config.temperature
     escape = start.copy(data=population.escape_time(start.values, 2, growth))
-    kept = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
-    flows = population_flows(dataset, layers_from(config, times, TOLERANCE), ("initial_w1", "initial_w2"), kept)
-    return dataset.assign(theorem_3=theorem_3(dataset), escape_time=escape).merge(flows, combine_attrs="override")
+    return dataset.assign(theorem_3=theorem_3(dataset), escape_time=escape)
 
 
 def mode_moments(config: LinearConfig, noise: float) -> tuple[float, float, float, float]:
@@ -183,7 +192,4 @@ def add(dataset: xr.Dataset, config: LinearConfig) -> xr.Dataset:
         "condensed_block_strength": (("noise", "init_scale", "time", "block"), condensed_flows(dataset, config)),
         "predicted_collapsed": (("noise",), [collapsed(config, noise) for noise in config.noise]),
     }
-    kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
-    flow = one_layer_from(config, dataset["time"].values, TOLERANCE)
-    flows = population_flows(dataset, flow, ("initial_weights",), kept)
-    return dataset.merge(flows).merge(labelled(settled, {"block": list(BLOCKS)}), combine_attrs="override")
+    return dataset.merge(labelled(settled, {"block": list(BLOCKS)}), combine_attrs="override")

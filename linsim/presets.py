@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from linsim.config import LinearConfig, TwoLayerConfig
+from linsim.config import LinearConfig, PhaseConfig, TwoLayerConfig
 
 _PAPER = LinearConfig(
     preset="paper",
@@ -56,4 +56,10 @@ TWO_LAYERS = {
         decay=0.05,
         learning_rate=0.4,
     ),
+}
+
+_PHASES = PhaseConfig(preset="early", steps=500, dim=4, noisy_dims=2, seeds=2)
+PHASES = {
+    "early": _PHASES,
+    "late": dataclasses.replace(_PHASES, preset="late", steps=5000, one_layer_time=500.0, two_layer_time=50.0),
 }

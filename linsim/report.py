@@ -8,6 +8,7 @@ import xarray as xr
 from linsim.modes import STATES
 
 EARLY_ALPHA = 0.1  # the population theory is compared at the last record with a mean alpha_ii below this
+BOUNDARY_AGREEMENT = 0.95  # of the phase diagram's cells away from the predicted boundary
 SETTLED_EXPONENT = 0.1  # a block whose m changes more slowly than t^0.1 (either way) at the end has settled
 
 
@@ -16,8 +17,8 @@ def divergence(dataset: xr.Dataset) -> str | None:
     bad = dataset["loss"].copy(data=~np.isfinite(dataset["loss"].values))
     if not bad.any():
         return None
-    where = next(iter(np.argwhere(bad.transpose("noise", "init_scale", "seed", "time").values)))
-    noise, step = dataset["noise"].values[where[0]], dataset["step"].values[where[3]]
+    first = dict(zip(bad.dims, np.argwhere(bad.values)[0], strict=True))
+    noise, step = dataset["noise"].values[first["noise"]], dataset["step"].values[first["time"]]
     return (
         f"training diverged by step {step} at noise {noise:g} ({int(bad.any('time').sum())} of "
         f"{bad.isel(time=0).size} runs): lower --learning-rate (distance loss: below 2 over the variance of x' - x)"
@@ -239,3 +240,34 @@ def _singular_verdict(dataset: xr.Dataset) -> str:
 def _escaped(dataset: xr.Dataset, prefix: str) -> xr.DataArray:
     strength = dataset[f"{prefix}w1_singular_values"] * dataset[f"{prefix}w2_singular_values"]
     return (strength.isel(time=-1, drop=True) > ESCAPED * strength.isel(time=0, drop=True)).sum("hidden_mode")
+
+
+def phases(dataset: xr.Dataset) -> str:
+    """Table and verdict of `experiments/phase_diagram.py`: in how many cells every seed counts what theory predicts."""
+    agrees = (dataset["collapsed"] == dataset["predicted_collapsed"]).all("seed")
+    away = (dataset["near_boundary"] == 0).transpose(*agrees.dims)
+    lines = [
+        f"distance loss (mean over anchors), fresh batches of {dataset.attrs['batch_size']}, {dataset.attrs['dim']} dimensions "
+        f"({dataset.attrs['noisy_dims']} noisy), {dataset.sizes['noise']} x {dataset.sizes['init_scale']} cells x "
+        f"{dataset.sizes['seed']} seeds, {dataset.attrs['dtype']}",
+        "",
+        f"{'model':18} {'time':>6} {'agreement':>22} {'all cells':>10} {'largest miss':>13} {'alpha_ii up to':>15}",
+    ]
+    remarks = []
+    for model in dataset["model"].values:
+        one, good, far = dataset.sel(model=model), agrees.sel(model=model).values, away.sel(model=model).values
+        inside, total = int((good & far).sum()), int(far.sum())
+        miss = (one["collapsed"] - one["predicted_collapsed"]).transpose("noise", "init_scale", "seed").values[far]
+        largest = miss.flat[np.argmax(np.abs(miss))]
+        lines.append(
+            f"{model:18} {float(one['end_time']):>6g} {f'{inside} of {total} ({100 * inside / total:.1f} %)':>22} "
+            f"{100 * good.mean():>8.1f} % {largest:>+13g} {float(one['alpha_ii'].isel(time=-1).max()):>15.3f}"
+        )
+        remarks.append(f"{model} {'as predicted' if inside >= BOUNDARY_AGREEMENT * total else 'NOT as predicted'}")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"verdict ({100 * BOUNDARY_AGREEMENT:g} % of the cells further than one cell from the boundary): {'; '.join(remarks)}",
+        ]
+    )

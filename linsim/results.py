@@ -1,17 +1,18 @@
 """Labelled results with provenance, written atomically (xarray, netCDF)."""
 
+import contextlib
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import json
 import os
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -37,6 +38,12 @@ LONG_NAMES = {
     "population_settled": "population fixed point m* of one mode",
     "condensed_settled": "late settled strength m of one mode on finite batches",
     "condensed_block_strength": "block's m in the condensed regime, from the median run's state when alpha_ii passes 0.5",
+    "embedding_deviation": "standard deviation of the anchors' embeddings along their principal axes, largest first",
+    "predicted_deviation": "the same of a clean and a noisy mode of the balanced population flow",
+    "collapsed": "dimensions whose embedding deviation is below the cut-off",
+    "near_boundary": "1 where a neighbouring cell has another predicted count",
+    "escape_boundary": "initial scale from which a block escapes by the end",
+    "end_time": "learning rate x steps on the mean loss at the end",
     "predicted_collapsed": "collapsed dimensions predicted by the population theory",
     "w1_singular_values": "singular values of W1",
     "w2_singular_values": "singular values of W2",
@@ -80,14 +87,22 @@ TRAILING = {
     "imbalance_norm": ("time",),
     "identity_residual": ("time",),
     "mode_pull": ("time", "hidden_mode"),
+    "embedding_deviation": ("mode",),
     "alpha_ii": ("time",),
     "loss": ("time",),
 }
 
 
 def labelled_runs(arrays: Mapping[str, Any], leading: tuple[str, ...], coords: Mapping[str, Any]) -> xr.Dataset:
-    """A Dataset of a sweep's observables: dimensions `leading`, then TRAILING by the name behind "population_"."""
-    dims = {name: (*leading, *TRAILING[name.removeprefix("population_")]) for name in arrays}
+    """A Dataset of a sweep's observables: dimensions `leading`, then TRAILING by the name behind "population_".
+
+    The axes of an observable without an entry in TRAILING are called <name>_0, <name>_1, ..
+    """
+
+    def trailing(name: str, count: int) -> tuple[str, ...]:
+        return TRAILING.get(name.removeprefix("population_"), tuple(f"{name}_{axis}" for axis in range(count)))
+
+    dims = {name: (*leading, *trailing(name, np.ndim(values) - len(leading))) for name, values in arrays.items()}
     return labelled({name: (dims[name], values) for name, values in arrays.items()}, coords)
 
 
@@ -99,18 +114,25 @@ def _git(*words: str) -> str:
         return "unknown"
 
 
-def provenance(config: Any, started: datetime.datetime) -> dict[str, str | int | float]:
-    """Where a result comes from: full configuration, command line, code version, packages, device, dtype, times."""
+@functools.cache
+def _software() -> dict[str, str]:
     packages = ("linsim", "jax", "jaxlib", "optax", "diffrax", "numpy", "xarray")
-    plain = {k: v for k, v in dataclasses.asdict(config).items() if isinstance(v, str | int | float) and not isinstance(v, bool)}
-    return plain | {
-        "config": json.dumps(dataclasses.asdict(config), default=str),
-        "command": shlex.join(sys.argv),
+    return {
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": str(_git("status", "--porcelain") != ""),
         "versions": json.dumps({name: importlib.metadata.version(name) for name in packages}),
         "python": sys.version.split()[0],
-        "device": f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
+    }
+
+
+def provenance(config: Any, started: datetime.datetime) -> dict[str, str | int | float]:
+    """Where a result comes from: full configuration, command line, code version, packages, device, dtype, times."""
+    plain = {k: v for k, v in dataclasses.asdict(config).items() if isinstance(v, str | int | float) and not isinstance(v, bool)}
+    return plain | {
+        "config": json.dumps(dataclasses.asdict(config), default=str),
+        "command": shlex.join(sys.argv),
+        **_software(),
+        "device": f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}",
         "dtype": "float64" if config.x64 else "float32",
         "loss_normalisation": "mean over anchors",
         "started": started.isoformat(timespec="seconds"),
@@ -118,20 +140,38 @@ def provenance(config: Any, started: datetime.datetime) -> dict[str, str | int |
     }
 
 
-def save(dataset: xr.Dataset, path: Path) -> Path:
-    """Write netCDF to a temporary name in the same folder, sync it to disk, rename: `path` is old or new, never half."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
+class CannotWrite(Exception):
+    """A result could not be written; the message is one sentence: what, where and why."""
+
+
+def write(content: bytes | memoryview, path: Path) -> Path:
+    """Write to a temporary name in the same folder, sync it to disk, rename: `path` is old or new, never half.
+
+    Raises: CannotWrite, after removing the temporary file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
-        with open(temporary, "rb+") as file:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise CannotWrite(f"{path} could not be written ({error.strerror or error})") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
+
+
+def encode(dataset: xr.Dataset) -> memoryview:
+    """The netCDF file as bytes. They are made in memory, so that a full disk is met by plain Python and not inside HDF5."""
+    return cast(memoryview, dataset.to_netcdf(engine="h5netcdf"))
+
+
+def save(dataset: xr.Dataset, path: Path) -> Path:
+    """Write a Dataset as netCDF, atomically (`write`). Returns: path. Raises: CannotWrite."""
+    return write(encode(dataset), path)
 
 
 def load(path: Path) -> xr.Dataset:

@@ -3,7 +3,9 @@
 Imbalance, identity residual and bound are those of `linsim.theory.alignment`, applied to the measured weights.
 """
 
+import dataclasses
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from linsim import contrast, data, dynamics, models, spectra
 from linsim.arrays import Array
-from linsim.config import LinearConfig, TwoLayerConfig
+from linsim.config import Config, LinearConfig, TwoLayerConfig
 from linsim.dynamics import Trajectory
 from linsim.theory import alignment
 
@@ -106,63 +108,71 @@ def noise_covariance(config: TwoLayerConfig) -> Float[Array, "d d"]:
     return data.block_covariance(config.dim, config.noisy_dims)
 
 
-def simulate_layers(config: TwoLayerConfig, steps: np.ndarray) -> Callable[..., Observables]:
-    """The two-layer run (key, *, noise, init_scale) -> observables at `steps`; descent, or flow on a fixed batch."""
-    data_factor, noise_factor = data.factor(np.eye(config.dim)), data.factor(noise_covariance(config))
+def _sampler(config: LinearConfig, key: PRNGKeyArray, noise_cov: Float[Array, "d d"]) -> tuple[data.Sampler, Float[Array, "d d"]]:
+    """`data.sampler` of a configuration with one (maybe traced) value of noise, isotropic clean data."""
+    return data.sampler(
+        key,
+        config.batches,
+        data.factor(np.eye(config.dim)),
+        cast(Array, config.noise) * data.factor(noise_cov),
+        views=config.views,
+        batch_size=config.batch_size,
+        dataset_size=config.dataset_size,
+    )
+
+
+def train_layers(config: TwoLayerConfig, steps: np.ndarray, key: PRNGKeyArray) -> tuple[Trajectory, Float[Array, "d d"]]:
+    """One two-layer run of a configuration with one value of noise and init_scale: trajectory, clean data's covariance."""
+    key_init, key_data, key_steps = jax.random.split(key, 3)
+    params = two_layers(config, key_init, cast(Array, config.init_scale))
+    sample, data_cov = _sampler(config, key_data, noise_covariance(config))
     batch_drive = contrast.named(config.loss, config.temperature)
+
+    def drive(w, k):
+        return batch_drive(w, *sample(k))
 
     def drift(params, gradient):
         w1, w2 = params
         return alignment.imbalance_drift(w1, w2, gradient, config.learning_rate)
 
-    def run(key: PRNGKeyArray, *, noise: Float[Array, ""], init_scale: Float[Array, ""]) -> Observables:
-        key_init, key_data, key_steps = jax.random.split(key, 3)
-        params = two_layers(config, key_init, init_scale)
-        sample, data_cov = data.sampler(
-            key_data,
-            config.batches,
-            data_factor,
-            noise * noise_factor,
-            views=config.views,
-            batch_size=config.batch_size,
-            dataset_size=config.dataset_size,
-        )
+    if config.solver == "flow":
+        times = steps * config.learning_rate
+        return dynamics.gradient_flow(params, lambda w: drive(w, key_steps), times, tolerance=config.tolerance), data_cov
+    optimizer = optax.sgd(config.learning_rate)
+    return dynamics.gradient_descent(params, drive, optimizer, steps, key_steps, tally=drift), data_cov
 
-        def drive(w, k):
-            return batch_drive(w, *sample(k))
 
-        if config.solver == "flow":
-            times = steps * config.learning_rate
-            trajectory = dynamics.gradient_flow(params, lambda w: drive(w, key_steps), times, tolerance=config.tolerance)
-        else:
-            optimizer = optax.sgd(config.learning_rate)
-            trajectory = dynamics.gradient_descent(params, drive, optimizer, steps, key_steps, tally=drift)
-        return observe_layers(trajectory, data_cov) | {"initial_w1": params[0], "initial_w2": params[1]}
+def train_one_layer(config: LinearConfig, steps: np.ndarray, key: PRNGKeyArray) -> tuple[Trajectory, Float[Array, "d d"]]:
+    """One run of one layer, as `train_layers`."""
+    key_init, key_data, key_steps = jax.random.split(key, 3)
+    params = getattr(models, config.init)(key_init, (config.dim, config.dim), config.init_scale)
+    sample, data_cov = _sampler(config, key_data, data.block_covariance(config.dim, config.noisy_dims))
+    drive = contrast.named(config.loss, config.temperature)
+    optimizer = optax.sgd(config.learning_rate)
+    return dynamics.gradient_descent(params, lambda w, k: drive(w, *sample(k)), optimizer, steps, key_steps), data_cov
+
+
+def at(config: Config, **point: Float[Array, ""]) -> Config:
+    """The configuration with (maybe traced) values of some of its fields."""
+    return dataclasses.replace(config, **point)
+
+
+def simulate_layers(config: TwoLayerConfig, steps: np.ndarray) -> Callable[..., Observables]:
+    """The two-layer run (key, **fields of the configuration) -> observables at `steps`; traceable."""
+
+    def run(key: PRNGKeyArray, **point: Float[Array, ""]) -> Observables:
+        trajectory, data_cov = train_layers(at(config, **point), steps, key)
+        w1, w2 = (weights[0] for weights in trajectory.weights)
+        return observe_layers(trajectory, data_cov) | {"initial_w1": w1, "initial_w2": w2}
 
     return run
 
 
 def simulate(config: LinearConfig, steps: np.ndarray) -> Callable[..., Observables]:
-    """The run (key, *, noise, init_scale) -> observables at `steps`, and the initial weights; traceable."""
-    data_factor = data.factor(np.eye(config.dim))
-    block_factor = data.factor(data.block_covariance(config.dim, config.noisy_dims))
-    drive = contrast.named(config.loss, config.temperature)
-    initialise = getattr(models, config.init)
+    """The one-layer run (key, **fields of the configuration) -> observables at `steps`, and the initial weights; traceable."""
 
-    def run(key: PRNGKeyArray, *, noise: Float[Array, ""], init_scale: Float[Array, ""]) -> Observables:
-        key_init, key_data, key_steps = jax.random.split(key, 3)
-        params = initialise(key_init, (config.dim, config.dim), init_scale)
-        sample, data_cov = data.sampler(
-            key_data,
-            config.batches,
-            data_factor,
-            noise * block_factor,
-            views=config.views,
-            batch_size=config.batch_size,
-            dataset_size=config.dataset_size,
-        )
-        optimizer = optax.sgd(config.learning_rate)
-        trajectory = dynamics.gradient_descent(params, lambda w, k: drive(w, *sample(k)), optimizer, steps, key_steps)
-        return observe(trajectory, data_cov, config.noisy_dims) | {"initial_weights": params[0]}
+    def run(key: PRNGKeyArray, **point: Float[Array, ""]) -> Observables:
+        trajectory, data_cov = train_one_layer(at(config, **point), steps, key)
+        return observe(trajectory, data_cov, config.noisy_dims) | {"initial_weights": trajectory.weights[0][0]}
 
     return run

@@ -1,34 +1,89 @@
-"""From a configuration to a labelled Dataset of trained runs: noise x init_scale x seed."""
+"""From a configuration to a labelled Dataset of trained runs, over any of its fields and seeds."""
 
-import datetime
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from linsim import dynamics, predictions, results, runs, sweep
-from linsim.config import LinearConfig, TwoLayerConfig
+from linsim import dynamics, predictions, results, runs
+from linsim.config import LinearConfig, ModelConfig, TwoLayerConfig
+from linsim.sweep import Engine
+
+Simulator = Callable[[Any, np.ndarray], Callable[..., runs.Observables]]
 
 
-def one_layer(config: LinearConfig) -> xr.Dataset:
-    """One-layer runs (paper, section 4), observed by `runs.observe`."""
+def engine(config: ModelConfig, **where: Any) -> Engine:
+    """The engine that a configuration's flags ask for, noting its provenance. Args: where: store and share of `Engine`."""
+    import jax
+
+    devices = tuple(jax.local_devices())[: config.devices]
+    return Engine(devices, config.chunk_size, attributes=partial(results.provenance, config), **where)
+
+
+def one_layer(config: LinearConfig, where: Engine) -> xr.Dataset | None:
+    """One-layer runs (paper, section 4) and their population flows, observed by `runs.observe`; None: chunks are missing."""
+    return grid(runs.simulate, config, _axes(config), where, also=predictions.one_layer_flows)
+
+
+def two_layers(config: TwoLayerConfig, where: Engine) -> xr.Dataset | None:
+    """Two-layer runs (paper, section 5) with the configured solver, observed by `runs.observe_layers`."""
+    return grid(_layers, config, _axes(config), where)
+
+
+def two_layers_and_flows(config: TwoLayerConfig, where: Engine) -> xr.Dataset | None:
+    """The same, with the population flow of every run."""
+    return grid(_layers, config, _axes(config), where, also=predictions.two_layer_flows)
+
+
+def grid(
+    simulator: Simulator,
+    config: LinearConfig,
+    axes: Mapping[str, Sequence[Any]],
+    where: Engine,
+    also: Callable[..., Any] | None = None,
+    label: str = "runs",
+) -> xr.Dataset | None:
+    """Train over a grid of configuration fields x `config.seeds`.
+
+    Fields whose values are floats vary inside one compiled sweep; each combination of the others (batch_size, views, ..) is a
+    sweep of its own.
+    Args: simulator(config, steps) -> one run (key, **point) -> observables; axes: values by field; where: the engine;
+    also(config, times, engine) -> what `Engine.run` takes as `also`; label: of the sweep in its store.
+    Returns: Dataset with dimensions (*other fields, *float fields, seed, ..), or None if chunks are missing.
+    """
+    inside = {name: values for name, values in axes.items() if all(isinstance(v, float) for v in values)}
+    outside = {name: values for name, values in axes.items() if name not in inside}
+    if outside:
+        name, values = next(iter(outside.items()))
+        rest = {key: value for key, value in axes.items() if key != name}
+        parts = [grid(simulator, dataclasses.replace(config, **{name: v}), rest, where, also, f"{label}-{v}") for v in values]
+        complete = [part for part in parts if part is not None]
+        return (
+            None
+            if len(complete) < len(parts)
+            else xr.concat(complete, xr.IndexVariable(name, list(values)), join="exact", combine_attrs="override")
+        )
     steps = dynamics.record_steps(config.steps)
-    return _swept(config, runs.simulate(config, steps), steps)
+    time = steps * config.learning_rate
+    return where.run(
+        simulator(config, steps),
+        inside,
+        seed=config.seed,
+        seeds=config.seeds,
+        coords={"step": ("time", steps), "time": time},
+        also=None if also is None else also(config, time, where),
+        label=label,
+    )
 
 
-def two_layers(config: TwoLayerConfig) -> xr.Dataset:
-    """Two-layer runs (paper, section 5), observed by `runs.observe_layers`, with the configured solver."""
-    steps = dynamics.record_steps(config.steps)
+def _axes(config: LinearConfig) -> dict[str, tuple[float, ...]]:
+    return {"noise": config.noise, "init_scale": config.init_scale}
+
+
+def _layers(config: TwoLayerConfig, steps: np.ndarray) -> Callable[..., runs.Observables]:
     if config.solver == "population":
-        return _swept(config, predictions.population_layers(config, steps * config.learning_rate), steps)
-    return _swept(config, runs.simulate_layers(config, steps), steps)
-
-
-def _swept(config: LinearConfig, simulate: Callable[..., runs.Observables], steps: np.ndarray) -> xr.Dataset:
-    started = datetime.datetime.now(datetime.UTC)
-    axes = {"noise": config.noise, "init_scale": config.init_scale}
-    measured = sweep.run(simulate, axes, seed=config.seed, seeds=config.seeds)
-    coords = {name: list(values) for name, values in axes.items()}
-    coords |= {"seed": np.arange(config.seeds), "step": ("time", steps), "time": steps * config.learning_rate}
-    dataset = results.labelled_runs(measured, (*axes, "seed"), coords)
-    return dataset.assign_attrs(results.provenance(config, started))
+        return predictions.population_layers(config, steps * config.learning_rate)
+    return runs.simulate_layers(config, steps)

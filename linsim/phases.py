@@ -1,0 +1,143 @@
+"""Phase diagrams: collapsed dimensions over noise x initial scale, measured and predicted (distance loss, mean).
+
+A dimension has collapsed while its embeddings' standard deviation sqrt(a) w (anchor variance a, singular value w of the product
+of the weights) is below `cutoff`. The distance loss has a unit of length, so that this needs no other dimension to compare with,
+and a model of which nothing has grown yet counts as wholly collapsed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, PRNGKeyArray
+
+from linsim import data, models, runs, spectra
+from linsim.arrays import Array
+from linsim.config import LinearConfig, PhaseConfig, TwoLayerConfig
+from linsim.results import labelled
+from linsim.runs import BLOCKS, Observables
+from linsim.sweep import Engine
+from linsim.theory import population
+
+
+def setting(config: PhaseConfig, model: str) -> LinearConfig | TwoLayerConfig:
+    """The configuration of one panel's runs."""
+    fields: dict[str, Any] = {
+        name: getattr(config, name) for name in ("preset", "steps", "batch_size", "dim", "noisy_dims", "seeds", "seed", "x64")
+    }
+    fields |= {"noise": (0.0,), "init_scale": (1.0,), "loss": "distance", "batches": "fresh"}
+    fields |= {"views": "two" if model == "two-views" else "one", "learning_rate": time(config, model) / config.steps}
+    if depth(model) == 1:
+        return LinearConfig(**fields, init="orthogonal")
+    if model == "two-layers":
+        return TwoLayerConfig(**fields, init="balanced", decay=0.0, hidden=config.dim)
+    return TwoLayerConfig(**fields, init="spectral", hidden=config.dim)
+
+
+def depth(model: str) -> int:
+    """Number of layers of a panel's model."""
+    return 2 if model.startswith("two-layers") else 1
+
+
+def time(config: PhaseConfig, model: str) -> float:
+    """Time at which a panel is looked at."""
+    return config.one_layer_time if depth(model) == 1 else config.two_layer_time
+
+
+def simulate(config: PhaseConfig, model: str) -> Callable[..., Observables]:
+    """One run of a panel (key, *, noise, init_scale) -> final embedding_deviation, alpha_ii, loss; traceable."""
+    fixed, steps = setting(config, model), np.array([0, config.steps])
+    train: Any = runs.train_layers if isinstance(fixed, TwoLayerConfig) else runs.train_one_layer
+    block = data.block_covariance(config.dim, config.noisy_dims)
+
+    def run(key: PRNGKeyArray, *, noise: Float[Array, ""], init_scale: Float[Array, ""]) -> Observables:
+        point = runs.at(fixed, noise=noise, init_scale=init_scale)
+        trajectory, _ = train(point, steps, key)
+        w = models.product(tuple(layer[-1] for layer in trajectory.weights))
+        anchors = data.moments(jnp.eye(config.dim), noise**2 * block, fixed.views).anchor
+        deviation = jnp.sqrt(jnp.maximum(spectra.eigenvalues(w @ anchors @ w.T), 0.0))
+        return {"embedding_deviation": deviation, "alpha_ii": trajectory.alpha_ii, "loss": trajectory.loss}
+
+    return run
+
+
+def axes(config: PhaseConfig) -> dict[str, list[float]]:
+    """The grid: noise evenly spaced, initial scale evenly on a log scale."""
+    return {
+        "noise": np.linspace(*config.noise_range, config.grid[0]).tolist(),
+        "init_scale": np.geomspace(*config.scale_range, config.grid[1]).tolist(),
+    }
+
+
+def train(config: PhaseConfig, where: Engine) -> xr.Dataset | None:
+    """All panels' runs: Dataset over (model, noise, init_scale, seed), or None if chunks are missing."""
+    coords = {"step": ("time", [0, config.steps])}
+    panels = [
+        where.run(simulate(config, model), axes(config), seed=config.seed, seeds=config.seeds, coords=coords, label=model)
+        for model in config.models
+    ]
+    complete = [panel for panel in panels if panel is not None]
+    if len(complete) < len(panels):
+        return None
+    return xr.concat(complete, xr.IndexVariable("model", list(config.models)), join="exact", combine_attrs="override")
+
+
+def start(config: PhaseConfig, model: str, scale: np.ndarray) -> np.ndarray:
+    """Singular value w0 of the product of the initial layers; for the random start the geometric mean of s1_k s2_k."""
+    fixed = setting(config, model)
+    decay = fixed.decay * (config.dim - 1) if isinstance(fixed, TwoLayerConfig) else 0.0
+    return scale ** depth(model) * np.exp(-decay)
+
+
+def variances(model: str, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Anchor variance a and noise variance c of a clean and of a noisy mode, each (2, len(noise))."""
+    two = model == "two-views"
+    return np.stack([np.ones_like(noise), 1 + two * noise**2]), np.stack([np.zeros_like(noise), (1 + two) * noise**2])
+
+
+def predicted_deviation(config: PhaseConfig, model: str) -> np.ndarray:
+    """sqrt(a) w at the end of the balanced population flow: (2 blocks, noise, init_scale)."""
+    noise, scale = map(np.asarray, axes(config).values())
+    a, c = (values[:, :, None] for values in variances(model, noise))
+    w = population.balanced_flow(start(config, model, scale), time(config, model), depth(model), a, c)
+    return np.sqrt(a) * w
+
+
+def escape_boundary(config: PhaseConfig, model: str) -> np.ndarray:
+    """Initial scale from which a block escapes in time, w0 = 1/(2 lambda(0) t); nan without one: (2 blocks, noise)."""
+    noise = np.asarray(axes(config)["noise"])
+    a, c = variances(model, noise)
+    rate = np.asarray(population.growth_rate(a, c))
+    if depth(model) == 1:
+        return np.full(rate.shape, np.nan)
+    unit = start(config, model, np.ones(()))
+    w0 = 1 / (2 * np.where(rate > 0, rate, np.nan) * time(config, model))
+    return np.sqrt(w0 / unit)
+
+
+def near_boundary(counts: np.ndarray) -> np.ndarray:
+    """Cells (x, y) of which a neighbour, diagonal ones too, has another count."""
+    padded = np.pad(counts, 1, mode="edge")
+    rows, columns = counts.shape
+    shifts = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    return np.any([shift != counts for shift in shifts], axis=0)
+
+
+def compare(dataset: xr.Dataset, config: PhaseConfig) -> xr.Dataset:
+    """`dataset` with measured and predicted counts, the boundary's cells, and the theory's curves."""
+    deviation = np.stack([predicted_deviation(config, model) for model in config.models])
+    dims = np.array([config.dim - config.noisy_dims, config.noisy_dims])
+    counts = np.einsum("mbns,b->mns", deviation < config.cutoff, dims)
+    cells = ("model", "noise", "init_scale")
+    boundary = np.stack([escape_boundary(config, model) for model in config.models])
+    added = {
+        "collapsed": ((*cells, "seed"), (dataset["embedding_deviation"] < config.cutoff).sum("mode").transpose(*cells, "seed")),
+        "predicted_collapsed": (cells, counts),
+        "predicted_deviation": (("model", "block", *cells[1:]), deviation),
+        "near_boundary": (cells, np.stack([near_boundary(panel) for panel in counts]).astype(np.int8)),
+        "escape_boundary": (("model", "block", "noise"), boundary),
+        "end_time": (("model",), [time(config, model) for model in config.models]),
+    }
+    return dataset.merge(labelled(added, {"block": list(BLOCKS)}), combine_attrs="override")
