@@ -6,20 +6,24 @@ and a model of which nothing has grown yet counts as wholly collapsed.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, PRNGKeyArray
 
-from linsim import data, models, runs, spectra
+from linsim import data, dynamics, predictions, runs, spectra
 from linsim.arrays import Array
 from linsim.config import LinearConfig, PhaseConfig, TwoLayerConfig
+from linsim.models import product
 from linsim.results import labelled
 from linsim.runs import BLOCKS, Observables
 from linsim.sweep import Engine
 from linsim.theory import population
+
+FINE = 121  # points of the theory's curves along each axis
+OWN_FLOW = "population_embedding_deviation"  # by the population flow from the run's own start
 
 
 def setting(config: PhaseConfig, model: str) -> LinearConfig | TwoLayerConfig:
@@ -55,10 +59,28 @@ def simulate(config: PhaseConfig, model: str) -> Callable[..., Observables]:
     def run(key: PRNGKeyArray, *, noise: Float[Array, ""], init_scale: Float[Array, ""]) -> Observables:
         point = runs.at(fixed, noise=noise, init_scale=init_scale)
         trajectory, _ = train(point, steps, key)
-        w = models.product(tuple(layer[-1] for layer in trajectory.weights))
         anchors = data.moments(jnp.eye(config.dim), noise**2 * block, fixed.views).anchor
-        deviation = jnp.sqrt(jnp.maximum(spectra.eigenvalues(w @ anchors @ w.T), 0.0))
-        return {"embedding_deviation": deviation, "alpha_ii": trajectory.alpha_ii, "loss": trajectory.loss}
+        starts = {f"initial_w{number}": layer[0] for number, layer in enumerate(trajectory.weights, 1)}
+        observed = {"embedding_deviation": _deviation(trajectory, anchors)} | starts
+        return observed | {"alpha_ii": trajectory.alpha_ii, "loss": trajectory.loss}
+
+    return run
+
+
+def _deviation(trajectory: dynamics.Trajectory, anchors: Float[Array, "d d"]) -> Float[Array, "n"]:
+    w = product(tuple(layer[-1] for layer in trajectory.weights))
+    return jnp.sqrt(jnp.maximum(spectra.eigenvalues(w @ anchors @ w.T), 0.0))
+
+
+def flow(config: PhaseConfig, model: str) -> Callable[..., Observables]:
+    """The population flow of one run (noise, *initial layers) -> final embedding_deviation; float64, traceable."""
+    fixed, block = setting(config, model), data.block_covariance(config.dim, config.noisy_dims)
+    times = np.array([0.0, time(config, model)])
+
+    def run(noise: Float[Array, ""], *layers: Float[Array, "_out _in"]) -> Observables:
+        drive = predictions.population_drive(fixed, noise**2 * block)
+        anchors = data.moments(jnp.eye(config.dim), noise**2 * block, fixed.views).anchor
+        return {"embedding_deviation": _deviation(dynamics.gradient_flow(layers, drive, times, tolerance=1e-6), anchors)}
 
     return run
 
@@ -74,14 +96,20 @@ def axes(config: PhaseConfig) -> dict[str, list[float]]:
 def train(config: PhaseConfig, where: Engine) -> xr.Dataset | None:
     """All panels' runs: Dataset over (model, noise, init_scale, seed), or None if chunks are missing."""
     coords = {"step": ("time", [0, config.steps])}
-    panels = [
-        where.run(simulate(config, model), axes(config), seed=config.seed, seeds=config.seeds, coords=coords, label=model)
-        for model in config.models
-    ]
-    complete = [panel for panel in panels if panel is not None]
-    if len(complete) < len(panels):
+    panels = []
+    for model in config.models:
+        also = None
+        if model == "two-layers-random":  # no balanced flow to compare with
+            also = predictions.flows(flow(config, model), ("initial_w1", "initial_w2"), ("embedding_deviation",), where)
+        settings = {"seed": config.seed, "seeds": config.seeds, "coords": coords, "label": model}
+        panel = where.run(simulate(config, model), axes(config), also=also, **settings)
+        if panel is not None:
+            panel = panel.drop_vars([name for name in panel if str(name).startswith("initial")])
+            panels.append(panel.assign({OWN_FLOW: panel.get(OWN_FLOW, np.nan * panel["embedding_deviation"])}))
+    if len(panels) < len(config.models):
         return None
-    return xr.concat(complete, xr.IndexVariable("model", list(config.models)), join="exact", combine_attrs="override")
+    models = xr.IndexVariable("model", list(config.models))
+    return cast(xr.Dataset, xr.concat(panels, models, join="exact", combine_attrs="override"))
 
 
 def start(config: PhaseConfig, model: str, scale: np.ndarray) -> np.ndarray:
@@ -97,24 +125,20 @@ def variances(model: str, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([np.ones_like(noise), 1 + two * noise**2]), np.stack([np.zeros_like(noise), (1 + two) * noise**2])
 
 
-def predicted_deviation(config: PhaseConfig, model: str) -> np.ndarray:
+def predicted_deviation(config: PhaseConfig, model: str, noise: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """sqrt(a) w at the end of the balanced population flow: (2 blocks, noise, init_scale)."""
-    noise, scale = map(np.asarray, axes(config).values())
     a, c = (values[:, :, None] for values in variances(model, noise))
     w = population.balanced_flow(start(config, model, scale), time(config, model), depth(model), a, c)
     return np.sqrt(a) * w
 
 
-def escape_boundary(config: PhaseConfig, model: str) -> np.ndarray:
+def escape_boundary(config: PhaseConfig, model: str, noise: np.ndarray) -> np.ndarray:
     """Initial scale from which a block escapes in time, w0 = 1/(2 lambda(0) t); nan without one: (2 blocks, noise)."""
-    noise = np.asarray(axes(config)["noise"])
-    a, c = variances(model, noise)
-    rate = np.asarray(population.growth_rate(a, c))
+    rate = np.asarray(population.growth_rate(*variances(model, noise)))
     if depth(model) == 1:
         return np.full(rate.shape, np.nan)
-    unit = start(config, model, np.ones(()))
     w0 = 1 / (2 * np.where(rate > 0, rate, np.nan) * time(config, model))
-    return np.sqrt(w0 / unit)
+    return np.sqrt(w0 / start(config, model, np.ones(())))
 
 
 def near_boundary(counts: np.ndarray) -> np.ndarray:
@@ -125,19 +149,30 @@ def near_boundary(counts: np.ndarray) -> np.ndarray:
     return np.any([shift != counts for shift in shifts], axis=0)
 
 
+def _count(deviation: xr.DataArray, config: PhaseConfig) -> xr.DataArray:
+    return (deviation < config.cutoff).sum("mode").where(deviation.notnull().all("mode"))
+
+
 def compare(dataset: xr.Dataset, config: PhaseConfig) -> xr.Dataset:
-    """`dataset` with measured and predicted counts, the boundary's cells, and the theory's curves."""
-    deviation = np.stack([predicted_deviation(config, model) for model in config.models])
+    """`dataset` with measured and predicted counts, the boundary's cells, and the theory's curves on a finer grid."""
+    noise, scale = map(np.asarray, axes(config).values())
+    fine_noise, fine_scale = np.linspace(noise[0], noise[-1], FINE), np.geomspace(scale[0], scale[-1], FINE)
     dims = np.array([config.dim - config.noisy_dims, config.noisy_dims])
+    deviation = np.stack([predicted_deviation(config, model, noise, scale) for model in config.models])
     counts = np.einsum("mbns,b->mns", deviation < config.cutoff, dims)
+    curves = np.stack([predicted_deviation(config, model, fine_noise, fine_scale) for model in config.models])
     cells = ("model", "noise", "init_scale")
-    boundary = np.stack([escape_boundary(config, model) for model in config.models])
     added = {
-        "collapsed": ((*cells, "seed"), (dataset["embedding_deviation"] < config.cutoff).sum("mode").transpose(*cells, "seed")),
+        "collapsed": ((*cells, "seed"), _count(dataset["embedding_deviation"], config).transpose(*cells, "seed")),
+        "population_collapsed": ((*cells, "seed"), _count(dataset[OWN_FLOW], config).transpose(*cells, "seed")),
         "predicted_collapsed": (cells, counts),
-        "predicted_deviation": (("model", "block", *cells[1:]), deviation),
         "near_boundary": (cells, np.stack([near_boundary(panel) for panel in counts]).astype(np.int8)),
-        "escape_boundary": (("model", "block", "noise"), boundary),
+        "predicted_deviation": (("model", "block", "fine_noise", "fine_init_scale"), curves),
+        "escape_boundary": (
+            ("model", "block", "fine_noise"),
+            [escape_boundary(config, model, fine_noise) for model in config.models],
+        ),
         "end_time": (("model",), [time(config, model) for model in config.models]),
     }
-    return dataset.merge(labelled(added, {"block": list(BLOCKS)}), combine_attrs="override")
+    coords = {"block": list(BLOCKS), "fine_noise": fine_noise, "fine_init_scale": fine_scale}
+    return dataset.merge(labelled(added, coords), combine_attrs="override")

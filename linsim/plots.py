@@ -198,12 +198,13 @@ def _phase_map(axis: Axes, values: xr.DataArray, colours: str, norm: Normalize):
 
 def _phase_boundaries(axis: Axes, one: xr.Dataset, colour: str) -> None:
     cutoff = one.attrs["cutoff"]
-    noise, scale = one["noise"].values, one["init_scale"].values
+    noise, scale = one["fine_noise"].values, one["fine_init_scale"].values
     for block in one["block"].values:
-        deviation = one["predicted_deviation"].sel(block=block).transpose("init_scale", "noise").values
+        deviation = one["predicted_deviation"].sel(block=block).transpose("fine_init_scale", "fine_noise").values
         if deviation.min() < cutoff < deviation.max():
             axis.contour(noise, scale, np.log(deviation), [np.log(cutoff)], colors=colour, linewidths=1.2, linestyles="-")
-        axis.plot(noise, one["escape_boundary"].sel(block=block), color=colour, linestyle="--", linewidth=1.0)
+        escape = one["escape_boundary"].sel(block=block).values
+        axis.plot(noise, np.where(escape <= scale[-1], escape, np.nan), color=colour, linestyle="--", linewidth=1.0)
     if np.isnan(one["escape_boundary"]).all() and one["predicted_collapsed"].max() > 0:
         axis.axvline(np.sqrt(2), color=colour, linestyle="--", linewidth=1.0)
     axis.set(yscale="log", xlim=(noise[0], noise[-1]), ylim=(scale[0], scale[-1]))

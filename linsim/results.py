@@ -27,6 +27,8 @@ LONG_NAMES = {
     "time": "learning rate x steps on the mean loss",
     "mode": "index, largest first",
     "hidden_mode": "index of a mode of the hidden space, largest first (zeros where a layer has no rank)",
+    "fine_noise": "noise, on the finer grid of the theory's curves",
+    "fine_init_scale": "initial scale, on the finer grid of the theory's curves",
     "block": "clean or noisy coordinates",
     "initial_weights": "W at time 0",
     "initial_w1": "W1 at time 0",
