@@ -138,7 +138,7 @@ def escape_boundary(config: PhaseConfig, model: str, noise: np.ndarray) -> np.nd
     if depth(model) == 1:
         return np.full(rate.shape, np.nan)
     w0 = 1 / (2 * np.where(rate > 0, rate, np.nan) * time(config, model))
-    return np.sqrt(w0 / start(config, model, np.ones(())))
+    return np.sqrt(w0 / start(config, model, np.ones(1)))
 
 
 def near_boundary(counts: np.ndarray) -> np.ndarray:

@@ -18,10 +18,13 @@ def divergence(dataset: xr.Dataset) -> str | None:
     if not bad.any():
         return None
     first = dict(zip(bad.dims, np.argwhere(bad.values)[0], strict=True))
-    noise, step = dataset["noise"].values[first["noise"]], dataset["step"].values[first["time"]]
+    noise, step = (
+        dataset["noise"].values[first["noise"]],
+        dataset["step"].values[max(first["time"], 1)],
+    )  # the first record repeats the second
     return (
-        f"training diverged by step {step} at noise {noise:g} ({int(bad.any('time').sum())} of "
-        f"{bad.isel(time=0).size} runs): lower --learning-rate (distance loss: below 2 over the variance of x' - x)"
+        f"training diverged by step {step} at noise {noise:g} ({int(bad.any('time').sum())} of {bad.isel(time=0).size} runs): "
+        "the learning rate, or time over --steps, must be lower (distance loss: below 2 over the variance of x' - x)"
     )
 
 

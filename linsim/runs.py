@@ -3,7 +3,7 @@
 Imbalance, identity residual and bound are those of `linsim.theory.alignment`, applied to the measured weights.
 """
 
-import dataclasses
+import copy
 from collections.abc import Callable
 from typing import cast
 
@@ -153,8 +153,11 @@ def train_one_layer(config: LinearConfig, steps: np.ndarray, key: PRNGKeyArray) 
 
 
 def at(config: Config, **point: Float[Array, ""]) -> Config:
-    """The configuration with (maybe traced) values of some of its fields."""
-    return dataclasses.replace(config, **point)
+    """The configuration with (maybe traced) values of some of its fields, unchecked."""
+    moved = copy.copy(config)
+    for name, value in point.items():
+        object.__setattr__(moved, name, value)
+    return moved
 
 
 def simulate_layers(config: TwoLayerConfig, steps: np.ndarray) -> Callable[..., Observables]:

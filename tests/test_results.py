@@ -25,7 +25,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     results.save(xr.Dataset({"x": 1}), path)
     before = path.read_bytes()
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(results.CannotWrite, match="disk full"):
         results.save(xr.Dataset({"x": 2}), path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["a.nc"]

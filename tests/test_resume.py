@@ -1,0 +1,150 @@
+"""Sweeps that are killed, shared, interrupted, or run out of disk."""
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from test_experiments import ROOT, command
+
+from linsim import results
+
+TINY = ["--noise", "0.5", "1", "2", "--seeds", "4", "--dim", "4", "--noisy-dims", "2", "--batch-size", "16"]
+TINY += ["--dataset-size", "64", "--steps", "400", "--chunk-size", "1"]
+
+
+def start(folder, *flags):
+    words = [sys.executable, str(ROOT / "experiments" / "strong_aug.py"), *TINY, "--out", str(folder), *flags]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def chunks(folder):
+    return len(list((folder / "strong_aug.chunks").glob("*.nc")))
+
+
+def kill_when(process, condition, timeout=120):
+    """SIGKILL as soon as the condition holds. Returns: whether the process was still alive."""
+    deadline = time.monotonic() + timeout
+    while process.poll() is None and not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    alive = process.poll() is None
+    process.kill()
+    process.communicate()
+    return alive
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    out, error = start(folder).communicate(timeout=300)
+    assert "verdict" in out, error
+    return folder
+
+
+def same_bytes(folder, reference):
+    first, second = (results.load(f / "strong_aug.nc") for f in (folder, reference))
+    assert set(first.variables) == set(second.variables)
+    return all(first[name].values.tobytes() == second[name].values.tobytes() for name in first.variables)
+
+
+def test_killed_and_resumed_is_bit_identical(undisturbed, tmp_path):
+    for done in (1, 4, 9):
+        assert kill_when(start(tmp_path), lambda done=done: chunks(tmp_path) >= done)
+    finished = command("strong_aug", *TINY, "--out", tmp_path)
+    assert "verdict" in finished.stdout, finished.stderr
+    assert same_bytes(tmp_path, undisturbed)
+    assert sorted(os.listdir(tmp_path)) == ["strong_aug.nc", "strong_aug.png"]
+    stamp = (tmp_path / "strong_aug.nc").stat().st_mtime_ns
+    again = command("strong_aug", *TINY, "--out", tmp_path)
+    assert again.stdout == finished.stdout
+    assert (tmp_path / "strong_aug.nc").stat().st_mtime_ns == stamp
+    other = command("strong_aug", *TINY, "--out", tmp_path, "--seeds", "5")
+    assert other.returncode == 2
+    assert "seeds 4 there, 5 here" in other.stderr
+
+
+def test_two_processes_share_a_sweep_and_one_dies(undisturbed, tmp_path):
+    flags = ["--num-processes", "2", "--process-id"]
+    survivor, victim = (start(tmp_path, *flags, str(index)) for index in range(2))
+    assert kill_when(victim, lambda: chunks(tmp_path) >= 3)
+    out, error = survivor.communicate(timeout=300)
+    assert survivor.returncode == 0, error
+    assert "process 0 of 2 is done" in out
+    assert not (tmp_path / "strong_aug.nc").exists()
+    again = [start(tmp_path, *flags, str(index)) for index in range(2)]
+    said = "".join(process.communicate(timeout=300)[0] for process in again)
+    assert "verdict" in said
+    assert same_bytes(tmp_path, undisturbed)
+
+
+def test_processes_started_here_make_the_same_bytes_even_if_one_dies(undisturbed, tmp_path):
+    parent = start(tmp_path, "--num-processes", "2")
+    deadline = time.monotonic() + 120
+    while not (children := _children(parent.pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    while chunks(tmp_path) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(children[0], signal.SIGKILL)
+    out, error = parent.communicate(timeout=300)
+    assert "verdict" in out, error
+    assert same_bytes(tmp_path, undisturbed)
+
+
+def _children(pid):
+    return [int(child) for child in open(f"/proc/{pid}/task/{pid}/children").read().split()]
+
+
+@pytest.mark.slow
+def test_twenty_random_kills(undisturbed, tmp_path):
+    rng = random.Random(0)
+    kills = 0
+    while kills < 20:
+        process = start(tmp_path)
+        moment = time.monotonic() + rng.uniform(1, 9)
+        if not kill_when(process, lambda moment=moment: time.monotonic() > moment):
+            assert same_bytes(tmp_path, undisturbed)
+            for path in tmp_path.glob("strong_aug.*"):
+                path.unlink()
+        else:
+            kills += 1
+    assert command("strong_aug", *TINY, "--out", tmp_path).returncode == 0
+    assert same_bytes(tmp_path, undisturbed)
+
+
+def test_interrupt_and_full_disk_are_one_sentence(undisturbed, tmp_path):
+    """A file-size limit stands in for a full disk: chunks fit, the merged file does not."""
+    process = start(tmp_path)
+    while chunks(tmp_path) < 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.count("\n") == 1
+    assert error.startswith("error: interrupted; finished chunks stay")
+    largest = max(path.stat().st_size for path in (tmp_path / "strong_aug.chunks").glob("*.nc"))
+    process = start(tmp_path)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest + 1, largest + 1))
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert error.count("\n") == 1
+    assert "strong_aug.nc could not be written (File too large); finished chunks stay" in error
+    assert chunks(tmp_path) == 12
+    assert command("strong_aug", *TINY, "--out", tmp_path).returncode == 0
+    assert same_bytes(tmp_path, undisturbed)
+
+
+def test_interrupted_before_anything_is_done(tmp_path):
+    process = start(tmp_path)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert np.all([not path.name.endswith(".part") for path in tmp_path.rglob("*")])
