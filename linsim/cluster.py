@@ -8,10 +8,9 @@ seconds of the coordinator's death, while here a dead process costs its current 
 import contextlib
 import os
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from linsim.config import RunConfig, require
@@ -63,17 +62,18 @@ def is_worker(environment: Mapping[str, str]) -> bool:
 
 
 @contextlib.contextmanager
-def workers(config: RunConfig, share: Share) -> Iterator[Share]:
+def workers(config: RunConfig, share: Share, command: Sequence[str]) -> Iterator[Share]:
     """Start the other processes of this computer; yields this one's share, and waits for them at the end.
 
     Their number is --num-processes, or on CPUs one per core as long as each has RUNS_PER_WORKER runs. Whatever a worker leaves
     undone is missing afterwards and can be solved by a share of the whole.
+    Args: command: the words that started this process; empty if it was not a command, then it works alone.
     """
-    count = _worker_count(config) if share == WHOLE else 1
-    words = [word for word in sys.orig_argv[1:] if word != "--overwrite"]
+    count = _worker_count(config) if share == WHOLE and command else 1
+    words = [word for word in command if word != "--overwrite"]
     started = [
         subprocess.Popen(
-            [sys.executable, *words, "--num-processes", str(count), "--process-id", str(index)],
+            [*words, "--num-processes", str(count), "--process-id", str(index)],
             env=os.environ | {WORKER: "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

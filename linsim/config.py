@@ -19,6 +19,10 @@ class BadInput(ValueError):
     """A value that the user can mend; the message is one sentence: what, the value, what is allowed."""
 
 
+class CannotWrite(Exception):
+    """A result could not be written; the message is one sentence: what, where and why."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Flags about how and where a command runs; they do not change what is computed, beyond rounding."""

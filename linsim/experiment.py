@@ -4,11 +4,13 @@ Imports nothing heavy until the command line has been parsed.
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from linsim import cluster
-from linsim.config import BadInput, ModelConfig, configure_jax, parse, prepare_folder, stop
+from linsim.config import BadInput, CannotWrite, ModelConfig, configure_jax, parse, prepare_folder, stop
 
 
 class Parts(NamedTuple):
@@ -32,52 +34,58 @@ def main(name: str, presets: Mapping[str, ModelConfig], parts: Callable[[], Part
     Ends the program with code 2 on bad input, with 1 if training diverged (what was recorded is saved first) or a result could
     not be written, with 130 if interrupted; finished chunks stay.
     """
+    out = None
     try:
         config = parse(presets, argv, name)
+        out = config.out
         share = cluster.find(config, os.environ)
-        prepare_folder(config.out)
+        prepare_folder(out)
+        configure_jax(x64=config.x64, devices=config.devices)
+        _run(name, config, parts, share, [sys.executable, *sys.orig_argv[1:]] if argv is None else [])
     except BadInput as error:
         stop(str(error), 2)
-    configure_jax(x64=config.x64, devices=config.devices)
-    from linsim import results, store
-
-    try:
-        cluster.join(config, share, os.environ)
-        folder = store.Store(config, name)
-        _report(name, config, parts(), folder, share)
-    except BadInput as error:
-        stop(str(error), 2)
-    except results.CannotWrite as error:
+    except CannotWrite as error:
         stop(f"{error}; finished chunks stay, and the same command goes on from them", 1)
     except KeyboardInterrupt:
-        stop(f"interrupted; finished chunks stay in {config.out}, and the same command goes on from them", 130)
+        stop(f"interrupted; finished chunks stay in {out}, and the same command goes on from them", 130)
 
 
-def _report(name: str, config: Any, parts: Parts, folder: Any, share: cluster.Share) -> None:
-    """Load or make the results, save them, draw and tell."""
-    from linsim import plots, report
+def _run(name: str, config: Any, parts: Callable[[], Parts], share: cluster.Share, command: list[str]) -> None:
+    from linsim import store
 
+    cluster.join(config, share, os.environ)
+    folder = store.Store(config, name)
     dataset = folder.finished()
     if dataset is None:
-        dataset = _train(config, parts, folder, share)
-        if dataset is None or cluster.is_worker(os.environ):
-            print(f"process {share.index} of {share.count} is done; the last process to finish writes {folder.path}")
-            return
-        diverged = report.divergence(dataset) is not None
-        dataset = folder.finish(dataset if diverged else parts.compare(dataset, config))
-    if (message := report.divergence(dataset)) is not None:
-        stop(f"{message}; what was recorded is in {folder.path}", 1)
-    figure_path = plots.save(parts.draw(dataset), config.out / f"{name}.{config.format}")
-    print(f"saved {folder.path} and {figure_path}\n")
-    print(parts.tell(dataset))
+        dataset = _results(config, parts(), folder, share, command)
+    if dataset is None:
+        print(f"process {share.index} of {share.count} is done; the last one to finish writes {folder.path}")
+    else:
+        _report(name, config, parts(), dataset, folder.path)
 
 
-def _train(config: Any, parts: Parts, folder: Any, share: cluster.Share) -> Any:
-    """This process's chunks, those of the workers it starts, and then whatever these left undone."""
-    from linsim import train
+def _results(config: Any, parts: Parts, folder: Any, share: cluster.Share, command: list[str]) -> Any:
+    """Train, compare and save; None in a process that leaves this to another.
 
-    with cluster.workers(config, share) as mine:
+    The second pass solves what this process's workers left undone, and finds what others finished in the meantime.
+    """
+    from linsim import report, train
+
+    with cluster.workers(config, share, command) as mine:
         dataset = parts.train(config, train.engine(config, store=folder, share=mine))
-    if mine.count > share.count and dataset is None:
+    if dataset is None:
         dataset = parts.train(config, train.engine(config, store=folder, share=share))
-    return dataset
+    if dataset is None or cluster.is_worker(os.environ):
+        return None
+    return folder.finish(dataset if report.divergence(dataset) else parts.compare(dataset, config))
+
+
+def _report(name: str, config: Any, parts: Parts, dataset: Any, path: Path) -> None:
+    """Draw and tell, or end the program if training diverged."""
+    from linsim import plots, report
+
+    if (message := report.divergence(dataset)) is not None:
+        stop(f"{message}; what was recorded is in {path}", 1)
+    figure_path = plots.save(parts.draw(dataset), config.out / f"{name}.{config.format}")
+    print(f"saved {path} and {figure_path}\n")
+    print(parts.tell(dataset))

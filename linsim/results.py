@@ -18,6 +18,8 @@ import jax
 import numpy as np
 import xarray as xr
 
+from linsim.config import CannotWrite
+
 # One meaning per variable name, in every file.
 LONG_NAMES = {
     "noise": "standard deviation of the additive noise, in units of the data's",
@@ -140,10 +142,6 @@ def provenance(config: Any, started: datetime.datetime) -> dict[str, str | int |
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-
-
-class CannotWrite(Exception):
-    """A result could not be written; the message is one sentence: what, where and why."""
 
 
 def write(content: bytes | memoryview, path: Path) -> Path:

@@ -20,7 +20,7 @@ from typing import Any
 import xarray as xr
 
 from linsim import results
-from linsim.config import BadInput, RunConfig, identity
+from linsim.config import BadInput, CannotWrite, RunConfig, identity
 
 
 def fingerprint(what: dict[str, Any]) -> str:
@@ -98,6 +98,10 @@ class Group:
                 found[int(path.name.removeprefix(f"{self.label}.")[:6])] = path
         return found
 
+    def present(self, count: int) -> int:
+        """How many of the sweep's `count` chunks have been written, by any process."""
+        return len(list(self.folder.glob(f"{self.label}.*-of-{count:06}-*.nc")))
+
     def save(self, number: int, count: int, dataset: xr.Dataset) -> None:
         """Write chunk `number` of `count`. Raises: CannotWrite."""
         content = results.encode(dataset)
@@ -128,7 +132,7 @@ def _writing(path: Path):
     try:
         yield
     except OSError as error:
-        raise results.CannotWrite(f"{path} could not be written ({error.strerror or error})") from None
+        raise CannotWrite(f"{path} could not be written ({error.strerror or error})") from None
 
 
 def _create(path: Path, text: str) -> None:

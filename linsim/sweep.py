@@ -119,14 +119,14 @@ class Engine:
         chunks = [points[start : start + size] for start in range(0, len(points), size)]
         held = group.held(len(chunks))
         missing = [k for k in range(self.share.index, len(chunks), self.share.count) if k not in held]
-        with self._bar(sum(len(chunks[k]) for k in missing)) as bar:
+        with self._bar(len(points), len(held) * size) as bar:
             for number in missing:
                 started = datetime.datetime.now(datetime.UTC)
                 columns, arrays = program.solve(chunks[number], size, also)
                 labels = {name: ("run", column) for name, column in columns.items()}
                 dataset = results.labelled_runs(arrays, ("run",), labels | dict(coords or {}))
                 group.save(number, len(chunks), dataset.assign_attrs(self.attributes(started)))
-                bar.update(len(chunks[number]))
+                bar.update(min(group.present(len(chunks)) * size, len(points)) - bar.n)
         return _merged(group, chunks, {**axes, "seed": range(seeds)})
 
     def vectorised(self, function: Callable) -> Callable:
@@ -154,9 +154,11 @@ class Engine:
         excess = program.bytes(points, size) / (MEMORY_SHARE * device_memory(program.devices[0]))
         return size if excess <= 1 else even(total, int(size / excess), count)
 
-    def _bar(self, runs: int) -> tqdm:
+    def _bar(self, runs: int, done: int) -> tqdm:
+        """Runs done by all processes, shown by the first."""
         layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} runs [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-        return tqdm(total=runs, unit=" runs", bar_format=layout, leave=False, disable=None if self.share.index == 0 else True)
+        hidden = None if self.share.index == 0 else True
+        return tqdm(total=runs, initial=min(done, runs), unit=" runs", bar_format=layout, leave=False, disable=hidden)
 
 
 class _Program:
@@ -203,6 +205,9 @@ class _Memory:
 
     def held(self, count: int) -> dict[int, xr.Dataset]:
         return self.chunks
+
+    def present(self, count: int) -> int:
+        return len(self.chunks)
 
     def save(self, number: int, count: int, dataset: xr.Dataset) -> None:
         self.chunks[number] = dataset

@@ -10,10 +10,18 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_of_an_own_loss_runs_and_descends():
-    (code,) = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    code = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)[-1]
     namespace: dict = {}
     exec(code, namespace)
     assert np.all(np.diff(namespace["run"].loss) <= 0)
+
+
+def test_the_example_of_a_sweep_runs(capsys):
+    code = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)[0]
+    exec(code, {})
+    said = capsys.readouterr().out
+    assert "batch_size: 2, learning_rate: 2, noise: 2," in said
+    assert "nan" not in said
 
 
 def test_every_picture_and_script_exists():
