@@ -4,8 +4,10 @@ Imports nothing heavy until the command line has been parsed.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,20 +36,28 @@ def main(name: str, presets: Mapping[str, ModelConfig], parts: Callable[[], Part
     Ends the program with code 2 on bad input, with 1 if training diverged (what was recorded is saved first) or a result could
     not be written, with 130 if interrupted; finished chunks stay.
     """
-    out = None
     try:
         config = parse(presets, argv, name)
-        out = config.out
         share = cluster.find(config, os.environ)
-        prepare_folder(out)
+        prepare_folder(config.out)
+        if argv is None:
+            signal.signal(signal.SIGINT, partial(_interrupted, config.out))
         configure_jax(x64=config.x64, devices=config.devices)
         _run(name, config, parts, share, [sys.executable, *sys.orig_argv[1:]] if argv is None else [])
     except BadInput as error:
         stop(str(error), 2)
     except CannotWrite as error:
         stop(f"{error}; finished chunks stay, and the same command goes on from them", 1)
-    except KeyboardInterrupt:
-        stop(f"interrupted; finished chunks stay in {out}, and the same command goes on from them", 130)
+
+
+def _interrupted(out: Path, *_: Any) -> None:
+    """End at once: every file is whole at every moment but one that is just being written, which goes."""
+    for part in out.rglob(f".*.{os.getpid()}.part"):
+        part.unlink(missing_ok=True)
+    print(
+        f"error: interrupted; finished chunks stay in {out}, and the same command goes on from them", file=sys.stderr, flush=True
+    )
+    os._exit(130)
 
 
 def _run(name: str, config: Any, parts: Callable[[], Parts], share: cluster.Share, command: list[str]) -> None:

@@ -119,7 +119,7 @@ class Engine:
         chunks = [points[start : start + size] for start in range(0, len(points), size)]
         held = group.held(len(chunks))
         missing = [k for k in range(self.share.index, len(chunks), self.share.count) if k not in held]
-        with self._bar(len(points), len(held) * size) as bar:
+        with self._bar(len(points), len(held) * size, hidden=not missing) as bar:
             for number in missing:
                 started = datetime.datetime.now(datetime.UTC)
                 columns, arrays = program.solve(chunks[number], size, also)
@@ -154,11 +154,11 @@ class Engine:
         excess = program.bytes(points, size) / (MEMORY_SHARE * device_memory(program.devices[0]))
         return size if excess <= 1 else even(total, int(size / excess), count)
 
-    def _bar(self, runs: int, done: int) -> tqdm:
-        """Runs done by all processes, shown by the first."""
+    def _bar(self, runs: int, done: int, hidden: bool) -> tqdm:
+        """Runs done by all processes, shown by the first on a terminal."""
         layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} runs [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-        hidden = None if self.share.index == 0 else True
-        return tqdm(total=runs, initial=min(done, runs), unit=" runs", bar_format=layout, leave=False, disable=hidden)
+        disable = True if hidden or self.share.index > 0 else None
+        return tqdm(total=runs, initial=min(done, runs), unit=" runs", bar_format=layout, leave=False, disable=disable)
 
 
 class _Program:
