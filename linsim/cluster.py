@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from linsim.config import RunConfig, require
 
-RUNS_PER_WORKER = 32  # below this, starting another process costs more than it saves
+RUNS_PER_WORKER = 16  # below this, starting another process costs more than it saves
 WORKER = "LINSIM_WORKER"  # set in the environment of processes that `workers` starts
 
 
 class Share(NamedTuple):
-    """This process is number `index` of `count`; it solves the chunks whose number is `index` modulo `count`."""
+    """This process is number `index` of `count`; it solves every `count`-th chunk."""
 
     index: int = 0
     count: int = 1

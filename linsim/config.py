@@ -3,7 +3,9 @@
 Imports no numerical library, so that `--help` and a bad flag answer at once.
 """
 
+import copy
 import dataclasses
+import importlib.util
 import json
 import math
 import os
@@ -187,8 +189,40 @@ class PhaseConfig(ModelConfig):
         return len(self.models) * self.grid[0] * self.grid[1] * self.seeds
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DepthConfig(ModelConfig):
+    """Flags of the experiment on depth."""
+
+    depth: tuple[int, ...] = (1, 2, 3, 4)
+    """Numbers of layers."""
+    network: tuple[Literal["linear", "relu"], ...] = ("linear", "relu")
+    """Linear layers, or ReLU between them; the same initial layers for both."""
+    noise: float = 0.1
+    """Standard deviation of the noise on one view, in the last --noisy-dims coordinates."""
+    init_scale: float = 1.0
+    """Factor on each layer's initial singular values."""
+    decay: float = 0.35
+    """Each layer starts with singular values --init-scale e^(-decay k), balanced (aligned with its neighbours)."""
+    learning_rate: float = 0.05
+    """Step size on the MEAN loss."""
+    dataset_size: int = 10_000
+    """Samples of the fixed set that batches are drawn from."""
+    collapse_threshold: float = 0.01
+    """A dimension counts as collapsed below this fraction of the largest standard deviation of the embeddings."""
+
+    def relations(self) -> None:
+        """Check the fields against one another. Raises: BadInput."""
+        super().relations()
+        limit = f"at most --dataset-size, here {self.dataset_size}"
+        require(self.batch_size <= self.dataset_size, "batch_size", self.batch_size, limit)
+
+    def runs(self) -> int:
+        """How many runs this configuration makes."""
+        return len(self.depth) * len(self.network) * self.seeds
+
+
 Config = TypeVar("Config", bound=ModelConfig)
-AXES = ("noise", "init_scale", "models")  # fields that take several values
+AXES = ("noise", "init_scale", "models", "depth", "network")  # fields that take several values
 Rule = tuple[Callable[[Any], bool], str]
 _POSITIVE: Rule = (lambda v: math.isfinite(v) and v > 0, "a finite number above 0")
 _COUNT: Rule = (lambda v: v >= 1, "a whole number of at least 1")
@@ -201,6 +235,7 @@ RULES: Mapping[str, Rule] = {
     "tolerance": (lambda v: 1e-14 <= v <= 1e-2, "a number from 1e-14 to 0.01"),
     "group_gap": (lambda v: 0 < v < 1, "a number between 0 and 1"),
     "hidden": _COUNT,
+    "depth": (lambda v: 1 <= v <= 8, "whole numbers from 1 to 8"),
     "decay": (lambda v: math.isfinite(v) and v >= 0, "a finite number of at least 0"),
     "kappa": (math.isfinite, "a finite number"),
     "noise_range": (lambda v: math.isfinite(v) and v >= 0, "finite numbers of at least 0"),
@@ -249,6 +284,14 @@ def check(config: RunConfig) -> None:
     config.relations()
 
 
+def at(config: Config, **point: Any) -> Config:
+    """The configuration with other, maybe traced, values of some of its fields, unchecked."""
+    moved = copy.copy(config)
+    for name, value in point.items():
+        object.__setattr__(moved, name, value)
+    return moved
+
+
 def identity(config: RunConfig) -> dict[str, Any]:
     """What decides the results: every field but those of RunConfig, as plain JSON values."""
     how = {field.name for field in dataclasses.fields(RunConfig)}
@@ -290,12 +333,15 @@ def configure_jax(*, x64: bool, devices: int | None = None) -> None:
     One CPU device with one thread is fastest for arrays this small; more cores are used by more processes (`linsim.cluster`).
     In jaxlib 0.10.2 every batched LAPACK call on the CPU waits, inside XLA's thread pool, for other threads of that pool, so that
     calls which run at the same time can block it for ever. One thread never waits; several devices get a pool so large that
-    some thread is always free, which costs them half their speed. NPROC in the environment wins.
+    some thread is always free, which costs them half their speed. On CPUs the compiler's first level of optimisation halves the
+    time to compile, of which short sweeps consist, and costs 5 % of the speed. NPROC and XLA_FLAGS in the environment win.
     """
     count = devices or 1
     os.environ.setdefault("NPROC", "1" if count == 1 else str(32 * count))
-    if count > 1:
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    flags = ["--xla_cpu_multi_thread_eigen=false"] if count > 1 else []
+    if importlib.util.find_spec("jax_plugins") is None:  # no accelerator's plug-in is installed
+        flags.append("--xla_backend_optimization_level=1")
+    os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")]).strip()
     import jax
 
     jax.config.update("jax_enable_x64", x64)

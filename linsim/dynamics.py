@@ -21,6 +21,7 @@ from linsim.models import Params, Weights, layer_gradients, product
 FieldDrive = Callable[[Weights], Drive]
 NoisyDrive = Callable[[Weights, PRNGKeyArray], Drive]
 Tally = Callable[[Params, Weights], Any]
+Gradient = Callable[[Any, PRNGKeyArray], tuple[Any, Any, Any]]
 
 
 class Trajectory(NamedTuple):
@@ -71,17 +72,40 @@ def gradient_descent(
     Returns: Trajectory of T = len(steps) records.
     Raises: ValueError if `steps` does not start with 0 and increase.
     """
+
+    def gradient(params, step_key):
+        weights = product(params)
+        now = drive(weights, step_key)
+        towards = -weights @ now.contrast
+        return layer_gradients(params, towards), now, tally(params, towards)
+
+    weights, (loss, contrast, alpha_ii), tallied = descend(params, gradient, optimizer, steps, key)
+    return Trajectory(weights, loss, contrast, alpha_ii, tallied)
+
+
+def descend(
+    params: Any,
+    gradient: Gradient,
+    optimizer: optax.GradientTransformation,
+    steps: Sequence[int] | np.ndarray,
+    key: PRNGKeyArray,
+) -> tuple[Any, Any, Any]:
+    """Stochastic gradient descent of any model; all steps run inside one compiled scan.
+
+    Args: params, any arrays; gradient (params, key) -> (their gradient, arrays to average, arrays to add up); an optax
+    optimizer; steps: the increasing step numbers to record, starting with 0; key.
+    Returns: (params, averages since the previous record (the first repeats the second), sums so far), each with a leading axis
+    of T = len(steps) records. Raises: ValueError if `steps` does not start with 0 and increase.
+    """
     steps = np.asarray(steps)
     if steps[0] != 0 or np.any(np.diff(steps) <= 0):
         raise ValueError(f"steps must start with 0 and increase; got {steps}")
 
     def one_step(index, carry):
         params, state, tallied, total = carry
-        weights = product(params)
-        now = drive(weights, jax.random.fold_in(key, index))
-        gradient = -weights @ now.contrast
-        tallied = jax.tree.map(jnp.add, tallied, tally(params, gradient))
-        updates, state = optimizer.update(layer_gradients(params, gradient), state, params)
+        towards, now, counted = gradient(params, jax.random.fold_in(key, index))
+        tallied = jax.tree.map(jnp.add, tallied, counted)
+        updates, state = optimizer.update(towards, state, params)
         return optax.apply_updates(params, updates), state, tallied, jax.tree.map(jnp.add, total, now)
 
     def segment(carry, bounds):
@@ -90,14 +114,12 @@ def gradient_descent(
         mean = jax.tree.map(lambda t: t / (stop - start), total)
         return (params, state, tallied), ((params, tallied), mean)
 
-    nothing = zeros_like(drive, product(params), key)
-    start = (params, zeros_like(tally, params, product(params)))
+    _, nothing, untallied = zeros_like(gradient, params, key)
     bounds = (jnp.asarray(steps[:-1]), jnp.asarray(steps[1:]))
-    _, (states, drives) = jax.lax.scan(segment, (params, optimizer.init(params), start[1]), bounds)
+    _, (states, means) = jax.lax.scan(segment, (params, optimizer.init(params), untallied), bounds)
 
-    weights, tallied = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, states)
-    loss, contrast, alpha_ii = jax.tree.map(lambda rest: jnp.concatenate([rest[:1], rest]), drives)
-    return Trajectory(weights, loss, contrast, alpha_ii, tallied)
+    recorded, tallied = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), (params, untallied), states)
+    return recorded, jax.tree.map(lambda rest: jnp.concatenate([rest[:1], rest]), means), tallied
 
 
 def gradient_flow(

@@ -70,6 +70,23 @@ def imbalanced(
     return hidden * first @ inner.T, outer * second @ hidden.T
 
 
+def balanced(key: PRNGKeyArray, widths: tuple[int, ...], values: Float[Array, "r"]) -> Params:
+    """Aligned layers of equal singular values, so that W_l W_l^T = W_(l+1)^T W_(l+1): the product has values^L.
+
+    Args: widths (d, h, ..., n); values (r,) of each layer, r at most the smallest width. Returns: (W_1 (h, d), ..., W_L).
+    """
+    keys = jax.random.split(key, len(widths))
+    frames = [random_frame(k, width, len(values)) for k, width in zip(keys, widths, strict=True)]
+    return tuple(left * values @ right.T for right, left in itertools.pairwise(frames))
+
+
+def relu_network(params: Params, x: Float[Array, "N d"]) -> Float[Array, "N n"]:
+    """z = W_L relu(W_{L-1} ... relu(W_1 x)). Source: paper, Appendix (Fig. 11b). Args: params; x (N, d). Returns: (N, n)."""
+    for layer in params[:-1]:
+        x = jax.nn.relu(x @ layer.T)
+    return x @ params[-1].T
+
+
 def random_frame(key: PRNGKeyArray, dim: int, count: int) -> Float[Array, "dim count"]:
     """`count` orthonormal columns in `dim` dimensions, uniformly random (count <= dim)."""
     return jnp.linalg.qr(jax.random.normal(key, (dim, count)))[0]

@@ -15,7 +15,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from linsim import data, dynamics, predictions, runs, spectra
 from linsim.arrays import Array
-from linsim.config import LinearConfig, PhaseConfig, TwoLayerConfig
+from linsim.config import LinearConfig, PhaseConfig, TwoLayerConfig, at
 from linsim.models import product
 from linsim.results import labelled
 from linsim.runs import BLOCKS, Observables
@@ -57,7 +57,7 @@ def simulate(config: PhaseConfig, model: str) -> Callable[..., Observables]:
     block = data.block_covariance(config.dim, config.noisy_dims)
 
     def run(key: PRNGKeyArray, *, noise: Float[Array, ""], init_scale: Float[Array, ""]) -> Observables:
-        point = runs.at(fixed, noise=noise, init_scale=init_scale)
+        point = at(fixed, noise=noise, init_scale=init_scale)
         trajectory, _ = train(point, steps, key)
         anchors = data.moments(jnp.eye(config.dim), noise**2 * block, fixed.views).anchor
         starts = {f"initial_w{number}": layer[0] for number, layer in enumerate(trajectory.weights, 1)}
@@ -128,7 +128,8 @@ def variances(model: str, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def predicted_deviation(config: PhaseConfig, model: str, noise: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """sqrt(a) w at the end of the balanced population flow: (2 blocks, noise, init_scale)."""
     a, c = (values[:, :, None] for values in variances(model, noise))
-    w = population.balanced_flow(start(config, model, scale), time(config, model), depth(model), a, c)
+    times = np.array([time(config, model)])
+    w = population.balanced_flow(start(config, model, scale), times, depth(model), a, c)[0]
     return np.sqrt(a) * w
 
 

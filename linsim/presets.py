@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from linsim.config import LinearConfig, PhaseConfig, TwoLayerConfig
+from linsim.config import DepthConfig, LinearConfig, PhaseConfig, TwoLayerConfig
 
 _PAPER = LinearConfig(
     preset="paper",
@@ -63,3 +63,5 @@ PHASES = {
     "early": _PHASES,
     "late": dataclasses.replace(_PHASES, preset="late", steps=5000, one_layer_time=500.0, two_layer_time=50.0),
 }
+
+DEPTHS = {"weak": DepthConfig(preset="weak", steps=1000, noisy_dims=16, seeds=5)}

@@ -3,7 +3,6 @@
 Imbalance, identity residual and bound are those of `linsim.theory.alignment`, applied to the measured weights.
 """
 
-import copy
 from collections.abc import Callable
 from typing import cast
 
@@ -15,7 +14,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from linsim import contrast, data, dynamics, models, spectra
 from linsim.arrays import Array
-from linsim.config import Config, LinearConfig, TwoLayerConfig
+from linsim.config import LinearConfig, TwoLayerConfig, at
 from linsim.dynamics import Trajectory
 from linsim.theory import alignment
 
@@ -150,14 +149,6 @@ def train_one_layer(config: LinearConfig, steps: np.ndarray, key: PRNGKeyArray) 
     drive = contrast.named(config.loss, config.temperature)
     optimizer = optax.sgd(config.learning_rate)
     return dynamics.gradient_descent(params, lambda w, k: drive(w, *sample(k)), optimizer, steps, key_steps), data_cov
-
-
-def at(config: Config, **point: Float[Array, ""]) -> Config:
-    """The configuration with (maybe traced) values of some of its fields, unchecked."""
-    moved = copy.copy(config)
-    for name, value in point.items():
-        object.__setattr__(moved, name, value)
-    return moved
 
 
 def simulate_layers(config: TwoLayerConfig, steps: np.ndarray) -> Callable[..., Observables]:

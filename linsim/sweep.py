@@ -46,7 +46,7 @@ def vectorised(function: Callable, devices: Sequence[Device]) -> Any:
 
     def on_one_device(*columns):
         count = len(jax.tree.leaves(columns)[0])
-        side = largest_divisor(count, AT_ONCE.get(devices[0].platform, count))
+        side = side_by_side(count, devices[0].platform)
         lots = jax.tree.map(lambda column: column.reshape(count // side, side, *column.shape[1:]), columns)
         solved = jax.lax.map(lambda lot: jax.vmap(function)(*lot), lots)
         return jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[2:]), solved)
@@ -54,6 +54,12 @@ def vectorised(function: Callable, devices: Sequence[Device]) -> Any:
     spread = jax.sharding.PartitionSpec("run")
     mesh = jax.sharding.Mesh(np.array(devices), ("run",), axis_types=(jax.sharding.AxisType.Auto,))
     return jax.jit(jax.shard_map(on_one_device, mesh=mesh, in_specs=spread, out_specs=spread, check_vma=False))
+
+
+def side_by_side(count: int, platform: str) -> int:
+    """How many of a device's `count` runs go side by side: all if they are few, else a divisor of at most AT_ONCE."""
+    most = AT_ONCE.get(platform, count)
+    return count if count <= 2 * most else largest_divisor(count, most)
 
 
 def largest_divisor(number: int, most: int) -> int:
@@ -103,12 +109,14 @@ class Engine:
         coords: Mapping[str, Any] | None = None,
         also: Also | None = None,
         label: str = "runs",
+        turn: int = 0,
     ) -> xr.Dataset | None:
         """Run `simulate` on every point of the grid axes x seeds.
 
         Args: simulate(key, **point) -> dict of arrays for ONE run, traceable; axes: values by name; seed: base key; seeds:
         runs per point; coords: of the observables; also(values, measured) -> further arrays, computed from those of a chunk's
-        runs, which lie along the first axis; label: the sweep's name among those of one store.
+        runs, which lie along the first axis; label: the sweep's name among those of one store; turn: the process whose turn it
+        is to take the first chunk, so that many small sweeps are shared evenly.
         Returns: Dataset with dimensions (*axes, seed, ..), or None if chunks of other processes are still missing.
         Shows a progress bar on a terminal. Raises: CannotWrite.
         """
@@ -118,7 +126,8 @@ class Engine:
         size = group.chunk_size(lambda: self._choose(program, points))
         chunks = [points[start : start + size] for start in range(0, len(points), size)]
         held = group.held(len(chunks))
-        missing = [k for k in range(self.share.index, len(chunks), self.share.count) if k not in held]
+        mine = [k for k in range(len(chunks)) if (k + turn) % self.share.count == self.share.index]
+        missing = [k for k in mine if k not in held]
         with self._bar(len(points), len(held) * size, hidden=not missing) as bar:
             for number in missing:
                 started = datetime.datetime.now(datetime.UTC)
@@ -149,8 +158,11 @@ class Engine:
         count, total = len(program.devices), len(points)
         if self.chunk_size is not None:
             return even(total, self.chunk_size, count)
-        lot = count * min(AT_ONCE.get(program.devices[0].platform, total), -(-total // count))
-        size = even(total, max(lot, -(-total // MOST_CHUNKS)), lot)
+        most = AT_ONCE.get(program.devices[0].platform, total)
+        lot = count * (most if total > 2 * most * count else 1)
+        size = even(total, max(2 * most * count, -(-total // MOST_CHUNKS)), lot)
+        if size >= total and self.share.count > 1:
+            return size  # one chunk: a process compiles only what it solves
         excess = program.bytes(points, size) / (MEMORY_SHARE * device_memory(program.devices[0]))
         return size if excess <= 1 else even(total, int(size / excess), count)
 

@@ -1,6 +1,5 @@
 """From a configuration to a labelled Dataset of trained runs, over any of its fields and seeds."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from linsim import dynamics, predictions, results, runs
-from linsim.config import LinearConfig, ModelConfig, TwoLayerConfig
+from linsim.config import LinearConfig, ModelConfig, TwoLayerConfig, at
 from linsim.sweep import Engine
 
 Simulator = Callable[[Any, np.ndarray], Callable[..., runs.Observables]]
@@ -40,18 +39,19 @@ def two_layers_and_flows(config: TwoLayerConfig, where: Engine) -> xr.Dataset | 
 
 def grid(
     simulator: Simulator,
-    config: LinearConfig,
+    config: Any,
     axes: Mapping[str, Sequence[Any]],
     where: Engine,
     also: Callable[..., Any] | None = None,
     label: str = "runs",
+    turn: int = 0,
 ) -> xr.Dataset | None:
     """Train over a grid of configuration fields x `config.seeds`.
 
     Fields whose values are floats vary inside one compiled sweep; each combination of the others (batch_size, views, ..) is a
     sweep of its own.
     Args: simulator(config, steps) -> one run (key, **point) -> observables; axes: values by field; where: the engine;
-    also(config, times, engine) -> what `Engine.run` takes as `also`; label: of the sweep in its store.
+    also(config, times, engine) -> what `Engine.run` takes as `also`; label, turn: of `Engine.run`.
     Returns: Dataset with dimensions (*other fields, *float fields, seed, ..), or None if chunks are missing.
     """
     inside = {name: values for name, values in axes.items() if all(isinstance(v, float) for v in values)}
@@ -59,7 +59,10 @@ def grid(
     if outside:
         name, values = next(iter(outside.items()))
         rest = {key: value for key, value in axes.items() if key != name}
-        parts = [grid(simulator, dataclasses.replace(config, **{name: v}), rest, where, also, f"{label}-{v}") for v in values]
+        parts = [
+            grid(simulator, at(config, **{name: value}), rest, where, also, f"{label}-{value}", turn + index)
+            for index, value in enumerate(values)
+        ]
         complete = [part for part in parts if part is not None]
         return (
             None
@@ -76,6 +79,7 @@ def grid(
         coords={"step": ("time", steps), "time": time},
         also=None if also is None else also(config, time, where),
         label=label,
+        turn=turn,
     )
 
 

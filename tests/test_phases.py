@@ -12,19 +12,23 @@ from linsim.theory import population
 EARLY = PHASES["early"]
 
 
+def flow(w0, time, depth, noise_variance=0.5):
+    return population.balanced_flow(w0, np.array([time]), depth, 1.0, noise_variance)[0]
+
+
 def test_balanced_flow_solves_its_equation_and_escapes_in_time():
     """Against the closed solution of one linear layer's early growth, and the escape time of two to four layers."""
-    weak = population.balanced_flow(np.array([1e-6]), 2.0, 1, 1.0, 0.5)
+    weak = flow(np.array([1e-6]), 2.0, 1)
     assert_close(weak, 1e-6 * np.exp([1.5 * 2.0]), rtol=1e-6)
     for depth in (2, 3, 4):
         w0 = 0.01
         escape = float(population.escape_time(w0, depth, 1.5))
-        before, after = (population.balanced_flow(np.array(w0), factor * escape, depth, 1.0, 0.5) for factor in (0.95, 1.05))
+        before, after = (flow(np.array(w0), factor * escape, depth) for factor in (0.95, 1.05))
         assert before < 0.5 < after
-    dead = population.balanced_flow(np.array([0.1, 0.1]), 1e4, 1, 1.0, np.array([6.0, 0.5]))
+    dead = flow(np.array([0.1, 0.1]), 1e4, 1, np.array([6.0, 0.5]))
     assert dead[0] == 0.0
     assert_close(dead[1] ** 2, population.fixed_point(1.0, 0.5), rtol=1e-6)
-    assert_not_close(population.balanced_flow(np.array([0.1]), 2.0, 2, 1.0, 0.5), weak)
+    assert_not_close(flow(np.array([0.1]), 2.0, 2), weak)
 
 
 def test_boundaries_of_the_theory():

@@ -198,12 +198,13 @@ def balanced_rate(w: Real, depth: int, variance: Real, noise_variance: Real) -> 
 
 
 def balanced_flow(
-    w0: np.ndarray, time: float, depth: int, variance: np.ndarray | float, noise_variance: np.ndarray | float
+    w0: np.ndarray, times: np.ndarray, depth: int, variance: np.ndarray | float, noise_variance: np.ndarray | float
 ) -> np.ndarray:
-    """w(time) of balanced modes that start at w0: `balanced_rate` integrated, d ln w/dt = L w^(2 - 2/L) lambda(w^2).
+    """Balanced modes that start at w0: `balanced_rate` integrated, d ln w/dt = L w^(2 - 2/L) lambda(w^2).
 
     Source: this project, README "The theory". Mean loss. SciPy's LSODA at a relative tolerance of 1e-8, all modes at once.
-    Args: w0 > 0; time; depth L; variance a; noise_variance c (arrays that broadcast). Returns: w, their broadcast shape.
+    Args: w0 > 0; times (T,), increasing, from 0 on; depth L; variance a; noise_variance c (arrays that broadcast with w0).
+    Returns: w, (T, *their broadcast shape). Raises: ArithmeticError if the integration fails.
     """
     start, a, c = np.broadcast_arrays(np.asarray(w0, dtype=float), variance, noise_variance)
 
@@ -211,11 +212,12 @@ def balanced_flow(
         w = np.exp(log_w).reshape(start.shape)
         return np.ravel(depth * w ** (2 - 2 / depth) * mode_rate(w**2, a, c))
 
-    diagonal: Any = {"lband": 0, "uband": 0}  # each mode's rate depends on itself alone
-    solution = scipy.integrate.solve_ivp(rate, (0, time), np.log(start).ravel(), "LSODA", rtol=1e-8, atol=1e-8, **diagonal)
+    options: Any = {"lband": 0, "uband": 0}  # each mode's rate depends on itself alone
+    span = (0.0, float(times[-1]))
+    solution = scipy.integrate.solve_ivp(rate, span, np.log(start).ravel(), "LSODA", times, rtol=1e-8, atol=1e-8, **options)
     if not solution.success:
         raise ArithmeticError(f"the balanced flow could not be integrated: {solution.message}")
-    return np.exp(solution.y[:, -1]).reshape(start.shape)
+    return np.exp(solution.y.T).reshape(len(times), *start.shape)
 
 
 def imbalanced_rate(w: Real, kappa: Real, variance: Real, noise_variance: Real) -> Real:
