@@ -221,8 +221,38 @@ class DepthConfig(ModelConfig):
         return len(self.depth) * len(self.network) * self.seeds
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KindsConfig(ModelConfig):
+    """Flags of the experiment on kinds of collapse."""
+
+    objective: tuple[
+        Literal["infonce-two-views", "infonce-one-view", "alignment-only", "predictor", "no-stop-gradient", "no-predictor"], ...
+    ] = ("infonce-two-views", "infonce-one-view", "alignment-only", "predictor", "no-stop-gradient", "no-predictor")
+    """InfoNCE (distance loss); its positive term alone; a linear predictor with stop-gradient, and without one of the two."""
+    noise: float = 2.5
+    """Standard deviation of each noisy view's noise in the last --noisy-dims coordinates."""
+    base_noise: float = 0.5
+    """The same in the other coordinates."""
+    init_scale: float = 1.0
+    """Initial singular values of W, and of the predictor."""
+    imbalance: float = 0.0
+    """Added to the predictor's initial singular values."""
+    weight_decay: float = 0.1
+    """Weight decay of the objectives with a predictor or a stop-gradient."""
+    learning_rate: float = 0.05
+    """Step size on the MEAN loss."""
+    complete: float = 0.01
+    """Collapse is complete below this fraction of the initial total variance."""
+    dimensional: float = 1e-4
+    """A dimension has collapsed below this fraction of the largest variance."""
+
+    def runs(self) -> int:
+        """How many runs this configuration makes."""
+        return len(self.objective) * self.seeds
+
+
 Config = TypeVar("Config", bound=ModelConfig)
-AXES = ("noise", "init_scale", "models", "depth", "network")  # fields that take several values
+AXES = ("noise", "init_scale", "models", "depth", "network", "objective")  # fields that take several values
 Rule = tuple[Callable[[Any], bool], str]
 _POSITIVE: Rule = (lambda v: math.isfinite(v) and v > 0, "a finite number above 0")
 _COUNT: Rule = (lambda v: v >= 1, "a whole number of at least 1")
@@ -235,6 +265,11 @@ RULES: Mapping[str, Rule] = {
     "tolerance": (lambda v: 1e-14 <= v <= 1e-2, "a number from 1e-14 to 0.01"),
     "group_gap": (lambda v: 0 < v < 1, "a number between 0 and 1"),
     "hidden": _COUNT,
+    "base_noise": (lambda v: math.isfinite(v) and v >= 0, "a finite number of at least 0"),
+    "imbalance": (lambda v: math.isfinite(v) and v >= 0, "a finite number of at least 0"),
+    "weight_decay": (lambda v: math.isfinite(v) and v >= 0, "a finite number of at least 0"),
+    "complete": (lambda v: 0 < v < 1, "a number between 0 and 1"),
+    "dimensional": (lambda v: 0 < v < 1, "a number between 0 and 1"),
     "depth": (lambda v: 1 <= v <= 8, "whole numbers from 1 to 8"),
     "decay": (lambda v: math.isfinite(v) and v >= 0, "a finite number of at least 0"),
     "kappa": (math.isfinite, "a finite number"),

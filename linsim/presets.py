@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from linsim.config import DepthConfig, LinearConfig, PhaseConfig, TwoLayerConfig
+from linsim.config import DepthConfig, KindsConfig, LinearConfig, PhaseConfig, TwoLayerConfig
 
 _PAPER = LinearConfig(
     preset="paper",
@@ -65,3 +65,4 @@ PHASES = {
 }
 
 DEPTHS = {"weak": DepthConfig(preset="weak", steps=1000, noisy_dims=16, seeds=5)}
+KINDS = {"strong": KindsConfig(preset="strong", steps=2000)}

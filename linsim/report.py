@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.modes import STATES
+from linsim.spectra import KINDS
 
 EARLY_ALPHA = 0.1  # the population theory is compared at the last record with a mean alpha_ii below this
 BOUNDARY_AGREEMENT = 0.95  # of the phase diagram's cells away from the predicted boundary
@@ -300,3 +301,34 @@ def depth(dataset: xr.Dataset) -> str:
         grows = "grow with depth" if np.all(np.diff(counts) > 0) else "do NOT grow with depth"
         remarks.append(f"{network}: collapsed dimensions {grows} ({', '.join(f'{count:.1f}' for count in counts)})")
     return "\n".join([*lines, "", f"verdict: {'; '.join(remarks)}"])
+
+
+def kinds(dataset: xr.Dataset) -> str:
+    """Table and verdict of `experiments/collapse_kinds.py`: the kind of collapse of every run and of its population flow."""
+    first, last = dataset.isel(time=0), dataset.isel(time=-1)
+    lines = [
+        f"one linear layer, noise {dataset.attrs['base_noise']:g} and, in {dataset.attrs['noisy_dims']} of "
+        f"{dataset.sizes['mode']} coordinates, {dataset.attrs['noise']:g}; fresh batches of {dataset.attrs['batch_size']}, mean "
+        f"losses, weight decay {dataset.attrs['weight_decay']:g}, {dataset.sizes['seed']} seeds, {dataset.attrs['dtype']}, "
+        f"t = {float(last['time']):g}",
+        "",
+        f"{'objective':18} {'variance left':>14} {'smallest/largest':>17} {'population':>12}  verdict (of the population flow)",
+    ]
+    agrees = 0
+    for objective in dataset["objective"].values:
+        end, flow = (
+            last[name].sel(objective=objective).median("seed") for name in ("embedding_spectrum", "population_embedding_spectrum")
+        )
+        left = float(end.sum() / first["embedding_spectrum"].sel(objective=objective).median("seed").sum())
+        found, expected = (
+            sorted({KINDS[int(k)] for k in last[name].sel(objective=objective).values.ravel()})
+            for name in ("kind", "population_kind")
+        )
+        agrees += found == expected
+        lines.append(
+            f"{objective:18} {left:>14.3g} {float(end.min() / end.max()):>17.3g} {float(flow.min() / flow.max()):>12.3g}  "
+            f"{' or '.join(found)} ({' or '.join(expected)})"
+        )
+    return "\n".join(
+        [*lines, "", f"verdict: the kind of the population flow in {agrees} of {dataset.sizes['objective']} objectives"]
+    )

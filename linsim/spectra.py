@@ -4,7 +4,10 @@ Covariances are centred and divided by N. Entropies are natural. Every measure t
 `jax.vmap` over several.
 """
 
+from typing import Literal
+
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from linsim.arrays import Array
@@ -55,6 +58,29 @@ def collapsed_dimensions(spectrum: Spectrum, threshold: float = 0.01) -> Int[Arr
     Returns: count.
     """
     return jnp.sum(~(spectrum >= threshold * jnp.max(spectrum)) | (jnp.max(spectrum) <= 0))
+
+
+KINDS = ("none", "dimensional", "complete")
+
+
+def collapse_kind(
+    spectrum: np.ndarray, initial_variance: float, *, complete: float = 0.01, dimensional: float = 1e-4
+) -> Literal["none", "dimensional", "complete"]:
+    """Which kind of collapse an embedding covariance shows.
+
+        complete:     sum_k lambda_k < `complete` x the total variance at the start
+        dimensional:  otherwise, if any lambda_k < `dimensional` x the largest (standard deviations: below 1 % of the largest)
+
+    Source: this project, README "Measures"; the kinds are those of the paper, section 3, Fig. 1.
+    Args: spectrum (k,), eigenvalues; initial_variance, their sum before training. Returns: one of KINDS.
+    Raises: ValueError if a value is not finite, or the initial variance not above zero.
+    """
+    values = np.asarray(spectrum, dtype=float)
+    if not (np.all(np.isfinite(values)) and np.isfinite(initial_variance) and initial_variance > 0):
+        raise ValueError(f"spectrum and initial variance must be finite and the latter above 0; got {values}, {initial_variance}")
+    if values.sum() < complete * initial_variance:
+        return "complete"
+    return "dimensional" if np.any(values < dimensional * values.max()) else "none"
 
 
 def _exp_entropy(weights: Spectrum) -> Scalar:

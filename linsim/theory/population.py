@@ -202,7 +202,7 @@ def balanced_flow(
 ) -> np.ndarray:
     """Balanced modes that start at w0: `balanced_rate` integrated, d ln w/dt = L w^(2 - 2/L) lambda(w^2).
 
-    Source: this project, README "The theory". Mean loss. SciPy's LSODA at a relative tolerance of 1e-8, all modes at once.
+    Source: this project, README "The theory". Mean loss. SciPy's LSODA at a relative tolerance of 1e-10, all modes at once.
     Args: w0 > 0; times (T,), increasing, from 0 on; depth L; variance a; noise_variance c (arrays that broadcast with w0).
     Returns: w, (T, *their broadcast shape). Raises: ArithmeticError if the integration fails.
     """
@@ -214,7 +214,7 @@ def balanced_flow(
 
     options: Any = {"lband": 0, "uband": 0}  # each mode's rate depends on itself alone
     span = (0.0, float(times[-1]))
-    solution = scipy.integrate.solve_ivp(rate, span, np.log(start).ravel(), "LSODA", times, rtol=1e-8, atol=1e-8, **options)
+    solution = scipy.integrate.solve_ivp(rate, span, np.log(start).ravel(), "LSODA", times, rtol=1e-10, atol=1e-10, **options)
     if not solution.success:
         raise ArithmeticError(f"the balanced flow could not be integrated: {solution.message}")
     return np.exp(solution.y.T).reshape(len(times), *start.shape)

@@ -1,0 +1,119 @@
+"""Without negatives: exact flows, the conserved relation, fixed points, and the kinds of collapse."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import assert_close, assert_not_close
+from test_experiments import command
+
+from linsim import kinds, results, spectra
+from linsim.config import at
+from linsim.presets import KINDS
+from linsim.theory import noncontrastive
+
+MEAN = jnp.diag(jnp.array([1.0, 2.0, 0.5]))
+AUG = jnp.array([[0.5, 0.1, 0.0], [0.1, 0.8, 0.2], [0.0, 0.2, 0.3]])
+
+
+def solve(field, start, time, tolerance=1e-12):
+    def run(y0):
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, args: field(y)),
+            diffrax.Dopri8(),
+            0.0,
+            time,
+            None,
+            y0,
+            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+            max_steps=100_000,
+        ).ys
+
+    return jax.tree.map(lambda leaf: leaf[-1], jax.jit(run)(start))
+
+
+def random_start(seed=0):
+    key = jax.random.key(seed)
+    return jax.random.normal(key, (3, 3)), jax.random.normal(jax.random.fold_in(key, 1), (3, 3))
+
+
+def test_alignment_only_is_the_matrix_exponential():
+    w, _ = random_start()
+    solved = solve(lambda y: -y @ AUG, w, 2.0)
+    assert_close(noncontrastive.alignment_only(w, AUG, 2.0), solved, rtol=1e-8)
+    assert_not_close(noncontrastive.alignment_only(w, 1.01 * AUG, 2.0), solved)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 3.0])
+def test_conserved_relation_decays_exactly(ratio):
+    """W W^T - Wp^T Wp / ratio = e^(-2 eta t) C(0) with predictor and stop-gradient; broken without the stop-gradient."""
+    eta, time, start = 0.1, 3.0, random_start()
+    setting = {"ratio": ratio, "weight_decay": eta}
+    end = solve(lambda y: noncontrastive.predictor_rates(*y, MEAN, AUG, **setting), start, time)
+    expected = np.exp(-2 * eta * time) * noncontrastive.conserved(*start, ratio)
+    assert np.abs(noncontrastive.conserved(*end, ratio) - expected).max() < 1e-8
+    assert np.abs(noncontrastive.conserved(*end, 1.1 * ratio) - expected).max() > 1e-3
+    joint = solve(lambda y: noncontrastive.joint_rates(*y, MEAN, AUG, **setting), start, time)
+    assert np.abs(noncontrastive.conserved(*joint, ratio) - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("objective", ["predictor", "no-stop-gradient", "no-predictor", "alignment-only"])
+def test_rates_are_the_expected_gradients_of_the_losses(objective):
+    """On samples with exactly the population's second moments the negative gradient plus weight decay is the rate."""
+    config = at(KINDS["strong"], objective=objective, dim=3, noisy_dims=1)
+    deviations = np.diag(kinds.noise_factor(config))
+    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 9, indexing="ij")).reshape(9, -1).T
+    clean, first, second = signs[:, :3], signs[:, 3:6] * deviations, signs[:, 6:] * deviations
+    params = random_start(3)
+    towards = jax.jit(jax.grad(kinds.loss(objective)))(params, jnp.asarray(clean + first), jnp.asarray(clean + second))
+    expected = kinds.rates(config)(params)
+    used = 1 if objective in ("no-predictor", "alignment-only") else 2
+    for gradient, layer, rate in list(zip(towards, params, expected, strict=True))[:used]:
+        assert_close(-gradient - kinds.decay(config) * layer, rate, rtol=1e-12)
+
+
+def test_predictor_settles_where_theory_says_and_collapses_beyond():
+    """Balanced start, one mode each: sigma = 1; noise 0.25 survives weight decay 0.1, noise 6.25 does not."""
+    aug = jnp.diag(jnp.array([0.25, 6.25]))
+    w, wp = solve(
+        lambda y: noncontrastive.predictor_rates(*y, jnp.eye(2), aug, ratio=1.0, weight_decay=0.1),
+        (jnp.eye(2), jnp.eye(2)),
+        300.0,
+    )
+    fixed = noncontrastive.predictor_fixed_point(1.0, jnp.array([0.25, 6.25]), 0.1)
+    assert fixed[1] == 0
+    assert_close(w[0, 0] ** 2, fixed[0], rtol=1e-6)
+    assert_close(wp[0, 0], fixed[0], rtol=1e-6)
+    assert abs(w[1, 1]) < 1e-6
+    assert_not_close(w[0, 0] ** 2, noncontrastive.predictor_fixed_point(1.0, 0.25, 0.11), by=1e-2)
+
+
+def test_kinds_of_constructed_spectra():
+    kind = spectra.collapse_kind
+    assert kind(np.array([1.0, 0.5, 0.01]), 3.0) == "none"
+    assert kind(np.array([1.0, 0.5, 0.99e-4]), 3.0) == "dimensional"
+    assert kind(np.array([1.0, 0.5, 0.99e-4]), 3.0, dimensional=1e-5) == "none"
+    assert kind(np.array([0.029, 0.0, 0.0]), 3.0) == "complete"
+    assert kind(np.array([0.031, 0.0, 0.0]), 3.0) == "dimensional"
+    assert kind(np.array([0.031, 0.0, 0.0]), 3.0, complete=0.1) == "complete"
+    assert kind(np.zeros(3), 3.0) == "complete"
+    for spectrum, start in (([1.0, np.nan], 1.0), ([1.0], 0.0)):
+        with pytest.raises(ValueError, match="finite"):
+            kind(np.array(spectrum), start)
+
+
+def test_collapse_kinds_command(tmp_path):
+    done = command("collapse_kinds", "--seeds", "1", "--dim", "8", "--noisy-dims", "4", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "verdict: the kind of the population flow in 6 of 6 objectives"
+    dataset = results.load(tmp_path / "collapse_kinds.nc")
+    found = {
+        str(o): spectra.KINDS[int(k)] for o, k in zip(dataset["objective"].values, dataset["kind"].values[:, 0], strict=True)
+    }
+    assert found["no-stop-gradient"] == found["no-predictor"] == found["alignment-only"] == "complete"
+    assert found["predictor"] == found["infonce-one-view"] == "dimensional"
+    assert found["infonce-two-views"] == "none"
+    bad = command("collapse_kinds", "--complete", "2", "--out", tmp_path / "bad")
+    assert bad.returncode == 2
+    assert "--complete 2.0" in bad.stderr
