@@ -68,7 +68,7 @@ def conserved(w: Weights, wp: Predictor, ratio: Real) -> Predictor:
 
 
 def predictor_fixed_point(variance: Real, noise_variance: Real, weight_decay: Real) -> Float[Array, "..."]:
-    """Stable p = w^2 of one mode once C has decayed (ratio 1), 0 where only collapse is stable.
+    """Stable p = w of one mode (predictor and encoder alike) once C has decayed, ratio 1; 0 where only collapse is stable.
 
         p^2 (sigma + a) - p sigma + eta = 0,   p = (sigma + sqrt(sigma^2 - 4 eta (sigma + a))) / (2 (sigma + a))
 
