@@ -95,6 +95,7 @@ def test_kinds_of_constructed_spectra():
     assert kind(np.array([1.0, 0.5, 0.99e-4]), 3.0) == "dimensional"
     assert kind(np.array([1.0, 0.5, 0.99e-4]), 3.0, dimensional=1e-5) == "none"
     assert kind(np.array([0.029, 0.0, 0.0]), 3.0) == "complete"
+    assert kind(np.full(3, 0.02), 3.0) == "none"  # it is the total that counts
     assert kind(np.array([0.031, 0.0, 0.0]), 3.0) == "dimensional"
     assert kind(np.array([0.031, 0.0, 0.0]), 3.0, complete=0.1) == "complete"
     assert kind(np.zeros(3), 3.0) == "complete"

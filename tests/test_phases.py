@@ -38,6 +38,10 @@ def test_boundaries_of_the_theory():
         late = dataclasses.replace(EARLY, one_layer_time=1000.0)
         deviation = phases.predicted_deviation(late, model, noise, scale)
         np.testing.assert_array_equal(deviation[1] < late.cutoff, np.repeat(np.array(collapsed)[:, None], 2, axis=1))
+    strong = np.array([2.0])
+    settled = population.fixed_point(1 + strong**2, 2 * strong**2)
+    deviation = phases.predicted_deviation(late, "two-views", strong, scale)[1]
+    assert_close(deviation**2, np.repeat((1 + strong**2) * settled, 2)[None], rtol=1e-6)
     curve = phases.escape_boundary(EARLY, "two-layers", noise)
     assert np.isnan(curve[1, 3:]).all()
     for block, index in ((0, 0), (1, 0), (1, 1)):
