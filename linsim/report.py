@@ -18,13 +18,12 @@ def divergence(dataset: xr.Dataset) -> str | None:
     bad = dataset["loss"].copy(data=~np.isfinite(dataset["loss"].values))
     if not bad.any():
         return None
-    first = dict(zip(bad.dims, np.argwhere(bad.values)[0], strict=True))
-    noise, step = (
-        dataset["noise"].values[first["noise"]],
-        dataset["step"].values[max(first["time"], 1)],
-    )  # the first record repeats the second
+    first = dict(zip(map(str, bad.dims), np.argwhere(bad.values)[0], strict=True))
+    step = dataset["step"].values[max(first["time"], 1)]  # the first record repeats the second
+    settings = {name: dataset[name].values[index] for name, index in first.items() if name not in ("seed", "time")}
+    where = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items())
     return (
-        f"training diverged by step {step} at noise {noise:g} ({int(bad.any('time').sum())} of {bad.isel(time=0).size} runs): "
+        f"training diverged by step {step} at {where} ({int(bad.any('time').sum())} of {bad.isel(time=0).size} runs): "
         "the learning rate, or time over --steps, must be lower (distance loss: below 2 over the variance of x' - x)"
     )
 

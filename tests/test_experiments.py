@@ -70,6 +70,28 @@ def test_a_run_that_diverges_says_so_and_keeps_its_record(tmp_path):
     assert not np.isfinite(dataset["loss"].values[..., -1]).any()
 
 
+@pytest.mark.parametrize(
+    ("name", "flags", "where"),
+    [
+        (
+            "depth",
+            ["--depth", "2", "--network", "linear", "--learning-rate", "100", "--noise", "2"],
+            "at network linear, depth 2 (",
+        ),
+        ("collapse_kinds", ["--objective", "predictor", "--learning-rate", "5"], "at objective predictor ("),
+    ],
+)
+def test_divergence_names_the_setting(name, flags, where, tmp_path):
+    done = command(name, *flags, "--dim", "4", "--noisy-dims", "2", "--seeds", "1", "--steps", "200", "--out", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert where in done.stderr
+    assert (
+        command(name, *flags, "--dim", "4", "--noisy-dims", "2", "--seeds", "1", "--steps", "200", "--out", tmp_path).returncode
+        == 1
+    )
+
+
 BAD = [
     (["--noise", "-1"], "--noise -1.0", "at least 0"),
     (["--noise", "nan"], "--noise nan", "finite"),
