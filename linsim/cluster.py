@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from linsim.config import RunConfig, require
+from linsim.config import ModelConfig, RunConfig, require
 
 RUNS_PER_WORKER = 16  # below this, starting another process costs more than it saves
 WORKER = "LINSIM_WORKER"  # set in the environment of processes that `workers` starts
@@ -62,7 +62,7 @@ def is_worker(environment: Mapping[str, str]) -> bool:
 
 
 @contextlib.contextmanager
-def workers(config: RunConfig, share: Share, command: Sequence[str]) -> Iterator[Share]:
+def workers(config: ModelConfig, share: Share, command: Sequence[str]) -> Iterator[Share]:
     """Start the other processes of this computer; yields this one's share, and waits for them at the end.
 
     Their number is --num-processes, or on CPUs one per core as long as each has RUNS_PER_WORKER runs. Whatever a worker leaves
@@ -89,7 +89,7 @@ def workers(config: RunConfig, share: Share, command: Sequence[str]) -> Iterator
             process.kill()
 
 
-def _worker_count(config: RunConfig) -> int:
+def _worker_count(config: ModelConfig) -> int:
     import jax
 
     if config.num_processes is not None:

@@ -12,13 +12,17 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar, get_args
 
 import tyro
 
 
 class BadInput(ValueError):
     """A value that the user can mend; the message is one sentence: what, the value, what is allowed."""
+
+
+PhaseModel = Literal["one-view", "two-views", "two-layers", "two-layers-random"]
+Objective = Literal["infonce-two-views", "infonce-one-view", "alignment-only", "predictor", "no-stop-gradient", "no-predictor"]
 
 
 class CannotWrite(Exception):
@@ -55,10 +59,6 @@ class RunConfig:
         if count is not None and index is not None:
             require(index < count, "process_id", index, f"below --num-processes, here {count}")
 
-    def runs(self) -> int:
-        """How many runs this configuration makes."""
-        return 1
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig(RunConfig):
@@ -83,6 +83,11 @@ class ModelConfig(RunConfig):
         """Check the fields against one another. Raises: BadInput."""
         super().relations()
         require(self.noisy_dims <= self.dim, "noisy_dims", self.noisy_dims, f"at most --dim, here {self.dim}")
+
+    def runs(self) -> int:
+        """How many runs this configuration makes."""
+        values = (getattr(self, field.name) for field in dataclasses.fields(self) if field.name in AXES)
+        return self.seeds * math.prod(len(each) for each in values if isinstance(each, tuple))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,12 +119,7 @@ class LinearConfig(ModelConfig):
         """Check the fields against one another. Raises: BadInput."""
         super().relations()
         if self.batches == "dataset":
-            limit = f"at most --dataset-size, here {self.dataset_size}"
-            require(self.batch_size <= self.dataset_size, "batch_size", self.batch_size, limit)
-
-    def runs(self) -> int:
-        """How many runs this configuration makes."""
-        return len(self.noise) * len(self.init_scale) * self.seeds
+            require_batch_fits(self.batch_size, self.dataset_size)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,12 +155,7 @@ class TwoLayerConfig(LinearConfig):
 class PhaseConfig(ModelConfig):
     """Flags of the phase diagram."""
 
-    models: tuple[Literal["one-view", "two-views", "two-layers", "two-layers-random"], ...] = (
-        "one-view",
-        "two-views",
-        "two-layers",
-        "two-layers-random",
-    )
+    models: tuple[PhaseModel, ...] = get_args(PhaseModel)
     """One layer with one or two noisy views; two layers (one noisy view) from a balanced or from the paper's random start."""
     grid: tuple[int, int] = (16, 16)
     """Values of noise and of initial scale."""
@@ -186,7 +181,7 @@ class PhaseConfig(ModelConfig):
 
     def runs(self) -> int:
         """How many runs this configuration makes."""
-        return len(self.models) * self.grid[0] * self.grid[1] * self.seeds
+        return super().runs() * self.grid[0] * self.grid[1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -213,21 +208,14 @@ class DepthConfig(ModelConfig):
     def relations(self) -> None:
         """Check the fields against one another. Raises: BadInput."""
         super().relations()
-        limit = f"at most --dataset-size, here {self.dataset_size}"
-        require(self.batch_size <= self.dataset_size, "batch_size", self.batch_size, limit)
-
-    def runs(self) -> int:
-        """How many runs this configuration makes."""
-        return len(self.depth) * len(self.network) * self.seeds
+        require_batch_fits(self.batch_size, self.dataset_size)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KindsConfig(ModelConfig):
     """Flags of the experiment on kinds of collapse."""
 
-    objective: tuple[
-        Literal["infonce-two-views", "infonce-one-view", "alignment-only", "predictor", "no-stop-gradient", "no-predictor"], ...
-    ] = ("infonce-two-views", "infonce-one-view", "alignment-only", "predictor", "no-stop-gradient", "no-predictor")
+    objective: tuple[Objective, ...] = get_args(Objective)
     """InfoNCE (distance loss); its positive term alone; a linear predictor with stop-gradient, and without one of the two."""
     noise: float = 2.5
     """Standard deviation of each noisy view's noise in the last --noisy-dims coordinates."""
@@ -245,10 +233,6 @@ class KindsConfig(ModelConfig):
     """Collapse is complete below this fraction of the initial total variance."""
     dimensional: float = 1e-4
     """A dimension has collapsed below this fraction of the largest variance."""
-
-    def runs(self) -> int:
-        """How many runs this configuration makes."""
-        return len(self.objective) * self.seeds
 
 
 Config = TypeVar("Config", bound=ModelConfig)
@@ -302,6 +286,11 @@ def require(ok: bool, field: str, value: object, allowed: str) -> None:
     """Raise BadInput, naming the flag, the value and what is allowed, unless `ok`."""
     if not ok:
         raise BadInput(f"{flag(field)} {value} is not allowed: it must be {allowed}")
+
+
+def require_batch_fits(batch_size: int, dataset_size: int) -> None:
+    """Raise BadInput unless a batch can be drawn from the data set without repetition."""
+    require(batch_size <= dataset_size, "batch_size", batch_size, f"at most --dataset-size, here {dataset_size}")
 
 
 def check(config: RunConfig) -> None:

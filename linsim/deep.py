@@ -43,10 +43,10 @@ def gradient(network: str) -> Callable[..., tuple[models.Params, Float[Array, ""
 
     def relu(params, x, x_pos):
         def loss(params):
-            return losses.infonce(models.relu_network(params, x), models.relu_network(params, x_pos)) / len(x)
+            z, z_pos = models.relu_network(params, x), models.relu_network(params, x_pos)
+            return losses.infonce(z, z_pos) / len(x), (z, z_pos)
 
-        value, towards = jax.value_and_grad(loss)(params)
-        z, z_pos = models.relu_network(params, x), models.relu_network(params, x_pos)
+        (value, (z, z_pos)), towards = jax.value_and_grad(loss, has_aux=True)(params)
         return towards, value, contrast.distance(jnp.eye(z.shape[1], dtype=z.dtype), z, z_pos).alpha_ii
 
     return relu if network == "relu" else linear

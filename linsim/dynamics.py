@@ -5,7 +5,7 @@ One run is the unit; `linsim.sweep` vectorises.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import diffrax
 import jax
@@ -132,27 +132,42 @@ def gradient_flow(
 ) -> Trajectory:
     """Gradient flow dW_l/dt = -dL/dW_l of the mean loss, adaptive, in float64.
 
-    Source: paper, Lemmas 1 and 3. Solver: diffrax Dopri8, relative and absolute tolerance `tolerance` per step.
+    Source: paper, Lemmas 1 and 3. Solver: `integrate`.
     Args: params (float64); drive W -> Drive (a fixed batch, or the population); times (T,), increasing from the start.
     Returns: Trajectory of T records. Raises: TypeError unless the parameters are float64.
     """
     if any(w.dtype != jnp.float64 for w in params):
         raise TypeError(f"gradient flow needs float64 parameters; got {params[0].dtype} (enable jax_enable_x64)")
 
-    def velocity(_, params, __):
+    def velocity(params):
         weights = product(params)
         return layer_gradients(params, weights @ drive(weights).contrast)
 
+    weights = integrate(velocity, params, times, tolerance=tolerance, max_steps=max_steps)
+    return Trajectory(weights, *jax.lax.map(lambda p: drive(product(p)), weights))
+
+
+def integrate(
+    velocity: Callable[[Any], Any],
+    start: Any,
+    times: Float[Array, "T"] | np.ndarray,
+    *,
+    tolerance: float | Float[Array, ""],
+    max_steps: int = 1_000_000,
+) -> Any:
+    """Solve dy/dt = velocity(y) from y(times[0]) = start: diffrax Dopri8, relative and absolute `tolerance` per step.
+
+    Args: velocity y -> its rate; start, any arrays; times (T,), increasing. Returns: y at `times`, leading axis T.
+    """
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(velocity),
+        diffrax.ODETerm(lambda _, y, __: velocity(y)),
         diffrax.Dopri8(),
         t0=times[0],
         t1=times[-1],
         dt0=None,
-        y0=params,
+        y0=start,
         saveat=diffrax.SaveAt(ts=jnp.asarray(times)),
         stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
         max_steps=max_steps,
     )
-    weights = cast(Params, solution.ys)
-    return Trajectory(weights, *jax.lax.map(lambda p: drive(product(p)), weights))
+    return solution.ys

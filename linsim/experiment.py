@@ -64,14 +64,15 @@ def _run(name: str, config: Any, parts: Callable[[], Parts], share: cluster.Shar
     from linsim import store
 
     cluster.join(config, share, os.environ)
+    made = parts()
     folder = store.Store(config, name)
     dataset = folder.finished()
     if dataset is None:
-        dataset = _results(config, parts(), folder, share, command)
+        dataset = _results(config, made, folder, share, command)
     if dataset is None:
         print(f"process {share.index} of {share.count} is done; the last one to finish writes {folder.path}")
     else:
-        _report(name, config, parts(), dataset, folder.path)
+        _report(name, config, made, dataset, folder.path)
 
 
 def _results(config: Any, parts: Parts, folder: Any, share: cluster.Share, command: list[str]) -> Any:

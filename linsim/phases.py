@@ -100,9 +100,10 @@ def train(config: PhaseConfig, where: Engine) -> xr.Dataset | None:
     for model in config.models:
         also = None
         if model == "two-layers-random":  # no balanced flow to compare with
-            also = predictions.flows(flow(config, model), ("initial_w1", "initial_w2"), ("embedding_deviation",), where)
-        settings = {"seed": config.seed, "seeds": config.seeds, "coords": coords, "label": model}
-        panel = where.run(simulate(config, model), axes(config), also=also, **settings)
+            also = predictions.flows(flow(config, model), ("noise", "initial_w1", "initial_w2"), ("embedding_deviation",), where)
+        panel = where.run(
+            simulate(config, model), axes(config), seed=config.seed, seeds=config.seeds, coords=coords, also=also, label=model
+        )
         if panel is not None:
             panel = panel.drop_vars([name for name in panel if str(name).startswith("initial")])
             panels.append(panel.assign({OWN_FLOW: panel.get(OWN_FLOW, np.nan * panel["embedding_deviation"])}))
@@ -119,15 +120,16 @@ def start(config: PhaseConfig, model: str, scale: np.ndarray) -> np.ndarray:
     return scale ** depth(model) * np.exp(-decay)
 
 
-def variances(model: str, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def variances(config: PhaseConfig, model: str, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Anchor variance a and noise variance c of a clean and of a noisy mode, each (2, len(noise))."""
-    two = model == "two-views"
-    return np.stack([np.ones_like(noise), 1 + two * noise**2]), np.stack([np.zeros_like(noise), (1 + two) * noise**2])
+    blocks = [predictions.mode_moments(setting(config, model), amplitude)[:2] for amplitude in (0 * noise, noise)]
+    a, c = (np.stack([np.broadcast_to(values, noise.shape) for values in pair]) for pair in zip(*blocks, strict=True))
+    return a, c
 
 
 def predicted_deviation(config: PhaseConfig, model: str, noise: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """sqrt(a) w at the end of the balanced population flow: (2 blocks, noise, init_scale)."""
-    a, c = (values[:, :, None] for values in variances(model, noise))
+    a, c = (values[:, :, None] for values in variances(config, model, noise))
     times = np.array([time(config, model)])
     w = population.balanced_flow(start(config, model, scale), times, depth(model), a, c)[0]
     return np.sqrt(a) * w
@@ -135,7 +137,7 @@ def predicted_deviation(config: PhaseConfig, model: str, noise: np.ndarray, scal
 
 def escape_boundary(config: PhaseConfig, model: str, noise: np.ndarray) -> np.ndarray:
     """Initial scale from which a block escapes in time, w0 = 1/(2 lambda(0) t); nan without one: (2 blocks, noise)."""
-    rate = np.asarray(population.growth_rate(*variances(model, noise)))
+    rate = np.asarray(population.growth_rate(*variances(config, model, noise)))
     if depth(model) == 1:
         return np.full(rate.shape, np.nan)
     w0 = 1 / (2 * np.where(rate > 0, rate, np.nan) * time(config, model))

@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from linsim import results
-from linsim.spectra import KINDS
+from linsim.spectra import kinds_found
 
 plt.style.use(Path(__file__).with_name("linsim.mplstyle"))
 
@@ -204,7 +204,7 @@ def kinds(dataset: xr.Dataset) -> Figure:
         row[0].scatter(scatter[:, 0], scatter[:, 1], s=4, color=BLOCK_COLOURS[0], marker="o")
         row[0].scatter(scatter[:, 2], scatter[:, 3], s=4, color=BLOCK_COLOURS[1], marker="^")
         row[0].set(xlim=(-limit, limit), ylim=(-limit, limit))
-        kind = " or ".join(sorted({KINDS[int(k)] for k in one["kind"].values.ravel()}))
+        kind = kinds_found(one["kind"].values)
         row[0].set_title(f"{objective}: {kind} collapse" if kind != "none" else f"{objective}: no collapse")
         spectrum, flow = one["embedding_spectrum"], one["population_embedding_spectrum"].median("seed")
         end = spectrum.isel(time=-1)
@@ -352,9 +352,9 @@ def _evolution(axis: Axes, dataset: xr.Dataset) -> None:
     time = dataset["time"].values[1:]
     values = dataset["weight_singular_values"].median("seed").values[1:]
     split = values.shape[1] - dataset.attrs["noisy_dims"]
-    for start, stop, colour in ((0, split, "#00204d"), (split, values.shape[1], "#b3a24a")):
+    for start, stop, colour in ((0, split, BLOCK_COLOURS[0]), (split, values.shape[1], BLOCK_COLOURS[1])):
         axis.plot(time, values[:, start:stop], color=colour, linewidth=0.6)
-    for block, colour in (("clean", "#00204d"), ("noisy", "#7d6f1c")):
+    for block, colour in (("clean", BLOCK_COLOURS[0]), ("noisy", "#7d6f1c")):
         population = dataset["population_block_strength"].median("seed").sel(block=block).values[1:]
         condensed = dataset["condensed_block_strength"].sel(block=block).values[1:]
         axis.plot(time, np.sqrt(population), color=colour, **POPULATION)

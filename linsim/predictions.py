@@ -6,6 +6,7 @@ settled strengths and collapsed dimensions. With `linsim.claims`, the place wher
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from linsim.sweep import Also, Columns, Engine
 from linsim.theory import late_time, population, singular
 
 TOLERANCE = 1e-8  # of the population flows
+Noise = Any  # a number, or an array of them
 CONDENSED_FROM = 0.5  # the condensed regime is entered when the mean alpha_ii passes this value
 
 
@@ -74,15 +76,15 @@ def one_layer_from(config: LinearConfig, times: np.ndarray, tolerance: float) ->
 def flows(flow: Callable[..., Observables], starts: tuple[str, ...], kept: tuple[str, ...], where: Engine) -> Also:
     """The population flow of every run of a chunk from its own initial weights, in float64, beside what was measured.
 
-    Args: flow (noise, *initial weights) -> observables; names of the initial weights; names of the observables to keep, as
-    `population_<name>`; the engine. Returns: what `Engine.run` takes as `also`.
+    Args: flow, a function of the columns named by `starts` (settings or initial weights) -> observables; names of the
+    observables to keep, as `population_<name>`; the engine. Returns: what `Engine.run` takes as `also`.
     """
     compiled = where.vectorised(flow)
 
     def also(values: Columns, measured: Columns) -> Columns:
         with jax.enable_x64(True):
-            columns = [np.asarray(column, dtype=np.float64) for column in (values["noise"], *(measured[name] for name in starts))]
-            observed = compiled(*columns)
+            columns = {**values, **measured}
+            observed = compiled(*(np.asarray(columns[name], dtype=np.float64) for name in starts))
             return {f"population_{name}": np.asarray(observed[name]) for name in kept}
 
     return also
@@ -91,13 +93,13 @@ def flows(flow: Callable[..., Observables], starts: tuple[str, ...], kept: tuple
 def one_layer_flows(config: LinearConfig, times: np.ndarray, where: Engine) -> Also:
     """`flows` of one layer."""
     kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
-    return flows(one_layer_from(config, times, TOLERANCE), ("initial_weights",), kept, where)
+    return flows(one_layer_from(config, times, TOLERANCE), ("noise", "initial_weights"), kept, where)
 
 
 def two_layer_flows(config: TwoLayerConfig, times: np.ndarray, where: Engine) -> Also:
     """`flows` of two layers."""
     kept = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
-    return flows(layers_from(config, times, TOLERANCE), ("initial_w1", "initial_w2"), kept, where)
+    return flows(layers_from(config, times, TOLERANCE), ("noise", "initial_w1", "initial_w2"), kept, where)
 
 
 def theorem_3(dataset: xr.Dataset) -> xr.DataArray:
@@ -118,7 +120,7 @@ def add_layers(dataset: xr.Dataset, config: TwoLayerConfig) -> xr.Dataset:
     return dataset.assign(theorem_3=theorem_3(dataset), escape_time=escape)
 
 
-def mode_moments(config: LinearConfig, noise: float) -> tuple[float, float, float, float]:
+def mode_moments(config: LinearConfig, noise: Noise) -> tuple[Noise, Noise, Noise, Noise]:
     """(a, c, rho, a') of one noisy mode: anchor variance, variance of x' - x, cov(x, x' - x), positive's variance."""
     variance = noise**2
     if config.views == "two":

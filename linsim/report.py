@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.modes import STATES
-from linsim.spectra import KINDS
+from linsim.spectra import kinds_found
 
 EARLY_ALPHA = 0.1  # the population theory is compared at the last record with a mean alpha_ii below this
 BOUNDARY_AGREEMENT = 0.95  # of the phase diagram's cells away from the predicted boundary
@@ -319,14 +319,11 @@ def kinds(dataset: xr.Dataset) -> str:
             last[name].sel(objective=objective).median("seed") for name in ("embedding_spectrum", "population_embedding_spectrum")
         )
         left = float(end.sum() / first["embedding_spectrum"].sel(objective=objective).median("seed").sum())
-        found, expected = (
-            sorted({KINDS[int(k)] for k in last[name].sel(objective=objective).values.ravel()})
-            for name in ("kind", "population_kind")
-        )
+        found, expected = (kinds_found(last[name].sel(objective=objective).values) for name in ("kind", "population_kind"))
         agrees += found == expected
         lines.append(
             f"{objective:18} {left:>14.3g} {float(end.min() / end.max()):>17.3g} {float(flow.min() / flow.max()):>12.3g}  "
-            f"{' or '.join(found)} ({' or '.join(expected)})"
+            f"{found} ({expected})"
         )
     return "\n".join(
         [*lines, "", f"verdict: the kind of the population flow in {agrees} of {dataset.sizes['objective']} objectives"]

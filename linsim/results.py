@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import functools
 import importlib.metadata
+import io
 import json
 import os
 import shlex
@@ -153,18 +154,24 @@ def provenance(config: Any, started: datetime.datetime) -> dict[str, str | int |
     }
 
 
-def write(content: bytes | memoryview, path: Path) -> Path:
+def write(content: bytes | memoryview, path: Path, *, keep: bool = False) -> Path:
     """Write to a temporary name in the same folder, sync it to disk, rename: `path` is old or new, never half.
 
+    Args: content; path, whose folder is made if need be; keep: leave a file that is there by then as it is. Returns: path.
     Raises: CannotWrite, after removing the temporary file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if keep:
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
+        else:
+            os.replace(temporary, path)
     except OSError as error:
         raise CannotWrite(f"{path} could not be written ({error.strerror or error})") from None
     finally:
@@ -183,6 +190,6 @@ def save(dataset: xr.Dataset, path: Path) -> Path:
     return write(encode(dataset), path)
 
 
-def load(path: Path) -> xr.Dataset:
+def load(source: Path | io.BytesIO) -> xr.Dataset:
     """Read a saved Dataset into memory."""
-    return xr.load_dataset(path, engine="h5netcdf")
+    return xr.load_dataset(source, engine="h5netcdf")

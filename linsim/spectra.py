@@ -63,6 +63,11 @@ def collapsed_dimensions(spectrum: Spectrum, threshold: float = 0.01) -> Int[Arr
 KINDS = ("none", "dimensional", "complete")
 
 
+def kinds_found(indices: np.ndarray) -> str:
+    """The kinds among indices into KINDS: "none", or "complete or dimensional". Args: array of indices. Returns: words."""
+    return " or ".join(sorted({KINDS[int(index)] for index in np.ravel(indices)}))
+
+
 def collapse_kind(
     spectrum: np.ndarray, initial_variance: float, *, complete: float = 0.01, dimensional: float = 1e-4
 ) -> Literal["none", "dimensional", "complete"]:

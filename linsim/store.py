@@ -1,17 +1,15 @@
 """The results of one command in its folder: chunk files while it runs, one merged file at the end.
 
-    <out>/<name>.chunks/<group>.json                 what the group computes and in chunks of how many runs
+    <out>/<name>.chunks/<group>.json                  what the group computes and in chunks of how many runs
     <out>/<name>.chunks/<group>.<k>-of-<n>-<hash>.nc  one chunk; its name ends in the SHA-256 of its bytes
-    <out>/<name>.nc                                  everything, when all chunks are there; the chunk files go
+    <out>/<name>.nc                                   everything, when all chunks are there; the chunk files go
 
 A chunk whose bytes do not match its name is redone. A folder that holds another configuration is refused.
 """
 
-import contextlib
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +18,7 @@ from typing import Any
 import xarray as xr
 
 from linsim import results
-from linsim.config import BadInput, CannotWrite, RunConfig, identity
-
-
-def fingerprint(what: dict[str, Any]) -> str:
-    """SHA-256 of plain JSON values, independent of their order."""
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+from linsim.config import BadInput, RunConfig, identity
 
 
 class Store:
@@ -38,28 +31,33 @@ class Store:
         if config.overwrite:
             self.path.unlink(missing_ok=True)
             shutil.rmtree(self.chunks, ignore_errors=True)
-        self._refuse_another(self.finished())
+        self._merged = self._load()
+        self._refuse_another()
 
     def finished(self) -> xr.Dataset | None:
-        """The merged results, or None if they are missing or unreadable."""
-        try:
-            return results.load(self.path)
-        except (OSError, ValueError, RuntimeError, KeyError):
-            return None
+        """The merged results, or None if they were missing or unreadable when the store was opened, and not made since."""
+        return self._merged
 
     def finish(self, dataset: xr.Dataset) -> xr.Dataset:
         """Write the merged file, then delete the chunks. Returns: what was written. Raises: CannotWrite."""
         dataset = dataset.assign_attrs(identity=json.dumps(self.identity))
         results.save(dataset, self.path)
         shutil.rmtree(self.chunks, ignore_errors=True)
+        self._merged = dataset
         return dataset
 
     def group(self, label: str) -> "Group":
         """The chunks of one of the command's sweeps."""
         return Group(self.chunks, label, self.identity)
 
-    def _refuse_another(self, done: xr.Dataset | None) -> None:
-        held = [] if done is None else [json.loads(done.attrs.get("identity", "{}"))]
+    def _load(self) -> xr.Dataset | None:
+        try:
+            return results.load(self.path)
+        except (OSError, ValueError, RuntimeError, KeyError):
+            return None
+
+    def _refuse_another(self) -> None:
+        held = [] if self._merged is None else [json.loads(self._merged.attrs.get("identity", "{}"))]
         held += [plan["identity"] for plan in map(_read_plan, sorted(self.chunks.glob("*.json"))) if plan is not None]
         for other in held:
             if other != self.identity:
@@ -80,27 +78,24 @@ class Group:
         path = self.folder / f"{self.label}.json"
         if (plan := _read_plan(path)) is None:
             plan = {"identity": self.identity, "chunk_size": choose()}
-            with _writing(path):
-                self.folder.mkdir(exist_ok=True)
-                if path.exists() and _read_plan(path) is None:
-                    path.unlink()
-                _create(path, json.dumps(plan))
+            if _read_plan(path) is None:
+                path.unlink(missing_ok=True)
+            results.write(json.dumps(plan).encode(), path, keep=True)
             plan = _read_plan(path) or plan
         return plan["chunk_size"]
 
-    def held(self, count: int) -> dict[int, Path]:
-        """The intact ones of the sweep's `count` chunks, by number; damaged ones are deleted."""
-        found = {}
-        for path in self.folder.glob(f"{self.label}.*-of-{count:06}-*.nc"):
-            if _intact(path) is None:
-                path.unlink(missing_ok=True)
-            else:
-                found[int(path.name.removeprefix(f"{self.label}.")[:6])] = path
-        return found
+    def written(self, count: int) -> dict[int, Path]:
+        """The files of the sweep's `count` chunks, by number, whether intact or not."""
+        files = self.folder.glob(f"{self.label}.*-of-{count:06}-*.nc")
+        return {int(path.name.removeprefix(f"{self.label}.")[:6]): path for path in files}
 
-    def present(self, count: int) -> int:
-        """How many of the sweep's `count` chunks have been written, by any process."""
-        return len(list(self.folder.glob(f"{self.label}.*-of-{count:06}-*.nc")))
+    def held(self, count: int) -> set[int]:
+        """The numbers of the intact chunks; damaged ones are deleted."""
+        found = self.written(count)
+        damaged = {number for number, path in found.items() if _intact(path) is None}
+        for number in damaged:
+            found[number].unlink(missing_ok=True)
+        return found.keys() - damaged
 
     def save(self, number: int, count: int, dataset: xr.Dataset) -> None:
         """Write chunk `number` of `count`. Raises: CannotWrite."""
@@ -111,7 +106,7 @@ class Group:
     def load(path: Path) -> xr.Dataset | None:
         """One chunk, or None if it has vanished or is damaged."""
         content = _intact(path)
-        return None if content is None else xr.load_dataset(io.BytesIO(content), engine="h5netcdf")
+        return None if content is None else results.load(io.BytesIO(content))
 
 
 def _digest(content: bytes | memoryview) -> str:
@@ -125,25 +120,6 @@ def _intact(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     return content if _digest(content) == path.stem.rpartition("-")[2] else None
-
-
-@contextlib.contextmanager
-def _writing(path: Path):
-    try:
-        yield
-    except OSError as error:
-        raise CannotWrite(f"{path} could not be written ({error.strerror or error})") from None
-
-
-def _create(path: Path, text: str) -> None:
-    """Write a file unless it exists by then; it is never seen half-written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text)
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read_plan(path: Path) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from linsim.arrays import Array
 from linsim.cluster import WHOLE, Share
 from linsim.store import Store
 
-Device = Any  # Device, which type checkers take for a variable
+Device = Any  # jax.Device, which type checkers take for a variable
 Simulate = Callable[..., dict[str, Array]]
 Columns = Mapping[str, np.ndarray]
 Also = Callable[[Columns, Columns], Columns]
@@ -135,7 +135,7 @@ class Engine:
                 labels = {name: ("run", column) for name, column in columns.items()}
                 dataset = results.labelled_runs(arrays, ("run",), labels | dict(coords or {}))
                 group.save(number, len(chunks), dataset.assign_attrs(self.attributes(started)))
-                bar.update(min(group.present(len(chunks)) * size, len(points)) - bar.n)
+                bar.update(min(len(group.written(len(chunks))) * size, len(points)) - bar.n)
         return _merged(group, chunks, {**axes, "seed": range(seeds)})
 
     def vectorised(self, function: Callable) -> Callable:
@@ -145,13 +145,16 @@ class Engine:
         def call(*columns: np.ndarray) -> Any:
             size = len(columns[0])
             if size not in programs:
-                programs[size] = vectorised(function, dividing(self.devices or tuple(jax.local_devices()), size))
+                programs[size] = vectorised(function, dividing(self._available(), size))
             return programs[size](*columns)
 
         return call
 
+    def _available(self) -> tuple[Device, ...]:
+        return self.devices or tuple(jax.local_devices())
+
     def _devices(self, runs: int) -> tuple[Device, ...]:
-        available = self.devices or tuple(jax.local_devices())
+        available = self._available()
         return available[: max(1, min(len(available), runs, self.chunk_size or runs))]
 
     def _choose(self, program: "_Program", points: list) -> int:
@@ -215,11 +218,11 @@ class _Memory:
     def chunk_size(self, choose: Callable[[], int]) -> int:
         return choose()
 
-    def held(self, count: int) -> dict[int, xr.Dataset]:
+    def written(self, count: int) -> dict[int, xr.Dataset]:
         return self.chunks
 
-    def present(self, count: int) -> int:
-        return len(self.chunks)
+    def held(self, count: int) -> set[int]:
+        return set(self.chunks)
 
     def save(self, number: int, count: int, dataset: xr.Dataset) -> None:
         self.chunks[number] = dataset
@@ -235,10 +238,10 @@ def _first(columns: Columns, count: int) -> Columns:
 
 def _merged(group: Any, chunks: list[list], axes: Mapping[str, Sequence]) -> xr.Dataset | None:
     """All chunks as one Dataset over the grid, or None if any is missing."""
-    held, offset, joined = group.held(len(chunks)), 0, {}
+    written, offset, joined = group.written(len(chunks)), 0, {}
     attributes: list[dict] = []
     for number, points in enumerate(chunks):
-        chunk = group.load(held[number]) if number in held else None
+        chunk = group.load(written[number]) if number in written else None
         if chunk is None:
             return None
         for name, variable in chunk.data_vars.items():

@@ -62,7 +62,7 @@ def test_conserved_relation_decays_exactly(ratio):
 def test_rates_are_the_expected_gradients_of_the_losses(objective):
     """On samples with exactly the population's second moments the negative gradient plus weight decay is the rate."""
     config = at(KINDS["strong"], objective=objective, dim=3, noisy_dims=1)
-    deviations = np.diag(kinds.noise_factor(config))
+    deviations = np.sqrt(np.diag(kinds.noise_covariance(config)))
     signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 9, indexing="ij")).reshape(9, -1).T
     clean, first, second = signs[:, :3], signs[:, 3:6] * deviations, signs[:, 6:] * deviations
     params = random_start(3)
