@@ -12,17 +12,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, get_args
+from typing import Any, Literal, NoReturn, TypeVar
 
 import tyro
 
 
 class BadInput(ValueError):
     """A value that the user can mend; the message is one sentence: what, the value, what is allowed."""
-
-
-PhaseModel = Literal["one-view", "two-views", "two-layers", "two-layers-random"]
-Objective = Literal["infonce-two-views", "infonce-one-view", "alignment-only", "predictor", "no-stop-gradient", "no-predictor"]
 
 
 class CannotWrite(Exception):
@@ -88,151 +84,6 @@ class ModelConfig(RunConfig):
         """How many runs this configuration makes."""
         values = (getattr(self, field.name) for field in dataclasses.fields(self) if field.name in AXES)
         return self.seeds * math.prod(len(each) for each in values if isinstance(each, tuple))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LinearConfig(ModelConfig):
-    """Flags of the experiments on one linear layer."""
-
-    noise: tuple[float, ...]
-    """Standard deviation of the additive noise, in units of the data's; several values make a sweep."""
-    views: Literal["one", "two"]
-    """Noisy views: one (anchor clean, the paper) or two (both noisy, the released code and SimCLR)."""
-    loss: Literal["distance", "dot"]
-    """InfoNCE on distances (paper, Eq. 2) or on inner products (released code)."""
-    batches: Literal["fresh", "dataset", "fixed"]
-    """New samples each step, minibatches of a fixed set, or one fixed batch."""
-    init: Literal["orthogonal", "gaussian", "uniform"]
-    """Initial weights: random orthogonal, independent Gaussian entries, or uniform ones as in torch.nn.Linear."""
-    init_scale: tuple[float, ...]
-    """Root mean square of the initial singular values; several values make a sweep."""
-    learning_rate: float
-    """Step size on the MEAN loss (the paper's rate on the sum of Eq. 2, times the batch size)."""
-    dataset_size: int = 10_000
-    """Samples in the fixed set (with --batches dataset)."""
-    temperature: float = 0.1
-    """Temperature of the dot loss."""
-    collapse_threshold: float = 0.01
-    """A dimension counts as collapsed below this fraction of the largest singular value."""
-
-    def relations(self) -> None:
-        """Check the fields against one another. Raises: BadInput."""
-        super().relations()
-        if self.batches == "dataset":
-            require_batch_fits(self.batch_size, self.dataset_size)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TwoLayerConfig(LinearConfig):
-    """Flags of the experiments on two linear layers."""
-
-    init: Literal["spectral", "balanced", "gaussian"]  # type: ignore[assignment]
-    """Initial layers: singular values e^(-decay k) between random factors (paper), the same but aligned, or Gaussian."""
-    init_scale: tuple[float, ...]
-    """Factor on the initial singular values (Gaussian: their root mean square); several values make a sweep."""
-    solver: Literal["descent", "flow", "population"] = "descent"
-    """Gradient descent on batches, gradient flow on one fixed batch, or the flow of infinitely many samples."""
-    decay: float = 0.35
-    """Decay rate of the initial singular values."""
-    hidden: int = 16
-    """Width of the hidden layer."""
-    kappa: float = 0.0
-    """Imbalance of a balanced start: W1 W1^T - W2^T W2 = kappa I."""
-    noise_shape: Literal["block", "graded"] = "block"
-    """Noise equal in the last --noisy-dims coordinates, or over all of them, rising from half to all of --noise."""
-    tolerance: float = 1e-11
-    """Tolerance of the gradient flow."""
-    group_gap: float = 0.25
-    """Singular values closer than this, relatively, count as degenerate."""
-
-    def relations(self) -> None:
-        """Check the fields against one another. Raises: BadInput."""
-        super().relations()
-        require(self.solver == "descent" or self.x64, "solver", self.solver, "descent without --x64")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PhaseConfig(ModelConfig):
-    """Flags of the phase diagram."""
-
-    models: tuple[PhaseModel, ...] = get_args(PhaseModel)
-    """One layer with one or two noisy views; two layers (one noisy view) from a balanced or from the paper's random start."""
-    grid: tuple[int, int] = (16, 16)
-    """Values of noise and of initial scale."""
-    noise_range: tuple[float, float] = (0.1, 2.5)
-    """Smallest and largest noise, evenly spaced."""
-    scale_range: tuple[float, float] = (0.05, 1.0)
-    """Smallest and largest initial scale of each layer, evenly spaced on a log scale."""
-    one_layer_time: float = 50.0
-    """Time (learning rate x steps, mean loss) at which one layer is looked at."""
-    two_layer_time: float = 10.0
-    """The same for two layers."""
-    cutoff: float = 0.1
-    """A dimension counts as collapsed while the embeddings' standard deviation along it is below this; unit: the distance
-    at which the distance loss's weight of a pair has fallen to exp(-1/2)."""
-
-    def relations(self) -> None:
-        """Check the fields against one another. Raises: BadInput."""
-        super().relations()
-        for name in ("noise_range", "scale_range"):
-            low, high = getattr(self, name)
-            require(low < high, name, f"{low} {high}", "given smallest first")
-        require(0 < self.noisy_dims < self.dim, "noisy_dims", self.noisy_dims, f"between 0 and --dim, here {self.dim}")
-
-    def runs(self) -> int:
-        """How many runs this configuration makes."""
-        return super().runs() * self.grid[0] * self.grid[1]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DepthConfig(ModelConfig):
-    """Flags of the experiment on depth."""
-
-    depth: tuple[int, ...] = (1, 2, 3, 4)
-    """Numbers of layers."""
-    network: tuple[Literal["linear", "relu"], ...] = ("linear", "relu")
-    """Linear layers, or ReLU between them; the same initial layers for both."""
-    noise: float = 0.1
-    """Standard deviation of the noise on one view, in the last --noisy-dims coordinates."""
-    init_scale: float = 1.0
-    """Factor on each layer's initial singular values."""
-    decay: float = 0.35
-    """Each layer starts with singular values --init-scale e^(-decay k), balanced (aligned with its neighbours)."""
-    learning_rate: float = 0.05
-    """Step size on the MEAN loss."""
-    dataset_size: int = 10_000
-    """Samples of the fixed set that batches are drawn from."""
-    collapse_threshold: float = 0.01
-    """A dimension counts as collapsed below this fraction of the largest standard deviation of the embeddings."""
-
-    def relations(self) -> None:
-        """Check the fields against one another. Raises: BadInput."""
-        super().relations()
-        require_batch_fits(self.batch_size, self.dataset_size)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class KindsConfig(ModelConfig):
-    """Flags of the experiment on kinds of collapse."""
-
-    objective: tuple[Objective, ...] = get_args(Objective)
-    """InfoNCE (distance loss); its positive term alone; a linear predictor with stop-gradient, and without one of the two."""
-    noise: float = 2.5
-    """Standard deviation of each noisy view's noise in the last --noisy-dims coordinates."""
-    base_noise: float = 0.5
-    """The same in the other coordinates."""
-    init_scale: float = 1.0
-    """Initial singular values of W, and of the predictor."""
-    imbalance: float = 0.0
-    """Added to the predictor's initial singular values."""
-    weight_decay: float = 0.1
-    """Weight decay of the objectives with a predictor or a stop-gradient."""
-    learning_rate: float = 0.05
-    """Step size on the MEAN loss."""
-    complete: float = 0.01
-    """Collapse is complete below this fraction of the initial total variance."""
-    dimensional: float = 1e-4
-    """A dimension has collapsed below this fraction of the largest variance."""
 
 
 Config = TypeVar("Config", bound=ModelConfig)

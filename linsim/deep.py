@@ -13,9 +13,9 @@ from jaxtyping import Float, PRNGKeyArray
 
 from linsim import contrast, data, dynamics, losses, models, spectra, train
 from linsim.arrays import Array
-from linsim.config import DepthConfig
 from linsim.results import labelled
 from linsim.runs import Observables
+from linsim.settings import DepthConfig
 from linsim.sweep import Engine
 from linsim.theory import alignment, population
 

@@ -15,9 +15,9 @@ from jaxtyping import Float, PRNGKeyArray
 
 from linsim import data, dynamics, losses, models, predictions, spectra, train
 from linsim.arrays import Array
-from linsim.config import KindsConfig
 from linsim.results import labelled
 from linsim.runs import Observables
+from linsim.settings import KindsConfig
 from linsim.sweep import Also, Engine
 from linsim.theory import noncontrastive, population
 

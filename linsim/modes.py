@@ -8,7 +8,7 @@ the largest principal angle between their spans in the two layers.
 import numpy as np
 import xarray as xr
 
-from linsim.config import TwoLayerConfig
+from linsim.settings import TwoLayerConfig
 from linsim.theory.alignment import degenerate_groups, group_angle
 
 GROWN = 0.1

@@ -15,10 +15,11 @@ from jaxtyping import Float, PRNGKeyArray
 
 from linsim import data, dynamics, predictions, runs, spectra
 from linsim.arrays import Array
-from linsim.config import LinearConfig, PhaseConfig, TwoLayerConfig, at
+from linsim.config import at
 from linsim.models import product
 from linsim.results import labelled
 from linsim.runs import BLOCKS, Observables
+from linsim.settings import LinearConfig, PhaseConfig, TwoLayerConfig
 from linsim.sweep import Engine
 from linsim.theory import population
 

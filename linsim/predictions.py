@@ -16,9 +16,9 @@ from jaxtyping import Float, PRNGKeyArray
 
 from linsim import contrast, data, dynamics, runs
 from linsim.arrays import Array
-from linsim.config import LinearConfig, TwoLayerConfig
 from linsim.results import labelled
 from linsim.runs import BLOCKS, Observables, observe
+from linsim.settings import LinearConfig, TwoLayerConfig
 from linsim.sweep import Also, Columns, Engine
 from linsim.theory import late_time, population, singular
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from linsim.config import DepthConfig, KindsConfig, LinearConfig, PhaseConfig, TwoLayerConfig
+from linsim.settings import DepthConfig, KindsConfig, LinearConfig, PhaseConfig, TwoLayerConfig
 
 _PAPER = LinearConfig(
     preset="paper",

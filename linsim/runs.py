@@ -14,8 +14,9 @@ from jaxtyping import Float, PRNGKeyArray
 
 from linsim import contrast, data, dynamics, models, spectra
 from linsim.arrays import Array
-from linsim.config import LinearConfig, TwoLayerConfig, at
+from linsim.config import at
 from linsim.dynamics import Trajectory
+from linsim.settings import LinearConfig, TwoLayerConfig
 from linsim.theory import alignment
 
 Observables = dict[str, Array]

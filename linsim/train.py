@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from linsim import dynamics, predictions, results, runs
-from linsim.config import LinearConfig, ModelConfig, TwoLayerConfig, at
+from linsim.config import ModelConfig, at
+from linsim.settings import LinearConfig, TwoLayerConfig
 from linsim.sweep import Engine
 
 Simulator = Callable[[Any, np.ndarray], Callable[..., runs.Observables]]

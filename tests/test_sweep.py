@@ -11,7 +11,7 @@ import pytest
 
 from linsim import dynamics, results, runs, sweep, train
 from linsim.cluster import Share
-from linsim.config import LinearConfig
+from linsim.settings import LinearConfig
 from linsim.sweep import Engine
 
 CONFIG = LinearConfig(
