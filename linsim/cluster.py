@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from linsim.config import ModelConfig, RunConfig, require
+from linsim.config import TrainConfig, RunConfig, require
 
-RUNS_PER_WORKER = 16  # below this, starting another process costs more than it saves
 WORKER = "LINSIM_WORKER"  # set in the environment of processes that `workers` starts
 
 
@@ -62,10 +61,10 @@ def is_worker(environment: Mapping[str, str]) -> bool:
 
 
 @contextlib.contextmanager
-def workers(config: ModelConfig, share: Share, command: Sequence[str]) -> Iterator[Share]:
+def workers(config: TrainConfig, share: Share, command: Sequence[str]) -> Iterator[Share]:
     """Start the other processes of this computer; yields this one's share, and waits for them at the end.
 
-    Their number is --num-processes, or on CPUs one per core as long as each has RUNS_PER_WORKER runs. Whatever a worker leaves
+    Their number is --num-processes, or on CPUs one per core as long as each has its `runs_per_worker`. Whatever a worker leaves
     undone is missing afterwards and can be solved by a share of the whole.
     Args: command: the words that started this process; empty if it was not a command, then it works alone.
     """
@@ -89,7 +88,7 @@ def workers(config: ModelConfig, share: Share, command: Sequence[str]) -> Iterat
             process.kill()
 
 
-def _worker_count(config: ModelConfig) -> int:
+def _worker_count(config: TrainConfig) -> int:
     import jax
 
     if config.num_processes is not None:
@@ -98,7 +97,7 @@ def _worker_count(config: ModelConfig) -> int:
         return 1
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(cores, config.runs() // RUNS_PER_WORKER))
+    return max(1, min(cores, config.runs() // config.runs_per_worker))
 
 
 def _end_with_parent(parent: int) -> None:

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, ClassVar, Literal, NoReturn, TypeVar
 
 import tyro
 
@@ -57,17 +57,16 @@ class RunConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig(RunConfig):
-    """Flags that every experiment shares: one batch size, one data dimension, seeds and precision."""
+class TrainConfig(RunConfig):
+    """Flags that every experiment shares: steps, batches, seeds and precision."""
+
+    runs_per_worker: ClassVar[int] = 16
+    """With fewer runs each, starting another process costs more than it saves."""
 
     steps: int
     """Training steps; time = learning rate x steps."""
     batch_size: int = 128
     """Samples per batch."""
-    dim: int = 16
-    """Input and embedding dimension."""
-    noisy_dims: int = 8
-    """How many coordinates, the last ones, carry the noise."""
     seeds: int = 3
     """Independent runs per setting."""
     seed: int = 0
@@ -75,18 +74,28 @@ class ModelConfig(RunConfig):
     x64: bool = False
     """Train in float64 instead of float32."""
 
-    def relations(self) -> None:
-        """Check the fields against one another. Raises: BadInput."""
-        super().relations()
-        require(self.noisy_dims <= self.dim, "noisy_dims", self.noisy_dims, f"at most --dim, here {self.dim}")
-
     def runs(self) -> int:
         """How many runs this configuration makes."""
         values = (getattr(self, field.name) for field in dataclasses.fields(self) if field.name in AXES)
         return self.seeds * math.prod(len(each) for each in values if isinstance(each, tuple))
 
 
-Config = TypeVar("Config", bound=ModelConfig)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig(TrainConfig):
+    """Flags of the experiments on Gaussian data: its dimension and its noisy coordinates."""
+
+    dim: int = 16
+    """Input and embedding dimension."""
+    noisy_dims: int = 8
+    """How many coordinates, the last ones, carry the noise."""
+
+    def relations(self) -> None:
+        """Check the fields against one another. Raises: BadInput."""
+        super().relations()
+        require(self.noisy_dims <= self.dim, "noisy_dims", self.noisy_dims, f"at most --dim, here {self.dim}")
+
+
+Config = TypeVar("Config", bound=TrainConfig)
 AXES = ("noise", "init_scale", "models", "depth", "network", "objective")  # fields that take several values
 Rule = tuple[Callable[[Any], bool], str]
 _POSITIVE: Rule = (lambda v: math.isfinite(v) and v > 0, "a finite number above 0")

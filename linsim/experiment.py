@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from linsim import cluster
-from linsim.config import BadInput, CannotWrite, ModelConfig, configure_jax, parse, prepare_folder, stop
+from linsim.config import BadInput, CannotWrite, TrainConfig, configure_jax, parse, prepare_folder, stop
 
 
 class Parts(NamedTuple):
@@ -28,7 +28,7 @@ class Parts(NamedTuple):
     """Dataset -> table and verdict"""
 
 
-def main(name: str, presets: Mapping[str, ModelConfig], parts: Callable[[], Parts], argv: list[str] | None) -> None:
+def main(name: str, presets: Mapping[str, TrainConfig], parts: Callable[[], Parts], argv: list[str] | None) -> None:
     """Run one experiment from its command line, or go on where the same command was stopped.
 
     Args: name of the files and of the default folder; presets, the first being the default; parts: called after parsing, so

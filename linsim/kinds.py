@@ -18,7 +18,7 @@ from linsim.arrays import Array
 from linsim.results import labelled
 from linsim.runs import Observables
 from linsim.settings import KindsConfig
-from linsim.sweep import Also, Engine
+from linsim.sweep import Finish, Engine
 from linsim.theory import noncontrastive, population
 
 SHOWN = 256  # samples in the scatter plots
@@ -115,7 +115,7 @@ def spectrum(weights: Float[Array, "T n d"]) -> Float[Array, "T n"]:
     return jax.lax.map(lambda w: spectra.singular_values(w) ** 2, weights)
 
 
-def flows(config: Any, times: np.ndarray, where: Engine) -> Also:
+def flows(config: Any, times: np.ndarray, where: Engine) -> Finish:
     """The population flow of every run from its own start, in float64."""
 
     def flow(start: Float[Array, "n d"]) -> Observables:
@@ -127,7 +127,7 @@ def flows(config: Any, times: np.ndarray, where: Engine) -> Also:
 
 def runs(config: KindsConfig, where: Engine) -> xr.Dataset | None:
     """All runs: Dataset over (objective, seed, time, ..), or None if chunks are missing."""
-    return train.grid(simulate, config, {"objective": config.objective}, where, also=flows)
+    return train.grid(simulate, config, {"objective": config.objective}, where, finish=flows)
 
 
 def compare(dataset: xr.Dataset, config: KindsConfig) -> xr.Dataset:

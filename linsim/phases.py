@@ -99,11 +99,13 @@ def train(config: PhaseConfig, where: Engine) -> xr.Dataset | None:
     coords = {"step": ("time", [0, config.steps])}
     panels = []
     for model in config.models:
-        also = None
+        finish = None
         if model == "two-layers-random":  # no balanced flow to compare with
-            also = predictions.flows(flow(config, model), ("noise", "initial_w1", "initial_w2"), ("embedding_deviation",), where)
+            finish = predictions.flows(
+                flow(config, model), ("noise", "initial_w1", "initial_w2"), ("embedding_deviation",), where
+            )
         panel = where.run(
-            simulate(config, model), axes(config), seed=config.seed, seeds=config.seeds, coords=coords, also=also, label=model
+            simulate(config, model), axes(config), seed=config.seed, seeds=config.seeds, coords=coords, finish=finish, label=model
         )
         if panel is not None:
             panel = panel.drop_vars([name for name in panel if str(name).startswith("initial")])

@@ -19,7 +19,7 @@ from linsim.arrays import Array
 from linsim.results import labelled
 from linsim.runs import BLOCKS, Observables, observe
 from linsim.settings import LinearConfig, TwoLayerConfig
-from linsim.sweep import Also, Columns, Engine
+from linsim.sweep import Finish, Columns, Engine
 from linsim.theory import late_time, population, singular
 
 TOLERANCE = 1e-8  # of the population flows
@@ -73,30 +73,30 @@ def one_layer_from(config: LinearConfig, times: np.ndarray, tolerance: float) ->
     return run
 
 
-def flows(flow: Callable[..., Observables], starts: tuple[str, ...], kept: tuple[str, ...], where: Engine) -> Also:
+def flows(flow: Callable[..., Observables], starts: tuple[str, ...], kept: tuple[str, ...], where: Engine) -> Finish:
     """The population flow of every run of a chunk from its own initial weights, in float64, beside what was measured.
 
     Args: flow, a function of the columns named by `starts` (settings or initial weights) -> observables; names of the
-    observables to keep, as `population_<name>`; the engine. Returns: what `Engine.run` takes as `also`.
+    observables to keep, as `population_<name>`; the engine. Returns: what `Engine.run` takes as `finish`.
     """
     compiled = where.vectorised(flow)
 
-    def also(values: Columns, measured: Columns) -> Columns:
+    def finish(values: Columns, measured: Columns) -> Columns:
         with jax.enable_x64(True):
             columns = {**values, **measured}
             observed = compiled(*(np.asarray(columns[name], dtype=np.float64) for name in starts))
-            return {f"population_{name}": np.asarray(observed[name]) for name in kept}
+            return {**measured, **{f"population_{name}": np.asarray(observed[name]) for name in kept}}
 
-    return also
+    return finish
 
 
-def one_layer_flows(config: LinearConfig, times: np.ndarray, where: Engine) -> Also:
+def one_layer_flows(config: LinearConfig, times: np.ndarray, where: Engine) -> Finish:
     """`flows` of one layer."""
     kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
     return flows(one_layer_from(config, times, TOLERANCE), ("noise", "initial_weights"), kept, where)
 
 
-def two_layer_flows(config: TwoLayerConfig, times: np.ndarray, where: Engine) -> Also:
+def two_layer_flows(config: TwoLayerConfig, times: np.ndarray, where: Engine) -> Finish:
     """`flows` of two layers."""
     kept = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
     return flows(layers_from(config, times, TOLERANCE), ("noise", "initial_w1", "initial_w2"), kept, where)

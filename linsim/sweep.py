@@ -26,7 +26,7 @@ from linsim.store import Store
 Device = Any  # jax.Device, which type checkers take for a variable
 Simulate = Callable[..., dict[str, Array]]
 Columns = Mapping[str, np.ndarray]
-Also = Callable[[Columns, Columns], Columns]
+Finish = Callable[[Columns, Columns], Columns]
 
 AT_ONCE = {"cpu": 4}  # runs side by side on a device: what a CPU core's cache holds; on accelerators the whole chunk
 MOST_CHUNKS = 32  # of a sweep, unless memory asks for more: progress is seen and kept about this often
@@ -107,14 +107,14 @@ class Engine:
         seed: int,
         seeds: int,
         coords: Mapping[str, Any] | None = None,
-        also: Also | None = None,
+        finish: Finish | None = None,
         label: str = "runs",
         turn: int = 0,
     ) -> xr.Dataset | None:
         """Run `simulate` on every point of the grid axes x seeds.
 
         Args: simulate(key, **point) -> dict of arrays for ONE run, traceable; axes: values by name; seed: base key; seeds:
-        runs per point; coords: of the observables; also(values, measured) -> further arrays, computed from those of a chunk's
+        runs per point; coords: of the observables; finish(values, measured) -> the arrays to keep, from those of a chunk's
         runs, which lie along the first axis; label: the sweep's name among those of one store; turn: the process whose turn it
         is to take the first chunk, so that many small sweeps are shared evenly.
         Returns: Dataset with dimensions (*axes, seed, ..), or None if chunks of other processes are still missing.
@@ -131,7 +131,7 @@ class Engine:
         with self._bar(len(points), len(held) * size, hidden=not missing) as bar:
             for number in missing:
                 started = datetime.datetime.now(datetime.UTC)
-                columns, arrays = program.solve(chunks[number], size, also)
+                columns, arrays = program.solve(chunks[number], size, finish)
                 labels = {name: ("run", column) for name, column in columns.items()}
                 dataset = results.labelled_runs(arrays, ("run",), labels | dict(coords or {}))
                 group.save(number, len(chunks), dataset.assign_attrs(self.attributes(started)))
@@ -183,12 +183,12 @@ class _Program:
         self.simulate, self.names, self.keys, self.devices = simulate, names, keys, devices
         self._compiled: dict[int, Any] = {}
 
-    def solve(self, points: list, size: int, also: Also | None) -> tuple[Columns, Columns]:
+    def solve(self, points: list, size: int, finish: Finish | None) -> tuple[Columns, Columns]:
         """The columns of settings (with the seeds) and the arrays of a chunk's runs; padded to `size` while computing."""
         key, values = self._stacked(points, size)
         measured = {name: np.asarray(leaf) for name, leaf in self._at(points, size)(key, values).items()}
-        if also is not None:
-            measured |= also(values, measured)
+        if finish is not None:
+            measured = dict(finish(values, measured))
         columns = values | {"seed": np.array([point[-1] for point in points])}
         return _first(columns, len(points)), _first(measured, len(points))
 

@@ -8,14 +8,14 @@ import numpy as np
 import xarray as xr
 
 from linsim import dynamics, predictions, results, runs
-from linsim.config import ModelConfig, at
+from linsim.config import TrainConfig, at
 from linsim.settings import LinearConfig, TwoLayerConfig
 from linsim.sweep import Engine
 
 Simulator = Callable[[Any, np.ndarray], Callable[..., runs.Observables]]
 
 
-def engine(config: ModelConfig, **where: Any) -> Engine:
+def engine(config: TrainConfig, **where: Any) -> Engine:
     """The engine that a configuration's flags ask for, noting its provenance. Args: where: store and share of `Engine`."""
     import jax
 
@@ -25,7 +25,7 @@ def engine(config: ModelConfig, **where: Any) -> Engine:
 
 def one_layer(config: LinearConfig, where: Engine) -> xr.Dataset | None:
     """One-layer runs (paper, section 4) and their population flows, observed by `runs.observe`; None: chunks are missing."""
-    return grid(runs.simulate, config, _axes(config), where, also=predictions.one_layer_flows)
+    return grid(runs.simulate, config, _axes(config), where, finish=predictions.one_layer_flows)
 
 
 def two_layers(config: TwoLayerConfig, where: Engine) -> xr.Dataset | None:
@@ -35,7 +35,7 @@ def two_layers(config: TwoLayerConfig, where: Engine) -> xr.Dataset | None:
 
 def two_layers_and_flows(config: TwoLayerConfig, where: Engine) -> xr.Dataset | None:
     """The same, with the population flow of every run."""
-    return grid(_layers, config, _axes(config), where, also=predictions.two_layer_flows)
+    return grid(_layers, config, _axes(config), where, finish=predictions.two_layer_flows)
 
 
 def grid(
@@ -43,7 +43,7 @@ def grid(
     config: Any,
     axes: Mapping[str, Sequence[Any]],
     where: Engine,
-    also: Callable[..., Any] | None = None,
+    finish: Callable[..., Any] | None = None,
     label: str = "runs",
     turn: int = 0,
 ) -> xr.Dataset | None:
@@ -52,7 +52,7 @@ def grid(
     Fields whose values are floats vary inside one compiled sweep; each combination of the others (batch_size, views, ..) is a
     sweep of its own.
     Args: simulator(config, steps) -> one run (key, **point) -> observables; axes: values by field; where: the engine;
-    also(config, times, engine) -> what `Engine.run` takes as `also`; label, turn: of `Engine.run`.
+    finish(config, times, engine) -> what `Engine.run` takes as `finish`; label, turn: of `Engine.run`.
     Returns: Dataset with dimensions (*other fields, *float fields, seed, ..), or None if chunks are missing.
     """
     inside = {name: values for name, values in axes.items() if all(isinstance(v, float) for v in values)}
@@ -61,7 +61,7 @@ def grid(
         name, values = next(iter(outside.items()))
         rest = {key: value for key, value in axes.items() if key != name}
         parts = [
-            grid(simulator, at(config, **{name: value}), rest, where, also, f"{label}-{value}", turn + index)
+            grid(simulator, at(config, **{name: value}), rest, where, finish, f"{label}-{value}", turn + index)
             for index, value in enumerate(values)
         ]
         complete = [part for part in parts if part is not None]
@@ -78,7 +78,7 @@ def grid(
         seed=config.seed,
         seeds=config.seeds,
         coords={"step": ("time", steps), "time": time},
-        also=None if also is None else also(config, time, where),
+        finish=None if finish is None else finish(config, time, where),
         label=label,
         turn=turn,
     )

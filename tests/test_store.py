@@ -21,7 +21,7 @@ def sweep_into(folder, **changes):
     solved = []
     settings = dataclasses.replace(CONFIG, out=folder, **changes)
     engine = Engine(chunk_size=2, store=store.Store(settings, "demo"))
-    dataset = engine.run(simulate, AXES, seed=0, seeds=3, also=lambda values, measured: solved.append(1) or {})
+    dataset = engine.run(simulate, AXES, seed=0, seeds=3, finish=lambda values, measured: solved.append(1) or measured)
     return dataset, len(solved)
 
 

@@ -81,14 +81,14 @@ def test_any_field_can_be_an_axis():
 def test_shares_partition_the_chunks():
     solved = []
 
-    def also(values, measured):
+    def finish(values, measured):
         solved.extend(values["noise"].tolist())
-        return {}
+        return measured
 
     axes = {"noise": tuple(map(float, range(12)))}
     for index in range(3):
         engine = Engine(chunk_size=2, share=Share(index, 3))
-        assert engine.run(lambda key, *, noise: {"value": noise}, axes, seed=0, seeds=1, also=also) is None
+        assert engine.run(lambda key, *, noise: {"value": noise}, axes, seed=0, seeds=1, finish=finish) is None
     assert sorted(solved) == list(axes["noise"])
 
 
@@ -110,13 +110,13 @@ def test_a_small_memory_makes_small_chunks(monkeypatch):
     axes = {"noise": tuple(map(float, range(1024)))}
     sizes, chunk = [], []
 
-    def also(values, measured):
+    def finish(values, measured):
         chunk.append(len(values["noise"]))
-        return {}
+        return measured
 
     for memory in (1 << 30, 1 << 18):
         monkeypatch.setattr(sweep, "device_memory", lambda device, memory=memory: memory)
-        Engine().run(simulate, axes, seed=0, seeds=1, also=also)
+        Engine().run(simulate, axes, seed=0, seeds=1, finish=finish)
         sizes.append(chunk.pop())
         chunk.clear()
     assert sizes[0] == 1024 // sweep.MOST_CHUNKS
