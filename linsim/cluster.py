@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from linsim.config import TrainConfig, RunConfig, require
+from linsim.config import RunConfig, TrainConfig, require
 
 WORKER = "LINSIM_WORKER"  # set in the environment of processes that `workers` starts
 

@@ -30,7 +30,7 @@ class RunConfig:
     """Flags about how and where a command runs; they do not change what is computed, beyond rounding."""
 
     preset: str
-    """Setting to start from; every other flag overrides it."""
+    """Setting to start from (or --NAME for short); every other flag overrides it."""
     out: Path = Path("results")
     """Folder for the results; the same command with the same folder goes on where it was stopped."""
     overwrite: bool = False
@@ -96,7 +96,18 @@ class ModelConfig(TrainConfig):
 
 
 Config = TypeVar("Config", bound=TrainConfig)
-AXES = ("noise", "init_scale", "models", "depth", "network", "objective")  # fields that take several values
+AXES = (
+    "noise",
+    "init_scale",
+    "models",
+    "depth",
+    "network",
+    "objective",
+    "projectors",
+    "d0_sweep",
+    "few",
+)  # fields that take several values
+OPTIONAL = ("d0_sweep", "few")  # fields that may be left without a value
 Rule = tuple[Callable[[Any], bool], str]
 _POSITIVE: Rule = (lambda v: math.isfinite(v) and v > 0, "a finite number above 0")
 _COUNT: Rule = (lambda v: v >= 1, "a whole number of at least 1")
@@ -130,6 +141,15 @@ RULES: Mapping[str, Rule] = {
     "noisy_dims": (lambda v: v >= 0, "a whole number of at least 0"),
     "seeds": _COUNT,
     "seed": (lambda v: 0 <= v < 2**32, "a whole number from 0 to 2^32 - 1"),
+    "image_size": (lambda v: 2 <= v <= 512, "a whole number from 2 to 512"),
+    "d0": _COUNT,
+    "d0_sweep": (lambda v: v >= 0, "whole numbers of at least 0"),
+    "width": (lambda v: v >= 2, "a whole number of at least 2"),
+    "blocks": (lambda v: 1 <= v <= 16, "a whole number from 1 to 16"),
+    "shift": (lambda v: v >= 0, "a whole number of at least 0"),
+    "crop": (lambda v: 0 < v <= 1, "a number above 0 and at most 1"),
+    "train_share": (lambda v: 0.1 <= v <= 0.9, "a number from 0.1 to 0.9"),
+    "few": (lambda v: v >= 2, "whole numbers of at least 2"),
     "chunk_size": _COUNT,
     "devices": _COUNT,
     "num_processes": _COUNT,
@@ -158,7 +178,7 @@ def check(config: RunConfig) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         values = value if isinstance(value, tuple) else (value,)
-        require(len(values) > 0, field.name, "without a value", "given at least one")
+        require(len(values) > 0 or field.name in OPTIONAL, field.name, "without a value", "given at least one")
         if field.name in AXES:
             require(len(set(values)) == len(values), field.name, " ".join(map(str, values)), "given distinct values")
         if field.name in RULES and value is not None:
@@ -180,6 +200,12 @@ def identity(config: RunConfig) -> dict[str, Any]:
     """What decides the results: every field but those of RunConfig, as plain JSON values."""
     how = {field.name for field in dataclasses.fields(RunConfig)}
     return json.loads(json.dumps({k: v for k, v in dataclasses.asdict(config).items() if k not in how}, default=str))
+
+
+def _spelled_out(argv: list[str], presets: Mapping[str, Any]) -> list[str]:
+    """The command line with --preset NAME for every --NAME of a preset."""
+    named = {flag(name): name for name in presets}
+    return [part for word in argv for part in (("--preset", named[word]) if word in named else (word,))]
 
 
 def _preset_of(argv: list[str], presets: Mapping[str, Any]) -> str:
@@ -238,7 +264,7 @@ def parse(presets: Mapping[str, Config], argv: list[str] | None, name: str) -> C
     Args: presets by name, the first being the default; argv without the program, or None for sys.argv; name of the
     experiment, the default folder below `out`. Raises: BadInput.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    argv = _spelled_out(sys.argv[1:] if argv is None else argv, presets)
     preset = presets[_preset_of(argv, presets)]
     preset = dataclasses.replace(preset, out=preset.out / name)
     config = tyro.cli(type(preset), args=argv, default=preset, description=sys.modules["__main__"].__doc__)

@@ -18,7 +18,7 @@ from linsim.arrays import Array
 from linsim.results import labelled
 from linsim.runs import Observables
 from linsim.settings import KindsConfig
-from linsim.sweep import Finish, Engine
+from linsim.sweep import Engine, Finish
 from linsim.theory import noncontrastive, population
 
 SHOWN = 256  # samples in the scatter plots

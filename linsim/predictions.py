@@ -19,7 +19,7 @@ from linsim.arrays import Array
 from linsim.results import labelled
 from linsim.runs import BLOCKS, Observables, observe
 from linsim.settings import LinearConfig, TwoLayerConfig
-from linsim.sweep import Finish, Columns, Engine
+from linsim.sweep import Columns, Engine, Finish
 from linsim.theory import late_time, population, singular
 
 TOLERANCE = 1e-8  # of the population flows

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from linsim.settings import DepthConfig, KindsConfig, LinearConfig, PhaseConfig, TwoLayerConfig
+from linsim.settings import DepthConfig, KindsConfig, LinearConfig, PhaseConfig, ProjectorConfig, TwoLayerConfig
 
 _PAPER = LinearConfig(
     preset="paper",
@@ -66,3 +66,19 @@ PHASES = {
 
 DEPTHS = {"weak": DepthConfig(preset="weak", steps=1000, noisy_dims=16, seeds=5)}
 KINDS = {"strong": KindsConfig(preset="strong", steps=2000)}
+
+# Noise, shift, crop, temperature, rate, blocks and width as `benchmarks/digits_settings.py` found them on other seeds.
+_PROJECTORS = ProjectorConfig(preset="digits", steps=2000, seeds=5, chunk_size=1)
+PROJECTORS = {
+    "digits": _PROJECTORS,
+    "weak": dataclasses.replace(_PROJECTORS, preset="weak", noise=0.25, shift=1, crop=1.0),
+    "quick": dataclasses.replace(
+        _PROJECTORS,
+        preset="quick",
+        projectors=("none", "nonlinear", "directclr", "random-subset"),
+        d0_sweep=(),
+        few=(20,),
+        steps=500,
+        seeds=3,
+    ),
+}

@@ -1,12 +1,26 @@
 """What each experiment can be asked: its flags, their defaults and their help. Imports no numerical library."""
 
 import dataclasses
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
-from linsim.config import ModelConfig, require, require_batch_fits
+from linsim.config import ModelConfig, TrainConfig, require, require_batch_fits
 
 PhaseModel = Literal["one-view", "two-views", "two-layers", "two-layers-random"]
 Objective = Literal["infonce-two-views", "infonce-one-view", "alignment-only", "predictor", "no-stop-gradient", "no-predictor"]
+
+Setup = Literal[
+    "none",
+    "orthogonal",
+    "trainable-orthogonal",
+    "linear",
+    "diagonal",
+    "low-rank",
+    "low-rank-diagonal",
+    "nonlinear",
+    "directclr",
+    "random-subset",
+    "directclr-linear-block",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,3 +166,66 @@ class KindsConfig(ModelConfig):
     """Collapse is complete below this fraction of the initial total variance."""
     dimensional: float = 1e-4
     """A dimension has collapsed below this fraction of the largest variance."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProjectorConfig(TrainConfig):
+    """Flags of the experiment on projectors and DirectCLR."""
+
+    runs_per_worker: ClassVar[int] = 2
+
+    data: str = "digits"
+    """digits (scikit-learn's), or a folder of images with one sub-folder per class."""
+    image_size: int | None = None
+    """Resize a folder's images to this height and width in pixels (default: their own)."""
+    projectors: tuple[Setup, ...] = tuple(name for name in get_args(Setup) if name != "trainable-orthogonal")
+    """What stands between representation and loss; directclr-linear-block: DirectCLR with a linear last block."""
+    d0: int = 32
+    """Coordinates of the representation that DirectCLR trains on, and rank of the low-rank projectors."""
+    d0_sweep: tuple[int, ...] = (0, 4, 16, 64, 128)
+    """Further values of d0 for DirectCLR; 0 is an untrained encoder, --width is no projector."""
+    width: int = 128
+    """Dimension of the representation."""
+    blocks: int = 3
+    """Residual blocks of the encoder."""
+    noise: float = 0.75
+    """Augmentation: standard deviation of the additive noise, in units of the pixels'."""
+    shift: int = 0
+    """Augmentation: largest shift in pixels."""
+    crop: float = 0.8
+    """Augmentation: smallest share of a side that a crop keeps."""
+    flip: bool = False
+    """Augmentation: mirror half of the images."""
+    temperature: float = 0.2
+    """Temperature of the loss (NT-Xent, mean over anchors)."""
+    optimizer: Literal["sgd", "lars"] = "sgd"
+    """SGD with momentum 0.9, or LARS; both with a linear warm-up over a tenth of the steps, then cosine."""
+    learning_rate: float = 0.1
+    """Largest step size on the MEAN loss."""
+    weight_decay: float = 1e-4
+    """Weight decay."""
+    train_share: float = 2 / 3
+    """Share of each class to train on, encoder and probe alike; the rest is for testing. Every seed draws its own."""
+    few: tuple[int, ...] = (5, 20)
+    """Labels per class of the probes with few labels, beside the one with all."""
+    collapse_threshold: float = 0.01
+    """A dimension counts as collapsed below this fraction of the representation's largest standard deviation."""
+
+    def relations(self) -> None:
+        """Check the fields against one another and against the images. Raises: BadInput."""
+        super().relations()
+        from linsim import images
+
+        require(self.d0 <= self.width, "d0", self.d0, f"at most --width, here {self.width}")
+        worst = max(self.d0_sweep, default=0)
+        require(worst <= self.width, "d0_sweep", worst, f"at most --width, here {self.width}")
+        labels = images.load(self.data, self.image_size).labels
+        total = int(self.train_share * len(labels))
+        require(self.batch_size <= total, "batch_size", self.batch_size, f"at most the training images, here {total}")
+        smallest = int(self.train_share * min(labels.tolist().count(name) for name in set(labels.tolist())))
+        allowed = f"at most the training images of the smallest class, here {smallest}"
+        require(max(self.few, default=2) <= smallest, "few", max(self.few, default=2), allowed)
+
+    def runs(self) -> int:
+        """How many runs this configuration makes."""
+        return self.seeds * (len(self.projectors) + len(self.d0_sweep))

@@ -110,13 +110,15 @@ class Engine:
         finish: Finish | None = None,
         label: str = "runs",
         turn: int = 0,
+        sweeps: int = 1,
     ) -> xr.Dataset | None:
         """Run `simulate` on every point of the grid axes x seeds.
 
         Args: simulate(key, **point) -> dict of arrays for ONE run, traceable; axes: values by name; seed: base key; seeds:
         runs per point; coords: of the observables; finish(values, measured) -> the arrays to keep, from those of a chunk's
         runs, which lie along the first axis; label: the sweep's name among those of one store; turn: the process whose turn it
-        is to take the first chunk, so that many small sweeps are shared evenly.
+        is to take the first chunk, so that many small sweeps are shared evenly; sweeps: how many there are, each with a
+        program of its own: with at least one for each process, each is left to one of them and compiled once.
         Returns: Dataset with dimensions (*axes, seed, ..), or None if chunks of other processes are still missing.
         Shows a progress bar on a terminal. Raises: CannotWrite.
         """
@@ -126,7 +128,8 @@ class Engine:
         size = group.chunk_size(lambda: self._choose(program, points))
         chunks = [points[start : start + size] for start in range(0, len(points), size)]
         held = group.held(len(chunks))
-        mine = [k for k in range(len(chunks)) if (k + turn) % self.share.count == self.share.index]
+        together = sweeps >= self.share.count > 1
+        mine = [k for k in range(len(chunks)) if (turn + (0 if together else k)) % self.share.count == self.share.index]
         missing = [k for k in mine if k not in held]
         with self._bar(len(points), len(held) * size, hidden=not missing) as bar:
             for number in missing:

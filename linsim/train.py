@@ -46,13 +46,14 @@ def grid(
     finish: Callable[..., Any] | None = None,
     label: str = "runs",
     turn: int = 0,
+    sweeps: int = 1,
 ) -> xr.Dataset | None:
     """Train over a grid of configuration fields x `config.seeds`.
 
     Fields whose values are floats vary inside one compiled sweep; each combination of the others (batch_size, views, ..) is a
     sweep of its own.
     Args: simulator(config, steps) -> one run (key, **point) -> observables; axes: values by field; where: the engine;
-    finish(config, times, engine) -> what `Engine.run` takes as `finish`; label, turn: of `Engine.run`.
+    finish(config, times, engine) -> what `Engine.run` takes as `finish`; label, turn, sweeps: of `Engine.run`.
     Returns: Dataset with dimensions (*other fields, *float fields, seed, ..), or None if chunks are missing.
     """
     inside = {name: values for name, values in axes.items() if all(isinstance(v, float) for v in values)}
@@ -61,7 +62,16 @@ def grid(
         name, values = next(iter(outside.items()))
         rest = {key: value for key, value in axes.items() if key != name}
         parts = [
-            grid(simulator, at(config, **{name: value}), rest, where, finish, f"{label}-{value}", turn + index)
+            grid(
+                simulator,
+                at(config, **{name: value}),
+                rest,
+                where,
+                finish,
+                f"{label}-{value}",
+                turn + index,
+                sweeps * len(values),
+            )
             for index, value in enumerate(values)
         ]
         complete = [part for part in parts if part is not None]
@@ -81,6 +91,7 @@ def grid(
         finish=None if finish is None else finish(config, time, where),
         label=label,
         turn=turn,
+        sweeps=sweeps,
     )
 
 

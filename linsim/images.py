@@ -1,0 +1,129 @@
+"""Small real images: scikit-learn's digits, or any folder with one sub-folder per class.
+
+A folder is decoded once, and kept as one array file in the user's cache, under a name that changes with its contents.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from PIL import Image, UnidentifiedImageError
+
+from linsim import results
+from linsim.config import BadInput, CannotWrite
+
+DIGITS = "digits"
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+class Images(NamedTuple):
+    """pixels (N, H, W, C), 0 (dark) to 1; labels (N,), indices into the names of the classes."""
+
+    pixels: Float[np.ndarray, "N H W C"]
+    labels: Int[np.ndarray, "N"]
+    classes: tuple[str, ...]
+
+
+@functools.cache
+def load(source: str, size: int | None = None) -> Images:
+    """The images called `source`: "digits", or a folder. Args: source; size: of a folder's images. Raises: BadInput."""
+    return digits() if source == DIGITS else folder(Path(source), size)
+
+
+def digits() -> Images:
+    """The 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn. Raises: BadInput if it is not installed.
+
+    Source: Alpaydin and Kaynak 1998, UCI "Optical recognition of handwritten digits", its test part.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise BadInput(
+            "--data digits is not allowed: it must be a folder unless scikit-learn is installed ('.[probe]')"
+        ) from None
+    held: Any = load_digits()
+    return Images(held.images[..., None].astype(np.float32) / 16, held.target, tuple(map(str, held.target_names)))
+
+
+def folder(path: Path, size: int | None = None) -> Images:
+    """The images of path/<class>/<file>, classes by name, grey if all are grey and else in colour.
+
+    Args: path; size: height and width in pixels that all are resized to (default: their own, which must be the same).
+    Returns: Images. Raises: BadInput (no such folder, fewer than two classes, an empty one, mixed sizes, an unreadable file).
+    """
+    files = _files(path)
+    cache = _cache_folder() / f"images-{_fingerprint(files, size)}.npz"
+    try:
+        with np.load(cache) as held:
+            pixels, labels = held["pixels"], held["labels"]
+    except (OSError, ValueError, KeyError, EOFError):
+        pixels, labels = _decode(path, files, size)
+        buffer = io.BytesIO()
+        np.savez(buffer, pixels=pixels, labels=labels)
+        with contextlib.suppress(OSError, CannotWrite):  # without a cache the next command decodes again
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            results.write(buffer.getbuffer(), cache)
+    return Images(pixels.astype(np.float32) / 255, labels, tuple(files))
+
+
+def _files(path: Path) -> dict[str, list[Path]]:
+    """Image files by class."""
+    if not path.is_dir():
+        raise BadInput(f"--data {path} is not allowed: it must be 'digits' or a folder of images with one sub-folder per class")
+    files = {
+        each.name: sorted(file for file in each.iterdir() if file.suffix.lower() in SUFFIXES)
+        for each in sorted(path.iterdir())
+        if each.is_dir() and not each.name.startswith(".")
+    }
+    if len(files) < 2:
+        raise BadInput(
+            f"--data {path} is not allowed: it must hold at least two sub-folders of images, one per class, not {len(files)}"
+        )
+    for name, held in files.items():
+        if not held:
+            raise BadInput(f"--data {path} is not allowed: its class folder {path / name} must hold images, and holds none")
+    return files
+
+
+def _fingerprint(files: dict[str, list[Path]], size: int | None) -> str:
+    """A name that changes with the files' paths, lengths or times, or with the size."""
+    listing = [(str(file.resolve()), (stat := file.stat()).st_size, stat.st_mtime_ns) for held in files.values() for file in held]
+    return hashlib.sha256(repr((size, listing)).encode()).hexdigest()[:16]
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linsim"
+
+
+def _decode(path: Path, files: dict[str, list[Path]], size: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, H, W, C) as bytes, and labels."""
+    paths = [file for held in files.values() for file in held]
+    decoded = [_read(file) for file in paths]
+    grey = all(image.mode == "L" for image in decoded)
+    target = decoded[0].size if size is None else (size, size)
+    arrays = []
+    for file, image in zip(paths, decoded, strict=True):
+        if size is None and image.size != target:
+            raise BadInput(
+                f"--data {path} is not allowed: its images must have one size, or --image-size be given, and {paths[0]} has "
+                f"{target[0]} x {target[1]} pixels, {file} {image.size[0]} x {image.size[1]}"
+            )
+        shown = image if grey else image.convert("RGB")
+        arrays.append(np.asarray(shown if shown.size == target else shown.resize(target, Image.Resampling.BILINEAR)))
+    pixels = np.stack(arrays)
+    return pixels[..., None] if grey else pixels, np.repeat(np.arange(len(files)), [len(held) for held in files.values()])
+
+
+def _read(file: Path) -> Image.Image:
+    """One decoded image, grey or in colour."""
+    try:
+        with Image.open(file) as image:
+            return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise BadInput(f"--data holds {file}, which must be an image and cannot be read ({error})") from None

@@ -1,0 +1,54 @@
+"""Linear probes: how much of the labels a frozen representation holds, by scikit-learn's logistic regression.
+
+Features are standardised, the regularisation is chosen by cross-validation inside the training part, and the test part is seen
+once.
+"""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+INVERSE_PENALTIES = np.logspace(-3, 2, 6)
+FOLDS = 3
+DRAWS = 3  # of a few labels; their accuracies are averaged
+
+Features = Float[np.ndarray, "N k"]
+Labels = Int[np.ndarray, "N"]
+Rows = Int[np.ndarray, "_n"]
+
+
+def accuracy(features: Features, labels: Labels, train: Rows, test: Rows) -> float:
+    """Share of the test rows that a probe fitted on the training rows gets right.
+
+    Args: features (N, k); labels (N,); row numbers to train on (at least two of each class) and to test on. Returns: 0 to 1.
+    """
+    folds = min(FOLDS, int(np.unique(labels[train], return_counts=True)[1].min()))
+    options: Any = {"l1_ratios": (0.0,), "scoring": "accuracy", "max_iter": 2000, "use_legacy_attributes": False}
+    classifier = LogisticRegressionCV(Cs=INVERSE_PENALTIES, cv=folds, **options)  # type: ignore[arg-type]
+    model = make_pipeline(StandardScaler(), classifier)
+    with threadpool_limits(1):  # other cores belong to other runs
+        return float(model.fit(features[train], labels[train]).score(features[test], labels[test]))
+
+
+def few_rows(rng: np.random.Generator, labels: Labels, train: Rows, count: int) -> Rows:
+    """`count` random training rows of each class. Raises: ValueError if a class has fewer."""
+    return np.concatenate([rng.choice(train[labels[train] == name], count, replace=False) for name in np.unique(labels[train])])
+
+
+def accuracies(features: Features, labels: Labels, train: Rows, test: Rows, few: tuple[int, ...], seed: int) -> np.ndarray:
+    """Accuracy with all training labels, then with each of `few` labels per class (mean over DRAWS draws).
+
+    Args: as `accuracy`; few: labels per class; seed of the draws. Returns: (1 + len(few),); nan for features without a column.
+    """
+    if features.shape[1] == 0:
+        return np.full(1 + len(few), np.nan)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        np.mean([accuracy(features, labels, few_rows(rng, labels, train, count), test) for _ in range(DRAWS)]) for count in few
+    ]
+    return np.array([accuracy(features, labels, train, test), *drawn])

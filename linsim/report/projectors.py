@@ -1,0 +1,113 @@
+"""Tables of the projectors: probes and ranks beside the paper's, and what the seeds say about each of its comparisons."""
+
+import numpy as np
+import xarray as xr
+
+from linsim import ablation
+from linsim.ablation import Interval
+
+NAMES = {
+    "none": "no projector",
+    "orthogonal": "fixed orthogonal",
+    "trainable-orthogonal": "trainable orthogonal",
+    "linear": "trainable linear",
+    "diagonal": "trainable diagonal",
+    "low-rank": "fixed low-rank",
+    "low-rank-diagonal": "fixed low-rank diagonal",
+    "nonlinear": "two-layer nonlinear",
+    "directclr": "DirectCLR",
+    "random-subset": "random subset each step",
+    "directclr-linear-block": "DirectCLR, linear last block",
+}
+
+
+def projectors(dataset: xr.Dataset) -> str:
+    """Tables and verdict of `experiments/directclr.py`."""
+    labels = [str(name) for name in dataset["labels"].values]
+    lines = [_setting(dataset), "", *_accuracies(dataset, labels), "", *_ranks(dataset), "", *_comparisons(dataset, labels)]
+    correlations = ", ".join(f"{_shown(ablation.rank_correlation(dataset, name), 2)} ({name})" for name in labels)
+    lines += ["", f"rank correlation of the probe's ordering with the paper's, by labels per class: {correlations}"]
+    return "\n".join([*lines, "", _verdict(dataset, labels)])
+
+
+def _setting(dataset: xr.Dataset) -> str:
+    attributes = dataset.attrs
+    return (
+        f"{attributes['data']}: NT-Xent (mean over anchors, temperature {attributes['temperature']:g}), {attributes['steps']} "
+        f"steps of {attributes['batch_size']}, r = h + f(h) of width {attributes['width']}, {attributes['blocks']} blocks, d0 = "
+        f"{attributes['d0']}, {dataset.sizes['seed']} seeds, {attributes['dtype']}; accuracies in %; mean and 95 % interval"
+    )
+
+
+def _shown(value: Interval, digits: int = 1, scale: float = 1.0) -> str:
+    if np.isnan(value.mean):
+        return "-"
+    half = "" if np.isnan(value.low) else f" ± {scale * (value.high - value.mean):.{digits}f}"
+    return f"{scale * value.mean:.{digits}f}{half}"
+
+
+def _row(name: str, cells: list[str], paper: float | None) -> str:
+    return f"{name:30}" + "".join(f" {cell:>12}" for cell in cells) + f" {'-' if paper is None else f'{paper:.1f}':>9}"
+
+
+def _accuracies(dataset: xr.Dataset, labels: list[str]) -> list[str]:
+    """Probes on r with all labels and with few, then on its parts and on h with all."""
+    header = [f"r, {name}" for name in labels] + [f"{name}, all" for name in dataset["feature"].values[1:]]
+    lines = [_row("projector, probe on, labels", header, None)[:-10] + f" {'ImageNet':>9}"]
+    raw = dataset["raw_accuracy"]
+    lines.append(_row("raw pixels", [_percent(raw.sel(labels=name)) for name in labels], None))
+    if 0 in dataset.get("d0", ()):
+        untrained = dataset["sweep_probe_accuracy"].sel(d0=0)
+        lines.append(_row("untrained encoder", [_percent(untrained.sel(labels=name)) for name in labels], None))
+    for setup in dataset["projector"].values:
+        one = dataset["probe_accuracy"].sel(projector=setup)
+        cells = [_percent(one.sel(feature="r", labels=name)) for name in labels]
+        cells += [_percent(one.sel(feature=name, labels="all")) for name in dataset["feature"].values[1:]]
+        lines.append(_row(NAMES[setup], cells, ablation.PAPER.get(setup)))
+    return lines
+
+
+def _percent(values: xr.DataArray) -> str:
+    return _shown(ablation.interval(values.values), 1, 100.0)
+
+
+def _ranks(dataset: xr.Dataset) -> list[str]:
+    """Collapse of each representation, and ranks of the batch gradient at r and behind the last block."""
+    columns = ("RankMe of r", "centred rank", "collapsed", "rank at r", "rank at h")
+    lines = [_row(f"projector (of {dataset.sizes['mode']} dimensions)", list(columns), None)[:-10]]
+    ranks = ablation.gradient_ranks(dataset).isel(stage=-1)
+    for setup in dataset["projector"].values:
+        one = dataset.sel(projector=setup)
+        values = [one[name] for name in ("representation_rankme", "representation_rank", "collapsed")]
+        values += [ranks.sel(projector=setup, place=place) for place in ("representation", "behind the last block")]
+        cells = [_shown(ablation.interval(value.values)) for value in values]
+        lines.append(_row(NAMES[setup], cells, None)[:-10])
+    return lines
+
+
+def _comparisons(dataset: xr.Dataset, labels: list[str]) -> list[str]:
+    """Each of the paper's comparisons: paired difference and outcome, for each number of labels."""
+    lines = [
+        f"{'the paper says':52} {'where':8}" + "".join(f" {name + ' labels' if name == 'all' else name:>28}" for name in labels)
+    ]
+    for comparison in ablation.testable(dataset):
+        cells = []
+        for name in labels if comparison.measure == "probe" else labels[:1]:
+            difference, outcome = ablation.judge(dataset, comparison, name)
+            scale = 100.0 if comparison.measure == "probe" else 1.0
+            cells.append(f"{outcome} ({_signed(difference, scale)})")
+        lines.append(f"{comparison.statement:52} {comparison.where:8}" + "".join(f" {cell:>28}" for cell in cells))
+    return lines
+
+
+def _signed(difference: Interval, scale: float) -> str:
+    return ("+" if difference.mean >= 0 else "") + _shown(difference, 1, scale)
+
+
+def _verdict(dataset: xr.Dataset, labels: list[str]) -> str:
+    told = []
+    for name in labels:
+        outcomes = [ablation.judge(dataset, comparison, name)[1] for comparison in ablation.testable(dataset)]
+        counts = ", ".join(f"{outcomes.count(each)} {each}" for each in ("holds", "does not hold", "within noise"))
+        told.append(f"{'all' if name == 'all' else name + ' per class'}: {counts}")
+    return f"verdict: of {len(outcomes)} comparisons of the paper, by labels: {'; '.join(told)}"
