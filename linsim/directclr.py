@@ -24,7 +24,6 @@ from linsim.sweep import Columns, Engine, Finish
 
 FEATURES = ("r", "r[:d0]", "r[d0:]", "h")
 PLACES = ("behind the last block", "representation")
-STAGES = ("start", "end")
 DROPPED = ("features_h", "features_r", "order")  # once the probes have seen them
 LINEAR_BLOCK = "-linear-block"  # ending of a setup whose last block is linear
 MOMENTUM = 0.9
@@ -103,8 +102,10 @@ def gradient_spectra(loss_at: Callable, block: Callable, h: Float[Array, "M widt
 
     Source: paper, Fig. 10. Args: loss_at r -> L; block h -> r; h of both views. Returns: (2, min(M, width)), as PLACES.
     """
-    behind, here = jax.grad(lambda h: loss_at(block(h)))(h), jax.grad(loss_at)(block(h))
-    return jnp.stack([spectra.singular_values(gradient) for gradient in (behind, here)])
+    r, pull_back = jax.vjp(block, h)
+    here = jax.grad(loss_at)(r)
+    (behind,) = pull_back(here)
+    return jax.vmap(spectra.singular_values)(jnp.stack([behind, here]))
 
 
 def observe(h: Float[Array, "N width"], r: Float[Array, "N width"]) -> Observables:
@@ -145,9 +146,9 @@ def simulate(config: Any, steps: np.ndarray) -> Callable[..., Observables]:
             return gradient_spectra(lambda r: contrast(trained, r, key_observe), last, h)
 
         recorded, values, _ = dynamics.descend(start, gradient, optimizer(config), steps, key_steps)
-        ends = jax.tree.map(lambda leaf: leaf[jnp.array([0, -1])], recorded)
-        observed = observe(*models.residual_encoder(jax.tree.map(lambda leaf: leaf[-1], ends[0]), x, kinds))
-        return observed | {"gradient_spectrum": jax.lax.map(gradient_spectrum, ends), "loss": values, "order": order}
+        end = jax.tree.map(lambda leaf: leaf[-1], recorded)
+        observed = observe(*models.residual_encoder(end[0], x, kinds))
+        return observed | {"gradient_spectrum": gradient_spectrum(end), "loss": values, "order": order}
 
     return run
 
@@ -177,7 +178,7 @@ def runs(config: ProjectorConfig, where: Engine) -> xr.Dataset | None:
     if main is None or swept is None:
         return None
     named = {str(name): f"sweep_{name}" for name in swept if name not in ("step", "time")}
-    coords = {"stage": list(STAGES), "place": list(PLACES), "feature": list(FEATURES), "labels": ["all", *map(str, config.few)]}
+    coords = {"place": list(PLACES), "feature": list(FEATURES), "labels": ["all", *map(str, config.few)]}
     return main.rename(projectors="projector").merge(swept.rename(named), combine_attrs="override").assign_coords(coords)
 
 

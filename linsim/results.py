@@ -111,7 +111,7 @@ TRAILING = {
     "embedding_deviation": ("mode",),
     "scatter": ("sample", "axis"),
     "representation_spectrum": ("mode",),
-    "gradient_spectrum": ("stage", "place", "mode"),
+    "gradient_spectrum": ("place", "mode"),
     "probe_accuracy": ("feature", "labels"),
     "pair_imbalance": ("time", "pair"),
     "pair_alignment": ("time", "pair", "hidden_mode"),

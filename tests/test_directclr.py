@@ -119,7 +119,7 @@ def test_the_command_on_digits(tmp_path):
     assert np.abs(spectrum.sel(projector="directclr") - spectrum.sel(projector="none")).max() > 1e-3
     ends = dataset["sweep_representation_rankme"]
     assert_close(ends.sel(d0=16), dataset["representation_rankme"].sel(projector="none"), rtol=1e-8)
-    ranks = ablation.gradient_ranks(dataset).isel(stage=-1)
+    ranks = ablation.gradient_ranks(dataset)
     assert np.all(ranks.sel(projector="directclr", place="representation") == 4)
     assert np.all(ranks.sel(projector="directclr", place="behind the last block") >= 12)  # of 16, some ReLUs are dead
     assert np.all(ranks.sel(projector="directclr-linear-block", place="behind the last block") <= 4)

@@ -97,7 +97,7 @@ def _against_d0(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def _gradients(axis: Axes, dataset: xr.Dataset) -> None:
-    spectrum = dataset["gradient_spectrum"].isel(stage=-1)
+    spectrum = dataset["gradient_spectrum"]
     rank = np.arange(1, dataset.sizes["mode"] + 1)
     shown = [name for name in ("none", "directclr", "directclr-linear-block") if name in dataset["projector"].values]
     for name, shade, mark in zip(shown, (0.0, 0.45, 0.85), MARKERS, strict=False):

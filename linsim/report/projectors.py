@@ -75,7 +75,7 @@ def _ranks(dataset: xr.Dataset) -> list[str]:
     """Collapse of each representation, and ranks of the batch gradient at r and behind the last block."""
     columns = ("RankMe of r", "centred rank", "collapsed", "rank at r", "rank at h")
     lines = [_row(f"projector (of {dataset.sizes['mode']} dimensions)", list(columns), None)[:-10]]
-    ranks = ablation.gradient_ranks(dataset).isel(stage=-1)
+    ranks = ablation.gradient_ranks(dataset)
     for setup in dataset["projector"].values:
         one = dataset.sel(projector=setup)
         values = [one[name] for name in ("representation_rankme", "representation_rank", "collapsed")]
