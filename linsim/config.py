@@ -96,6 +96,7 @@ class ModelConfig(TrainConfig):
 
 
 Config = TypeVar("Config", bound=TrainConfig)
+Request = TypeVar("Request")
 AXES = (
     "noise",
     "init_scale",
@@ -270,3 +271,8 @@ def parse(presets: Mapping[str, Config], argv: list[str] | None, name: str) -> C
     config = tyro.cli(type(preset), args=argv, default=preset, description=sys.modules["__main__"].__doc__)
     check(config)
     return config
+
+
+def command_line(request: type[Request], argv: list[str], name: str) -> Request:
+    """A command's flags as the dataclass `request`, whose docstring is the help; a bad flag ends the program with code 2."""
+    return tyro.cli(request, args=argv, prog=f"python -m linsim {name}", config=(tyro.conf.FlagCreatePairsOff,))

@@ -61,6 +61,8 @@ def collapsed_dimensions(spectrum: Spectrum, threshold: float = 0.01) -> Int[Arr
 
 
 KINDS = ("none", "dimensional", "complete")
+COMPLETE = 0.01  # of the initial total variance
+DIMENSIONAL = 1e-4  # of the largest variance: 1 % in standard deviation
 
 
 def kinds_found(indices: np.ndarray) -> str:
@@ -69,7 +71,7 @@ def kinds_found(indices: np.ndarray) -> str:
 
 
 def collapse_kind(
-    spectrum: np.ndarray, initial_variance: float, *, complete: float = 0.01, dimensional: float = 1e-4
+    spectrum: np.ndarray, initial_variance: float, *, complete: float = COMPLETE, dimensional: float = DIMENSIONAL
 ) -> Literal["none", "dimensional", "complete"]:
     """Which kind of collapse an embedding covariance shows.
 

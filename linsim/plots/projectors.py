@@ -110,4 +110,4 @@ def _gradients(axis: Axes, dataset: xr.Dataset) -> None:
     axis.text(dataset.attrs["d0"] + 2, 1.1, "d0", color="0.3", va="bottom")
     axis.set(yscale="log", ylim=(1e-8, 4), xlabel="rank", ylabel="singular value / largest")
     axis.set_title("(d) gradient of one batch")
-    axis.legend(loc="lower left")
+    axis.legend(loc="center right")

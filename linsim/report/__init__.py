@@ -1,5 +1,6 @@
 """What a run prints: a short table of measured beside predicted values, and a verdict that can fail."""
 
+from linsim.report.arrays import embeddings, layers
 from linsim.report.networks import depth, kinds
 from linsim.report.one_layer import collapsed_dimensions, early_record, late_exponent, resolved, state, strong_augmentation
 from linsim.report.phases import phases
@@ -13,8 +14,10 @@ __all__ = [
     "depth",
     "divergence",
     "early_record",
+    "embeddings",
     "kinds",
     "late_exponent",
+    "layers",
     "phases",
     "projectors",
     "resolved",

@@ -1,0 +1,42 @@
+"""`python -m linsim figures`: the gallery is what the README shows, and a picture is what its experiment draws."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from linsim import gallery
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_gallery_is_what_the_readme_shows():
+    shown = set(re.findall(r"\(figures/(\w+)\.png\)", (ROOT / "README.md").read_text()))
+    assert shown == set(gallery.GALLERY)
+    assert {path.stem for path in (ROOT / "figures").glob("*.png")} == set(gallery.GALLERY)
+    for picture in gallery.GALLERY.values():
+        assert (ROOT / "experiments" / f"{picture.script}.py").is_file()
+
+
+def test_every_picture_is_small_enough():
+    for path in (ROOT / "figures").glob("*.png"):
+        assert path.stat().st_size < 300_000, path.name
+
+
+def test_a_figure_is_drawn_from_a_run_and_then_from_its_results(tmp_path, monkeypatch):
+    small = ("--steps", "20", "--seeds", "1", "--dim", "4", "--noisy-dims", "2", "--batch-size", "16", "--dataset-size", "64")
+    monkeypatch.setitem(gallery.GALLERY, "small", gallery.Picture("strong_aug", small, "none"))
+    request = gallery.Request(out=tmp_path / "figures", results=tmp_path / "results")
+    for folder in (request.out, request.results):
+        folder.mkdir()
+    drawn = gallery.draw("small", request)
+    assert drawn.read_bytes() == (tmp_path / "results" / "small" / "strong_aug.png").read_bytes()
+    saved = tmp_path / "results" / "small" / "strong_aug.nc"
+    before = saved.stat().st_mtime_ns
+    assert gallery.draw("small", request).stat().st_size > 10_000
+    assert saved.stat().st_mtime_ns == before
+
+
+def test_the_list_names_every_figure():
+    done = subprocess.run([sys.executable, "-m", "linsim", "figures", "--list"], capture_output=True, text=True, check=True)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(gallery.GALLERY)
