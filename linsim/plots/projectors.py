@@ -93,7 +93,7 @@ def _against_d0(axis: Axes, dataset: xr.Dataset) -> None:
     axis.plot([], [], color="0.2", linestyle=":", label="no projector")
     axis.set_xscale("symlog", base=2, linthresh=4)
     axis.set_xticks(d0[order], [str(value) for value in d0[order]])
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4)
 
 
 def _gradients(axis: Axes, dataset: xr.Dataset) -> None:
