@@ -1,0 +1,168 @@
+"""Claims C21 and N01-N05: models without negatives (paper, section 3 and Figure 1; README "Without negatives")."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from linsim import contrast, data, dynamics, kinds, models, spectra
+from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding, solver
+from linsim.claims.setups import FLOW, above, case, error
+from linsim.config import at
+from linsim.presets import KINDS
+from linsim.theory import noncontrastive
+
+DECAY = 0.1  # weight decay of the objectives that have one
+RATE, STEPS, DIM = 0.05, 1600, 4
+EXPECTED = {"alignment-only": "complete", "predictor": "dimensional"}
+EVERYWHERE, IN_TWO = np.diag([0.5, 0.5, 2.5, 2.5]), np.diag([0.0, 0.0, 2.5, 2.5])  # factors of the views' noise
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def spectra_of(objective: str, seed, noise_factor):
+    """Embedding covariance's eigenvalues before and after training with two noisy views."""
+    sample, _ = data.sampler(jax.random.key(0), "fresh", jnp.eye(DIM), noise_factor, views="two", batch_size=64)
+    decay = DECAY if objective == "predictor" else 0.0
+
+    def gradient(params, key):
+        value, towards = jax.value_and_grad(kinds.loss(objective))(params, *sample(key))
+        return towards, value, None
+
+    key = jax.random.fold_in(jax.random.key(4), seed)
+    start = models.orthogonal(key, (DIM, DIM), 1.0)[0], jnp.eye(DIM)
+    optimizer = optax.chain(optax.add_decayed_weights(decay), optax.sgd(RATE))
+    (w, _), _, _ = dynamics.descend(start, gradient, optimizer, (0, 1, STEPS), key)
+    return jax.vmap(spectra.singular_values)(w) ** 2
+
+
+def kind(objective: str, seed: int, noise_factor: np.ndarray = EVERYWHERE) -> str:
+    """The kind of collapse that training ends in."""
+    spectrum = np.asarray(spectra_of(objective, seed, noise_factor))
+    return spectra.collapse_kind(spectrum[-1], spectrum[0].sum())
+
+
+@claim(
+    "C21",
+    "3",
+    "Fig. 1",
+    tolerance=COUNT,
+    recorded="holds only under conditions",
+    conditions="every direction is augmented (covariance of x' - x of full rank); what is not augmented does not collapse",
+)
+def collapse_without_negatives(seed: int, wrong: bool) -> Evidence:
+    """Without negatives the embedding collapses completely; with a predictor and stop-gradient it collapses dimensionally."""
+    objectives = ("infonce-two-views", "predictor") if wrong else tuple(EXPECTED)
+    found = [kind(objective, seed) for objective in objectives]
+    return Evidence(
+        sum(a != b for a, b in zip(found, EXPECTED.values(), strict=True)),
+        outside=float(kind("alignment-only", seed, IN_TWO) != "complete"),
+    )
+
+
+@jax.jit
+def alignment_flow(w, x, x_pos):
+    """Gradient flow of the alignment-only loss on one batch, at times 0, 1 and 3."""
+    drive = lambda w: contrast.alignment_only(w, x, x_pos)  # noqa: E731
+    return dynamics.gradient_flow((w,), drive, jnp.array([0.0, 1.0, 3.0]), tolerance=FLOW).weights[0]
+
+
+@claim("N01", "new", "README, Without negatives", tolerance=solver(FLOW), recorded="exact")
+def alignment_only_is_a_matrix_exponential(seed: int, wrong: bool) -> Evidence:
+    """Without negatives W(t) = W(0) e^{-Σn t}, Σn the batch's second moment of x' - x: Theorem 1 is then exact in training too."""
+    w, x, x_pos = case(seed)
+    step = (1.001 if wrong else 1.0) * (x_pos - x)
+    stated = [noncontrastive.alignment_only(w, step.T @ step / len(x), t) for t in (0.0, 1.0, 3.0)]
+    return Evidence(error(jnp.stack(stated), alignment_flow(w, x, x_pos)))
+
+
+def covariances(seed: int):
+    """Random covariances of the views' mean and of the augmentation, both of full rank, and random layers."""
+    key = jax.random.key(seed)
+    keys = jax.random.split(key, 4)
+    mean, aug = (jnp.eye(3) * base + (m @ m.T) / 6 for base, m in zip((0.5, 0.2), jax.random.normal(keys[0], (2, 3, 3)), strict=True))
+    return mean, aug, jax.random.normal(keys[1], (3, 3)), jax.random.normal(keys[2], (3, 3))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def solved(rates, w, wp, mean, aug, weight_decay, ratio, time):
+    """The flow of a model with predictor at a given time."""
+    field = lambda y: rates(*y, mean, aug, ratio=ratio, weight_decay=weight_decay)  # noqa: E731
+    path = dynamics.integrate(field, (w, wp), jnp.array([0.0, 1.0]) * time, tolerance=FLOW)
+    return tuple(leaf[-1] for leaf in path)
+
+
+@claim("N02", "new", "Tian et al. 2021, Theorem 2", tolerance=solver(FLOW), recorded="exact")
+def conserved_relation(seed: int, wrong: bool) -> Evidence:
+    """With predictor (learning-rate ratio ρ), stop-gradient and weight decay η: W Wᵀ - Wpᵀ Wp / ρ = e^{-2ηt} C."""
+    mean, aug, w, wp = covariances(seed)
+    eta, ratio, time = 0.1, 3.0, 3.0
+    end = solved(noncontrastive.predictor_rates, w, wp, mean, aug, eta, ratio, time)
+    expected = np.exp(-2 * (1.01 if wrong else 1.0) * eta * time) * noncontrastive.conserved(w, wp, ratio)
+    return Evidence(error(noncontrastive.conserved(*end, ratio), expected))
+
+
+@claim(
+    "N03",
+    "new",
+    "README, Without negatives",
+    tolerance=Tolerance(1e-6, "what is left of the slowest decay at t = 300, from the flow's tolerance of 1e-10", numerical=True),
+    recorded="exact",
+)
+def predictor_fixed_point(seed: int, wrong: bool) -> Evidence:
+    """From a balanced start a mode settles at p = w = (σ + √(σ² - 4η(σ + a)))/(2(σ + a)), and collapses if σ² < 4η(σ + a)."""
+    noise = jnp.array([0.25, 0.8, 6.25]) * (1 + 0.1 * jax.random.uniform(jax.random.key(seed), (3,)))
+    eye = jnp.eye(3)
+    w, wp = solved(noncontrastive.predictor_rates, eye, eye, eye, jnp.diag(noise), 0.1, 1.0, 300.0)
+    fixed = noncontrastive.predictor_fixed_point(1.0, noise, 0.101 if wrong else 0.1)
+    return Evidence(
+        max(float(jnp.abs(jnp.diag(layer) - fixed).max()) for layer in (w, wp)),
+        assumptions=(above("weakest settled mode", fixed[1], 0.1), above("4η(σ + a)/σ² of the strongest noise", 0.4 * (1 + noise[2]), 1)),
+    )
+
+
+def without_predictor(w, wp, mean, aug, *, ratio, weight_decay):
+    """`noncontrastive.no_predictor_rate` with the arguments of the other flows; the predictor stays."""
+    return noncontrastive.no_predictor_rate(w, aug, weight_decay), jnp.zeros_like(wp)
+
+
+@claim(
+    "N04",
+    "new",
+    "Tian et al. 2021, Theorem 1",
+    tolerance=Tolerance(0.01, "collapse is complete below 1 % of the initial variance (spectra.collapse_kind)"),
+    recorded="holds",
+)
+def predictor_and_stop_gradient_are_needed(seed: int, wrong: bool) -> Evidence:
+    """Removing the predictor or the stop-gradient collapses the embedding completely."""
+    mean, aug, w, _ = covariances(seed)
+    flows = (noncontrastive.predictor_rates,) if wrong else (noncontrastive.joint_rates, without_predictor)
+    wp, eta = jnp.eye(3), 0.02
+    ends = [solved(rates, w, wp, mean, aug, eta, 1.0, 100.0)[0] for rates in flows]
+    left = [float(jnp.trace(end @ mean @ end.T) / jnp.trace(w @ mean @ w.T)) for end in ends]
+    return Evidence(max(left), assumptions=(above("smallest eigenvalue of Σa", jnp.linalg.eigvalsh(aug)[0], 0.0),))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def loss_gradient(objective, params, x, x_pos):
+    """Gradient of the mean loss of an objective."""
+    return jax.grad(kinds.loss(objective))(params, x, x_pos)
+
+
+@claim("N05", "new", "Tian et al. 2021, Eq. 2, 3", tolerance=rounding(512), recorded="exact")
+def flows_are_gradients_of_the_losses(seed: int, wrong: bool) -> Evidence:
+    """Each model's flow is minus the expected gradient of its loss, with and without predictor and stop-gradient, less ηW."""
+    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 9, indexing="ij")).reshape(9, -1).T  # second moments exactly the population's
+    params, residual = covariances(seed)[2:], 0.0
+    for objective in ("alignment-only", "predictor", "no-stop-gradient", "no-predictor"):
+        config: Any = at(KINDS["strong"], objective=objective, dim=3, noisy_dims=1)
+        noise = signs[:, 3:].reshape(-1, 2, 3) * np.sqrt(np.diag(kinds.noise_covariance(config)))
+        x, x_pos = (jnp.asarray(signs[:, :3] + noise[:, view]) for view in (0, 1))
+        towards, rates = loss_gradient(objective, params, x, x_pos), kinds.rates(config)(params)
+        decay = (1.01 if wrong else 1.0) * kinds.decay(config)
+        trained_layers = 1 if objective in ("no-predictor", "alignment-only") else 2
+        for gradient, layer, rate in list(zip(towards, params, rates, strict=True))[:trained_layers]:
+            residual = max(residual, error(-gradient - decay * layer, rate))
+    return Evidence(residual)

@@ -1,0 +1,194 @@
+"""What a claim is, what a check measures, and how evidence becomes a verdict. Imports no numerical library."""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Verdict = Literal["exact", "holds", "holds as corrected", "holds only under conditions", "transient", "fails", "vacuous"]
+Section = Literal["3", "4", "5", "6", "new"]
+
+
+class Assumption(NamedTuple):
+    """Something that a statement presupposes, as measured during the run."""
+
+    what: str
+    value: float
+    allowed: str
+    met: bool
+
+
+class Evidence(NamedTuple):
+    """What one seed's run of a check measured; every residual is held against the claim's one tolerance.
+
+    residual: of the statement as it is held here; printed: as the paper prints it (None: the same); outside: where its condition
+    is not met (None: unconditional); later: late in training (None: not about time).
+    """
+
+    residual: float
+    printed: float | None = None
+    outside: float | None = None
+    later: float | None = None
+    assumptions: tuple[Assumption, ...] = ()
+
+    @property
+    def counts(self) -> bool:
+        """Whether every assumption was met, so that this evidence says something about the statement."""
+        return all(assumption.met for assumption in self.assumptions)
+
+
+class Tolerance(NamedTuple):
+    """The largest residual that a statement may have, and why; numerical: nothing but the arithmetic's own error."""
+
+    value: float
+    origin: str
+    numerical: bool = False
+
+
+def rounding(terms: int) -> Tolerance:
+    """64 machine epsilons of float64 per summed term, relative to the largest terms that cancel."""
+    return Tolerance(64 * sys.float_info.epsilon * terms, f"float64 rounding, 64 eps x {terms} summed terms", numerical=True)
+
+
+def solver(step_tolerance: float, factor: int = 100) -> Tolerance:
+    """The error of an adaptive solver: `factor` times its tolerance per step."""
+    return Tolerance(
+        factor * step_tolerance, f"{factor} x the flow solver's tolerance per step, {step_tolerance:g}", numerical=True
+    )
+
+
+COUNT = Tolerance(0.5, "counts are whole numbers")
+
+Check = Callable[[int, bool], Evidence]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One statement and the check that can refute it.
+
+    check(seed, wrong) measures one seed; wrong=True runs the same machinery on a wrong formula or a broken assumption, for
+    which `rejected_as` must come out. `recorded` is the verdict that the check is known to give.
+    """
+
+    id: str
+    section: Section
+    where: str
+    statement: str
+    tolerance: Tolerance
+    recorded: Verdict
+    check: Check
+    erratum: str = ""
+    conditions: str = ""
+    rejected_as: Verdict = "fails"
+    slow: bool = False
+
+
+LEDGER: dict[str, Claim] = {}
+
+
+def claim(
+    id: str,
+    section: Section,
+    where: str,
+    *,
+    tolerance: Tolerance,
+    recorded: Verdict,
+    erratum: str = "",
+    conditions: str = "",
+    rejected_as: Verdict = "fails",
+    slow: bool = False,
+) -> Callable[[Check], Check]:
+    """Enter a check into the ledger; its docstring is the statement. Raises: ValueError if the id is taken."""
+
+    def enter(check: Check) -> Check:
+        if id in LEDGER:
+            raise ValueError(f"claim {id} is entered twice")
+        LEDGER[id] = Claim(
+            id=id,
+            section=section,
+            where=where,
+            statement=" ".join((check.__doc__ or "").split()),
+            tolerance=tolerance,
+            recorded=recorded,
+            check=check,
+            erratum=erratum,
+            conditions=conditions,
+            rejected_as=rejected_as,
+            slow=slow,
+        )
+        return check
+
+    return enter
+
+
+def verdict(tolerance: Tolerance, evidence: Sequence[Evidence]) -> Verdict:
+    """The verdict that follows from all seeds' evidence; seeds in which an assumption was not met do not count.
+
+    The worst seed decides: a statement holds if it does in every seed, and is refuted as printed, outside its conditions or
+    late in training if it is so in every seed. A residual that is not a number exceeds every tolerance.
+    """
+    counted = [each for each in evidence if each.counts]
+
+    def exceeded(name: str) -> list[bool]:
+        values = [getattr(each, name) for each in counted]
+        return [not value <= tolerance.value for value in values if value is not None]
+
+    def refuted(name: str) -> bool:
+        return len(exceeded(name)) > 0 and all(exceeded(name))
+
+    if not counted:
+        return "vacuous"
+    if any(exceeded("residual")):
+        return "fails"
+    if refuted("printed"):
+        return "holds as corrected"
+    if refuted("outside"):
+        return "holds only under conditions"
+    if refuted("later"):
+        return "transient"
+    return "exact" if tolerance.numerical else "holds"
+
+
+class Outcome(NamedTuple):
+    """A claim that was checked: all seeds' evidence of the statement and of its counter-check."""
+
+    claim: Claim
+    evidence: tuple[Evidence, ...]
+    counter: tuple[Evidence, ...]
+
+    @property
+    def found(self) -> Verdict:
+        """The verdict on the statement."""
+        return verdict(self.claim.tolerance, self.evidence)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the check could not tell the wrong formula apart, in any seed: then its verdict means nothing."""
+        return any(verdict(self.claim.tolerance, [each]) != self.claim.rejected_as for each in self.counter)
+
+    @property
+    def as_recorded(self) -> bool:
+        """Whether the verdict is the recorded one, from a check that works."""
+        return self.found == self.claim.recorded and not self.broken
+
+    @property
+    def worst(self) -> float:
+        """The largest residual of the seeds that count (nan without any)."""
+        return _largest(self.evidence)
+
+    @property
+    def least_wrong(self) -> float:
+        """The smallest residual of the counter-check."""
+        return min((each.residual for each in self.counter if each.counts), default=math.nan)
+
+
+def _largest(evidence: Sequence[Evidence]) -> float:
+    values = [each.residual for each in evidence if each.counts]
+    return math.nan if not values or any(map(math.isnan, values)) else max(values)
+
+
+def examine(claim: Claim, seeds: int) -> Outcome:
+    """Run a claim's check and its counter-check on seeds 0, 1, .."""
+    measured = (tuple(claim.check(seed, wrong) for seed in range(seeds)) for wrong in (False, True))
+    return Outcome(claim, *measured)

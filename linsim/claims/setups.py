@@ -1,0 +1,117 @@
+"""Small random models, batches and runs that many checks share: one compiled function per shape, whatever the seed."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Float
+
+from linsim import contrast, data, dynamics, losses, models
+from linsim.arrays import Array
+from linsim.claims.ledger import Assumption
+from linsim.theory import population
+
+FLOW = 1e-10  # tolerance per step of every flow here
+SAMPLES = 16
+DIM = 5
+
+jitted = functools.cache(jax.jit)
+
+
+def error(actual: Any, expected: Any, scale: float | None = None) -> float:
+    """Frobenius norm of the difference, over `scale` or that of `expected`."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    return float(np.linalg.norm(actual - expected) / (np.linalg.norm(expected) if scale is None else scale))
+
+
+def above(what: str, value: Any, limit: float) -> Assumption:
+    """The assumption that a measured value exceeds a limit."""
+    return Assumption(what, float(value), f"> {limit:g}", bool(value > limit))
+
+
+def below(what: str, value: Any, limit: float) -> Assumption:
+    """The assumption that a measured value stays under a limit."""
+    return Assumption(what, float(value), f"< {limit:g}", bool(value < limit))
+
+
+class Case(NamedTuple):
+    """A random linear model and batch: w (d, d); x, x_pos (N, d), one view noisy."""
+
+    w: Float[Array, "d d"]
+    x: Float[Array, "N d"]
+    x_pos: Float[Array, "N d"]
+
+    @property
+    def size(self) -> float:
+        """The size of the terms that cancel in dL/dW."""
+        return float(np.linalg.norm(self.w) * np.linalg.norm(self.x_pos) ** 2)
+
+
+@functools.cache
+def case(seed: int) -> Case:
+    """SAMPLES rows in DIM dimensions, noise 0.7 on the positives, weights of unit rows."""
+    key_w, key_x = jax.random.split(jax.random.key(seed))
+    unit = data.factor(np.eye(DIM))
+    sample, _ = data.sampler(key_x, "fixed", unit, 0.7 * unit, views="one", batch_size=SAMPLES)
+    return Case(models.gaussian(key_w, (DIM, DIM), 1.0)[0], *sample(key_x))
+
+
+@functools.cache
+def layers(seed: int) -> models.Params:
+    """Two layers of distinct singular values between random factors, not aligned."""
+    return models.spectral(jax.random.key(seed), (DIM,) * 3, 1.2 * jnp.exp(-0.35 * jnp.arange(DIM)))
+
+
+@jax.jit
+def loss_gradient(w: Float[Array, "n d"], x: Float[Array, "N d"], x_pos: Float[Array, "N d"]) -> Float[Array, "n d"]:
+    """dL/dW of the paper's Eq. 2, by automatic differentiation."""
+    return jax.grad(lambda w: losses.infonce(x @ w.T, x_pos @ w.T))(w)
+
+
+@jax.jit
+def batch_flow(params: models.Params, x: Float[Array, "N d"], x_pos: Float[Array, "N d"], times: Float[Array, "T"]):
+    """Gradient flow of the mean distance loss on one fixed batch."""
+    return dynamics.gradient_flow(params, lambda w: contrast.distance(w, x, x_pos), times, tolerance=FLOW)
+
+
+@jax.jit
+def population_flow(
+    params: models.Params, data_cov: Float[Array, "d d"], noise_cov: Float[Array, "d d"], times: Float[Array, "T"]
+) -> models.Params:
+    """Gradient flow of infinitely many samples: the layers at `times`."""
+
+    def velocity(params):
+        return population.layer_rates(params, data_cov, noise_cov)
+
+    return dynamics.integrate(velocity, params, times, tolerance=FLOW)
+
+
+@functools.partial(jax.jit, static_argnames=("views", "batch_size", "steps"))
+def train(
+    params: models.Params,
+    noise_factor: Float[Array, "rank d"],
+    seed: Any,
+    rate: Any,
+    *,
+    views: data.Views,
+    batch_size: int,
+    steps: tuple[int, ...],
+) -> dynamics.Trajectory:
+    """Gradient descent on the mean distance loss of fresh batches of isotropic Gaussian data; records at `steps`."""
+    clean = jnp.eye(noise_factor.shape[1])
+    sample, _ = data.sampler(jax.random.key(0), "fresh", clean, noise_factor, views=views, batch_size=batch_size)
+    key = jax.random.fold_in(jax.random.key(1), seed)
+    return dynamics.gradient_descent(params, lambda w, k: contrast.distance(w, *sample(k)), optax.sgd(rate), steps, key)
+
+
+def noisy_block(dim: int, noisy_dims: int, noise: float) -> Float[Array, "rank d"]:
+    """Factor of additive noise of one standard deviation in the last coordinates."""
+    return noise * data.factor(data.block_covariance(dim, noisy_dims))
+
+
+def rotation(seed: int, dim: int) -> Float[Array, "dim dim"]:
+    """A random orthogonal matrix."""
+    return models.random_frame(jax.random.key(1000 + seed), dim, dim)
