@@ -103,6 +103,47 @@ def test_bound_is_sharp_and_fails_for_a_smaller_imbalance():
     assert np.any(alignment.alignment_bound(w1, w2, 0.5 * c) > diagonal)
 
 
+def literal_gap(a, b):
+    return np.array([min(abs(a[k] - b[j]) for j in range(len(b)) if j != k) for k in range(len(a))])
+
+
+@pytest.mark.parametrize("widths", [(5, 5, 5), (3, 5, 4), (6, 4, 5)])
+def test_identity_is_algebra_for_layers_of_any_shape(widths):
+    d, h, n = widths
+    rng = np.random.default_rng(h)
+    w1, w2 = jnp.asarray(rng.standard_normal((h, d))), jnp.asarray(rng.standard_normal((n, h)))
+    c = alignment.imbalance(w1, w2)
+    assert_close(c, np.asarray(w1) @ np.asarray(w1).T - np.asarray(w2).T @ np.asarray(w2), size=64)
+    u1, a, v2, b = alignment.hidden_bases(w1, w2)
+    assert_close((u1 * a) @ u1.T, w1 @ w1.T, size=64)
+    assert_close((v2 * b) @ v2.T, w2.T @ w2, size=64)
+    for basis in (u1, v2):
+        assert_close(basis.T @ basis, np.eye(h), size=64)
+    assert alignment.identity_residual(w1, w2, c) < 1e-13 * np.linalg.norm(w1) ** 2
+    wrong = jnp.asarray(rng.standard_normal((h, h)))  # the residual is the error of C in the two bases
+    assert_close(alignment.identity_residual(w1, w2, c + wrong), np.abs(v2.T @ wrong @ u1).max(), size=1000)
+    # the sum behind the bound, and the bound
+    assert_close(np.sum((v2.T @ u1) ** 2 * (a[None, :] - b[:, None]) ** 2, axis=0), np.sum((c @ u1) ** 2, axis=0), size=1000)
+    for scale in (1.0, 0.1, 0.01):
+        gap = np.maximum(literal_gap(np.asarray(a), np.asarray(b)), 1e-100)
+        expected = np.sqrt(np.maximum(1 - (np.linalg.norm(scale * c, 2) / gap) ** 2, 0))
+        assert_close(alignment.alignment_bound(w1, w2, scale * c), expected, rtol=1e-10)
+    assert np.any(expected > 0)
+
+
+def test_bound_says_nothing_about_modes_without_a_gap():
+    """Equal modes, exactly balanced: their bases are arbitrary, so that no alignment is promised."""
+    w1, w2 = jnp.diag(jnp.array([2.0, 1.0, 1.0])), jnp.diag(jnp.array([2.0, 1.0, 1.0]))
+    np.testing.assert_array_equal(alignment.alignment_bound(w1, w2, jnp.zeros((3, 3))), [1, 0, 0])
+
+
+def test_drift_is_the_change_of_the_imbalance_in_one_step():
+    rng = np.random.default_rng(4)
+    w1, w2, grad = (jnp.asarray(rng.standard_normal(shape)) for shape in ((5, 3), (4, 5), (4, 3)))
+    moved = alignment.imbalance(w1 - 0.3 * w2.T @ grad, w2 - 0.3 * grad @ w1.T)
+    assert_close(alignment.imbalance_drift(w1, w2, grad, 0.3), moved - alignment.imbalance(w1, w2), size=1000)
+
+
 def test_degenerate_groups_and_their_angles():
     assert alignment.degenerate_groups(np.array([1.0, 0.95, 0.91, 0.5, 0.1, 0.0]), 0.1) == [
         range(3),
@@ -110,6 +151,11 @@ def test_degenerate_groups_and_their_angles():
         range(4, 5),
         range(5, 6),
     ]
+    slow = np.array([1.0, 0.95, 0.9, 0.86, 0.82])  # each near the one before, the last far from the first
+    for scale in (1.0, 10.0, 0.1):
+        assert alignment.degenerate_groups(scale * slow, 0.1) == [range(5)]
+        assert alignment.degenerate_groups(scale * slow, 0.04) == [range(1), range(1, 2), range(2, 3), range(3, 4), range(4, 5)]
+    assert alignment.degenerate_groups(np.array([1.0, 0.5, 0.0, 0.0]), 0.5) == [range(2), range(2, 4)]  # the limit belongs to it
     rng = np.random.default_rng(0)
     rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     block = np.zeros((5, 5))
@@ -117,12 +163,18 @@ def test_degenerate_groups_and_their_angles():
     assert alignment.group_angle(block, range(3)) < 1e-5  # the same subspace in another basis
     assert_close(alignment.group_angle(block, range(3, 4)), 90.0, rtol=1e-9)
     assert alignment.group_angle(block, range(3, 5)) < 1e-5
+    tilted = np.diag(np.cos([0.1, 0.4, 0.2]))
+    assert_close(alignment.group_angle(tilted, range(3)), np.degrees(0.4), rtol=1e-9)  # the largest
+    for k, angle in enumerate((0.1, 0.4, 0.2)):
+        assert_close(alignment.group_angle(-tilted, range(k, k + 1)), np.degrees(angle), rtol=1e-9)
+    assert alignment.group_angle((1 + 1e-12) * np.eye(2), range(2)) == 0  # a cosine that rounds to more than 1
 
 
 def test_principal_angles():
     basis = jnp.eye(4)[:, :2]
     tilted = jnp.stack([jnp.eye(4)[:, 1], np.cos(0.2) * jnp.eye(4)[:, 0] + np.sin(0.2) * jnp.eye(4)[:, 2]], axis=1)
     assert_close(alignment.principal_angles(basis, -tilted), [0.0, np.degrees(0.2)], rtol=1e-6)
+    np.testing.assert_array_equal(alignment.principal_angles((1 + 1e-12) * basis, basis), [0, 0])
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])

@@ -107,6 +107,56 @@ def test_weight_gradients_of_the_other_losses(name, gradient, case):
     assert_exact(jitted(gradient)(case.w, case.x, case.x_pos, 0.3), expected, terms)
 
 
+def test_every_sum_of_the_distance_loss_word_by_word():
+    """alpha, Eq. 4, Lemma 2 and Eq. 6 in loops over the samples; the loops skip j = i, as the paper does."""
+    case, count = make_case(8, 5, 3, 2), 5
+    w, x, y = (np.asarray(v) for v in case)
+    z, z_pos = x @ w.T, y @ w.T
+    others = [(i, j) for i in range(count) for j in range(count) if j != i]
+    kernel = np.diag(np.exp(-0.5 * np.sum((z - z_pos) ** 2, axis=1)))
+    for i, j in others:
+        kernel[i, j] = np.exp(-0.5 * np.sum((z[i] - z[j]) ** 2))
+    alpha = kernel / kernel.sum(1, keepdims=True)
+    g, g_pos, sigma0, sigma1, exact = np.zeros((5, 2)), np.zeros((5, 2)), np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3))
+    for i, j in others:
+        g[i] += alpha[i, j] * (z[j] - z_pos[i]) + alpha[j, i] * (z[j] - z[i])
+        g_pos[i] += alpha[i, j] * (z_pos[i] - z[i])
+        sigma0 += alpha[i, j] * np.outer(x[i] - x[j], x[i] - x[j])
+        sigma1 += alpha[i, j] * np.outer(y[i] - x[i], y[i] - x[i])
+        exact += np.outer(alpha[i, j] * (y[i] - x[j]) + alpha[j, i] * (x[i] - x[j]), x[i])
+        exact -= alpha[i, j] * np.outer(y[i] - x[i], y[i])
+    assert_close(infonce.softmax_weights(z, z_pos), alpha, size=count)
+    for actual, expected in zip(infonce.embedding_gradients(z, z_pos), (g, g_pos), strict=True):
+        assert_close(actual, expected, size=100)
+    for actual, expected in zip(infonce.covariances(w, x, y), (sigma0, sigma1), strict=True):
+        assert_close(actual, expected, size=100)
+    assert_close(infonce.contrast_matrix(w, x, y), exact, size=100)
+    assert_close(infonce.weight_gradient(w, x, y), -w @ exact, size=100)
+
+
+@pytest.mark.parametrize(
+    ("loss", "by_embedding", "by_weight"),
+    [
+        (losses.infonce_dot, infonce.embedding_gradients_dot, infonce.weight_gradient_dot),
+        (losses.ntxent, infonce.embedding_gradients_cosine, infonce.weight_gradient_cosine),
+    ],
+)
+@pytest.mark.parametrize("temperature", [(), (0.4,)])
+def test_gradients_of_the_other_losses_by_embeddings_and_by_default(loss, by_embedding, by_weight, temperature):
+    """Without a temperature theirs is the loss's own default, 0.1."""
+    w, x, x_pos = make_case(9, 5, 3, 2)
+    z, z_pos, used = x @ w.T, x_pos @ w.T, temperature or (0.1,)
+    expected = jax.grad(loss, argnums=(0, 1))(z, z_pos, *used)
+    for actual, gradient in zip(by_embedding(z, z_pos, *temperature), expected, strict=True):
+        assert_close(actual, gradient, rtol=EXACT)
+    by_layer = expected[0].T @ x + expected[1].T @ x_pos
+    assert_close(by_weight(w, x, x_pos, *temperature), by_layer, rtol=EXACT)
+
+
+def test_frozen_flow_of_one_direction():
+    assert_close(infonce.frozen_flow(jnp.array([[0.7]]), jnp.array([[-0.3]]), 2.0), np.array([[0.7 * np.exp(-0.6)]]))
+
+
 def test_training_step_reports_alpha_ii():
     case = make_case(5, 32, 6, 6)
     alpha = jitted(infonce.softmax_weights)(case.z, case.z_pos)

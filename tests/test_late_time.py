@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 from helpers import assert_close, assert_not_close
-from scipy.special import zeta
+from scipy.integrate import quad
+from scipy.special import spence, zeta
 
 from linsim import contrast, data, dynamics
 from linsim.theory import late_time
@@ -93,6 +94,146 @@ def test_flow_approaches_the_asymptotic_growth_and_the_settled_strength():
     assert_close(exponent, late_time.growth_exponent(2), rtol=1e-3)
     expected = late_time.clean_strength(times[-1], noisy, settled, clean_modes=2, clean_variance=1.0, batch_size=128)
     assert_close(flow[-1], [expected, settled], rtol=1e-3)
+
+
+def two_exponentials(a, c, rho, m):
+    """eta of two identical modes is a difference of two exponential variables: E f(eta) by quadrature, exact to 1e-12.
+
+    (1 + alpha s)(1 - beta s) = 1 + s m u - s^2 m^2 v is one over the generating function of eta = beta B - alpha A.
+    """
+    u, v = 2 * a - c, 2 * a * c - rho**2
+    alpha, beta = m * (np.sqrt(u * u + 4 * v) + u) / 2, m * (np.sqrt(u * u + 4 * v) - u) / 2
+
+    def mean(f):
+        up = quad(lambda y: f(beta * y) * np.exp(-y), 0, 60, epsabs=0, epsrel=1e-12, limit=200)[0]
+        down = quad(lambda y: f(-alpha * y) * np.exp(-y), 0, 60, epsabs=0, epsrel=1e-12, limit=200)[0]
+        return (beta * up + alpha * down) / (alpha + beta)
+
+    return mean
+
+
+def softplus(eta):
+    return np.logaddexp(0, eta)
+
+
+def fermi_2(eta):
+    """F_2(eta)/Gamma(2), whose derivative is log(1 + e^eta)."""
+    return -spence(1 + np.exp(eta))
+
+
+NOISY = [(1.0, 1.0, 0.0, 0.4), (2.0, 2.0, -1.0, 0.2), (0.7, 2.3, 0.5, 1.5), (1.3, 0.1, 0.2, 4.0)]
+
+
+@pytest.mark.parametrize("case", NOISY)
+def test_pair_average_of_two_modes_is_the_quadrature_of_the_definition(case):
+    *moments, m = case
+    mean, modes = two_exponentials(*moments, m), late_time.Modes.of(*moments, 2)
+    sigmoid = lambda eta: 1 / (1 + np.exp(-eta))
+    for grown, value, derivative in ((0.0, softplus, sigmoid), (1.0, fermi_2, softplus)):
+        average, slopes = late_time.pair_average([(modes, m)], grown)
+        assert_close(average, mean(value), rtol=1e-9)
+        assert_close(slopes, [mean(lambda eta, d=derivative: eta * d(eta)) / m], rtol=1e-9)
+    assert late_time.pair_average([(modes, m)])[0] == late_time.pair_average([(modes, m)], 0.0)[0]
+    # -2 d ln J/dm per mode, and growth at K = 2 (N - 1) (2a)^-p J for p = 1
+    slope = mean(lambda eta: eta * softplus(eta)) / m / mean(fermi_2)
+    assert_close(late_time.decay_per_growth(modes, clean_modes=2, strength=m), -slope, rtol=1e-8)
+    grown = late_time.clean_strength(50.0, modes, m, clean_modes=2, clean_variance=1.7, batch_size=64)
+    assert_close(grown, np.sqrt(2 * 2 * 63 / 3.4 * mean(fermi_2) * 50.0), rtol=1e-9)
+
+
+def test_equal_groups_are_one_group():
+    modes = lambda count: late_time.Modes.of(0.7, 2.3, 0.5, count)
+    value, (slope,) = late_time.pair_average([(modes(5), 0.6)], 1.5)
+    split, slopes = late_time.pair_average([(modes(2), 0.6), (modes(3), 0.6)], 1.5)
+    assert_close(split, value, rtol=1e-9)
+    assert_close(slopes, slope * np.array([0.4, 0.6]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("grown", [0.0, 0.5, 4.0, 60.0])
+def test_pair_average_of_vanishing_modes_is_dirichlets_eta(grown):
+    """eta = 0: F_{p+1}(0)/Gamma(p + 1). For a large p only the saddle point's own contour is accurate: others cancel."""
+    expected = np.log(2) if grown == 0 else (1 - 2**-grown) * zeta(grown + 1)
+    value, slopes = late_time.pair_average([(late_time.Modes.of(1.0, 4.0, 0.0, 8), 0.0)], grown)
+    assert_close(value, expected, rtol=1e-9)
+    below = np.log(2) if grown == 1 else 0.5 if grown == 0 else (1 - 2 ** (1 - grown)) * zeta(grown) if grown > 1 else None
+    if below is not None:
+        assert_close(slopes, [-0.5 * 8 * (2 - 4) * below], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("count", "strength"), [(2, 0.3), (40, 2.0), (400, 0.2), (400, 1.0)])
+def test_pair_average_of_many_clean_modes_is_relatively_accurate(count, strength):
+    """eta = -m a chi^2: averages down to 1e-111, which other contours lose in cancellation, to the promised 1e-9."""
+    from scipy.stats import chi2
+
+    variance = 1.3
+    log_scale = -0.5 * count * np.log1p(2 * variance * strength)  # log E e^eta, the leading part of small averages
+    tilted = variance * strength / (1 + 2 * variance * strength)
+    # weighed by e^eta, chi^2 is that of `count` modes again, but smaller: E f(eta) = E e^eta x E_tilted[f(eta) e^-eta]
+    integrand = lambda q: chi2.pdf(q, count) * np.log1p(np.exp(-tilted * q)) * np.exp(tilted * q)
+    low, high = chi2.ppf([1e-17, 0.5], count)[0], chi2.isf(1e-17, count)
+    ratio = quad(integrand, low, high, epsabs=0, epsrel=1e-11, limit=200)[0]
+    value, slopes = late_time.pair_average([(late_time.Modes.of(variance, 0.0, 0.0, count), strength)])
+    assert_close(np.log(value), log_scale + np.log(ratio), rtol=1e-9 / max(1, abs(log_scale)))
+    assert slopes[0] < 0
+
+
+def test_modes_of_moments():
+    modes = late_time.Modes.of(1.5, 0.7, -0.4, 3)
+    assert_close(modes, [2.3, 1.94, 3])
+    assert_close(modes.bracket(0.3, 0.9), 1 + 0.27 * 2.3 - 0.27**2 * 1.94)
+    limit = np.sqrt(2 * 1.5 * 0.7)
+    assert late_time.Modes.of(1.5, 0.7, limit * (1 + 1e-14), 1).spread == 0  # fully correlated, up to rounding
+    with pytest.raises(ValueError, match="too large"):
+        late_time.Modes.of(1.5, 0.7, limit * (1 + 2e-12), 1)
+    for bad in ((0.0, 1.0, 0.0, 1), (np.nan, 1.0, 0.0, 1), (1.0, -1e-3, 0.0, 1), (1.0, 1.0, 0.0, 0)):
+        with pytest.raises(ValueError, match="need variance > 0"):
+            late_time.Modes.of(*bad)
+
+
+def test_ceiling_is_the_positive_root_of_the_bracket():
+    for moments in ((1.5, 0.7, -0.4), (0.3, 2.0, 0.1), (0.5, 4.0, 2.0)):  # the last without spread
+        for strength in (0.3, 2.0):
+            modes = late_time.Modes.of(*moments, 1)
+            assert 0 < modes.ceiling(strength) < np.inf
+            assert abs(modes.bracket(modes.ceiling(strength), strength)) < 1e-13
+            assert modes.bracket(0.99 * modes.ceiling(strength), strength) > 0
+    assert late_time.Modes.of(1.0, 0.0, 0.0, 1).ceiling(2.0) == np.inf
+    assert late_time.Modes.of(1.0, 2.0, 2.0, 1).ceiling(2.0) == np.inf  # neither pull nor spread
+    assert late_time.Modes.of(1.0, 4.0, 0.0, 1).ceiling(0.0) > 1e100
+    assert late_time.Modes.of(1.0, 1.0, 0.0, 1).ceiling(0.0) == np.inf
+
+
+@pytest.mark.parametrize("moments", [(1.0, 1.0, 0.0), (2.0, 2.0, -1.0), (0.7, 0.3, 0.4), (1.0, 1.9, 0.1)])
+def test_settled_is_where_the_definition_vanishes(moments):
+    """E[F_1(eta) (D^2 - n^2)] = 0 for two noisy and two clean modes, by quadrature; F_1 = log(1 + e^eta)."""
+    m = late_time.settled(*moments, clean_modes=2, noisy_modes=2)
+    a, c, rho = moments
+    assert late_time.settled(*moments, clean_modes=2, noisy_modes=2, order="fermi-dirac") == m
+    condition = lambda m: two_exponentials(*moments, m)(lambda eta: eta * softplus(eta))
+    assert condition(m * (1 - 1e-7)) < 0 < condition(m * (1 + 1e-7))
+    leading = late_time.settled(*moments, clean_modes=2, noisy_modes=2, order="leading")
+    assert_close(leading, (2 * a - c) / (2 * (2 * a * c - rho**2)))
+
+
+def test_settled_and_growth_of_the_fewest_modes():
+    assert 0 < late_time.settled(1.0, 1.0, clean_modes=1, noisy_modes=1) < np.inf
+    assert late_time.settled(1.0, 2.0, 2.0, clean_modes=8, noisy_modes=8) == 0  # neither pull nor spread
+    assert late_time.settled(1.0, 0.5, 1.0, clean_modes=8, noisy_modes=8) == np.inf  # noise that the pair shares
+    assert [late_time.growth_exponent(count) for count in (2, 6)] == [0.5, 0.25]
+
+
+def test_flow_follows_its_equation():
+    """d ln(m)/dt = -4 (N - 1) dJ/dm per mode, with dJ/dm from quadrature, along the way."""
+    moments = (1.0, 1.0, 0.0)
+    modes = late_time.Modes.of(*moments, 2)
+    times = np.linspace(2.0, 2.1, 201)
+    flow = late_time.flow(times, np.array([0.05]), [modes], batch_size=9)[:, 0]
+    assert_close(flow[0], 0.05)
+    assert flow[-1] > 1.5 * flow[0]
+    for k in (20, 100, 180):
+        rate = (np.log(flow[k + 1]) - np.log(flow[k - 1])) / (times[k + 1] - times[k - 1])
+        sigmoid_mean = two_exponentials(*moments, flow[k])(lambda eta: eta / (1 + np.exp(-eta))) / flow[k]
+        assert_close(rate, -4 * 8 * sigmoid_mean / 2, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

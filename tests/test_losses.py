@@ -63,3 +63,26 @@ def test_unit_rows_of_a_zero_row_has_zero_value_and_gradient():
     grad = jax.grad(lambda z: jnp.sum(losses.unit_rows(z) ** 3))(jnp.zeros((2, 3)))
     assert np.all(np.asarray(losses.unit_rows(jnp.zeros((2, 3)))) == 0)
     assert np.all(np.asarray(grad) == 0)
+
+
+def test_a_common_offset_costs_the_distance_loss_no_accuracy():
+    """Embeddings 3000 standard deviations from the origin in float32: only the rounding of the inputs is left."""
+    case = make_case(5, 16, 4, 4)
+    z, z_pos = (np.asarray(v + 3000, np.float32) for v in (case.z, case.z_pos))
+    exact = literal_distance(z.astype(np.float64), z_pos.astype(np.float64))
+    assert_close(losses.infonce(jnp.asarray(z), jnp.asarray(z_pos)), np.float32(exact), rtol=1e-4)
+
+
+def test_ntxent_is_the_cross_entropy_of_cosines():
+    case = make_case(6, 12, 5, 5)
+    u, u_pos = (np.asarray(v) / np.linalg.norm(v, axis=1, keepdims=True) for v in (case.z, case.z_pos))
+    assert_close(losses.unit_rows(case.z), u)
+    logits = u @ u_pos.T / 0.3
+    assert_close(losses.ntxent(case.z, case.z_pos, 0.3), np.mean(np.log(np.exp(logits).sum(1)) - np.diag(logits)), size=12)
+
+
+@pytest.mark.parametrize("loss", [losses.infonce_dot, losses.ntxent])
+def test_default_temperature(loss):
+    case = make_case(7, 12, 5, 5)
+    assert loss(case.z, case.z_pos) == loss(case.z, case.z_pos, 0.1)
+    assert_not_close(loss(case.z, case.z_pos, 0.101), loss(case.z, case.z_pos), by=1e-4)

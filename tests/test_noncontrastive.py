@@ -89,6 +89,39 @@ def test_predictor_settles_where_theory_says_and_collapses_beyond():
     assert_not_close(w[0, 0], noncontrastive.predictor_fixed_point(1.0, 0.25, 0.11), by=1e-2)
 
 
+def test_predictor_fixed_point_is_the_larger_root_and_zero_beyond_it():
+    variance, noise, decay = np.array([1.7, 0.6]), np.array([0.3, 0.1]), 0.11
+    p = np.asarray(noncontrastive.predictor_fixed_point(variance, noise, decay))
+    assert_close(p**2 * (variance + noise) + decay, p * variance)
+    assert np.all(p > variance / (2 * (variance + noise)))
+    assert noncontrastive.predictor_fixed_point(2.0, 0.0, 0.5) == 0.5  # both roots meet: sigma^2 = 4 eta (sigma + a)
+    with jax.debug_nans(True):
+        assert noncontrastive.predictor_fixed_point(1.0, 0.25, 0.201) == 0  # just beyond
+
+
+def test_rates_of_single_entries():
+    """The flows written out for one input, one embedding and one predictor dimension."""
+    w, wp, sigma, a, ratio, eta = 0.7, 1.3, 1.1, 0.4, 2.5, 0.2
+    one = lambda value: jnp.full((1, 1), value)
+    setting = {"ratio": ratio, "weight_decay": eta}
+    error = w * sigma - wp * w * (sigma + a)
+    rates = noncontrastive.predictor_rates(one(w), one(wp), one(sigma), one(a), **setting)
+    assert_close(np.ravel(rates), [wp * error - eta * w, ratio * error * w - eta * wp])
+    joint = noncontrastive.joint_rates(one(w), one(wp), one(sigma), one(a), **setting)
+    assert_close(np.ravel(joint), [wp * error - eta * w + wp * w * sigma - w * (sigma + a), ratio * error * w - eta * wp])
+    assert_close(noncontrastive.no_predictor_rate(one(w), one(a), eta), one(-w * (a + eta)))
+    assert_close(noncontrastive.conserved(one(w), one(wp), ratio), one(w**2 - wp**2 / ratio))
+    assert_close(noncontrastive.alignment_only(one(w), one(a), 3.0), one(w * np.exp(-a * 3.0)))
+
+
+def test_the_relation_decays_at_the_rate_of_its_own_flow():
+    """dC/dt = -2 eta C from the rates alone, without integration."""
+    (w, wp), setting = random_start(5), {"ratio": 1.7, "weight_decay": 0.3}
+    rates = noncontrastive.predictor_rates(w, wp, MEAN, AUG, **setting)
+    c, rate = jax.jvp(lambda w, wp: noncontrastive.conserved(w, wp, 1.7), (w, wp), rates)
+    assert_close(rate, -0.6 * c, size=100)
+
+
 def test_kinds_of_constructed_spectra():
     kind = spectra.collapse_kind
     assert kind(np.array([1.0, 0.5, 0.01]), 3.0) == "none"

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.integrate
 from helpers import assert_close, assert_not_close
 
 from linsim import contrast, data, dynamics
@@ -159,6 +160,90 @@ def test_escape_time_integrates_the_growth(depth):
 def test_escape_time_refuses_no_layers():
     with pytest.raises(ValueError, match="depth"):
         population.escape_time(0.1, 0, 1.0)
+
+
+def test_one_mode_in_every_formula():
+    """The matrix formulas at d = n = 1, written out; generic numbers, so that no two of them can be exchanged."""
+    w, a, c, a_pos, cross, tau = 0.8, 1.7, 0.6, 2.3, 1.1, 0.4
+    m, one = w * w, lambda value: jnp.full((1, 1), value)
+    assert_close(population.loss(one(w), one(a), one(c)), 0.5 * (m * c - np.log(1 + a * m) - a * m / (1 + a * m)))
+    rate = a / (1 + a * m) + a / (1 + a * m) ** 2 - c
+    assert_close(population.mode_rate(m, a, c), rate)
+    assert_close(population.contrast_matrix(one(w), one(a), one(c)), one(rate))
+    assert_close(population.growth_rate(a, c), 2 * a - c)
+    dot_rate = 2 * cross / tau - 2 * a * a_pos * m / tau**2
+    assert_close(population.contrast_matrix_dot(one(w), one(a), one(a_pos), one(cross), tau), one(dot_rate))
+    loss_dot = population.loss_dot(one(w), one(a), one(a_pos), one(cross), tau)
+    assert_close(loss_dot, -m * cross / tau + m**2 * a * a_pos / (2 * tau**2))
+    fixed = population.fixed_point_dot(a, a_pos, cross, tau, 0.9)
+    assert_close(fixed, (tau * cross - 0.9 * tau**2 / 2) / (a * a_pos))
+    at_fixed = population.contrast_matrix_dot(one(np.sqrt(fixed)), one(a), one(a_pos), one(cross), tau)
+    assert_close(at_fixed, one(0.9))  # the pull balances the weight decay
+    assert population.fixed_point_dot(a, a_pos, cross, tau) == population.fixed_point_dot(a, a_pos, cross, tau, 0.0)
+    for depth in (1, 2, 3):
+        assert_close(population.balanced_rate(w, depth, a, c), depth * w ** (3 - 2 / depth) * rate)
+    assert_close(population.imbalanced_rate(w, 0.7, a, c), w * np.sqrt(0.49 + 4 * m) * rate)
+    assert_close(population.imbalanced_rate(w, 0.0, a, c), population.balanced_rate(w, 2, a, c))
+    assert_close(population.escape_time(0.1, 1, 0.7), np.log(10) / 0.7)
+    assert_close(population.escape_time(0.1, 2, 0.7), 10 / (2 * 0.7))
+    assert_close(population.escape_time(0.1, 3, 0.7), 10 ** (4 / 3) / (4 * 0.7))
+
+
+def test_dot_mode_in_time_solves_the_logistic_equation():
+    start, a, cross, tau = 0.02, 1.4, 0.6, 0.3
+    settled = population.fixed_point_dot(a, a, cross, tau)
+    strength = lambda time: population.mode_strength_dot(time, start, settled, cross, tau)
+    assert_close(strength(0.0), np.float64(start))
+    for time in (0.1, 0.5, 0.9):
+        m, rate = jax.jvp(strength, (time,), (1.0,))
+        assert_close(rate, 4 * m * (cross / tau - a * a * m / tau**2), size=100)
+    assert_close(strength(50.0), settled)
+
+
+def test_layer_rates_of_layers_of_any_shape():
+    rng = np.random.default_rng(5)
+    _, cov, noise = random_covariances(5)
+    layers = tuple(jnp.asarray(rng.standard_normal(shape)) for shape in ((6, 5), (2, 6), (3, 2)))
+    gradient = jax.grad(lambda p: population.loss(p[2] @ p[1] @ p[0], cov, noise))(layers)
+    for rate, expected in zip(population.layer_rates(layers, cov, noise), gradient, strict=True):
+        assert_close(rate, -expected, size=1000)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_balanced_flow_takes_the_time_that_quadrature_gives(depth):
+    """From w0 to w in t = int dw / (L w^(3 - 2/L) lambda(w^2)), for two modes at once; 1e-8 against the solver's 1e-10."""
+    w0, w, a, c = np.array([0.1, 0.2]), np.array([0.5, 0.4]), 1.3, np.array([0.4, 0.9])
+
+    def slowness(v, c):
+        return 1 / (depth * v ** (3 - 2 / depth) * (a * (2 + a * v * v) / (1 + a * v * v) ** 2 - c))
+
+    ends = zip(w0, w, c, strict=True)
+    times = [scipy.integrate.quad(slowness, low, high, (noise,), epsabs=0, epsrel=1e-12)[0] for low, high, noise in ends]
+    order = np.argsort(times)
+    flow = population.balanced_flow(w0, np.array([0.0, *np.sort(times)]), depth, a, c)
+    assert flow.shape == (3, 2)
+    assert_close(flow[0], w0)
+    assert_close(flow[[1, 2], order], w[order], rtol=1e-8)
+
+
+def test_collapsed_dimensions_at_the_threshold():
+    """An eigenvalue of 2 counts, however much larger another one is and so the rounding of all."""
+    count = lambda *noise: population.collapsed_dimensions(jnp.diag(jnp.array([3.0, 1.0])), jnp.diag(jnp.array(noise)))
+    assert count(6.0, 2.0) == 2
+    assert count(5.99, 1.99) == 0
+    assert count(6 - 1e-12, 1.0) == 0
+    assert count(3 * (2 - 1e-9), 1e8) == 2
+    assert count(3 * (2 - 1e-5), 1e8) == 1
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_fixed_point_under_weak_noise(dtype):
+    """m* -> 1/c as c -> 0, accurate to rounding however small the noise, and never taken for a collapse."""
+    a, c = jnp.asarray(2.0, dtype), jnp.asarray([1e-4, 1e-10, 1e-20], dtype)
+    ratio = np.asarray(c, np.float64) / 2
+    exact = (0.5 * (1 + np.sqrt(1 + 4 * ratio)) / ratio - 1) / 2
+    assert_close(population.fixed_point(a, c) * c, np.asarray(exact * np.asarray(c, np.float64), dtype))
+    assert population.fixed_point(a, jnp.asarray(5.0, dtype)) == 0  # between twice and thrice the variance
 
 
 def test_measured_strength_approaches_the_prediction_as_n_grows():

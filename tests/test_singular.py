@@ -136,3 +136,64 @@ def test_theorem_3_solved_is_theorem_3_integrated(first, second):
         solved = singular.aligned_values(jnp.array(first), jnp.array(second), jnp.array(impulse))
         assert_close(np.array(solved), exact, rtol=1e-6)
     assert np.isinf(singular.aligned_values(jnp.array(first), jnp.array(second), jnp.array(20.0))[0])
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4)])
+def test_svd_is_thin_and_rebuilds_the_matrix(shape):
+    w = jnp.asarray(np.random.default_rng(0).standard_normal(shape))
+    svd = singular.Svd.of(w)
+    assert [len(v.T) for v in (svd.u, svd.v)] == [min(shape)] * 2
+    assert_close(svd.u * svd.s @ svd.v.T, w, size=64)
+    velocity = jnp.asarray(np.random.default_rng(1).standard_normal(shape))
+    expected = [svd.u[:, k] @ velocity @ svd.v[:, k] for k in range(min(shape))]
+    assert_close(singular.value_rates(svd, velocity), jnp.array(expected), size=64)
+
+
+def test_coupling_entry_by_entry():
+    values = jnp.array([1.25, 0.75, 0.5])  # squares 1 apart, and less
+    h = singular.coupling(values)
+    expected = [[0 if j == k else 1 / (sj**2 - sk**2) for j, sj in enumerate(values)] for k, sk in enumerate(values)]
+    assert_close(h, jnp.array(expected))
+    assert_close(singular.coupling(values, printed=True), -h)
+
+
+def test_vector_and_alignment_rates_are_the_correction_unless_asked():
+    _, w1, w2, grad = two_layers(3, (4, 4, 4))
+    first, second = singular.Svd.of(w1), singular.Svd.of(w2)
+    for rates in (
+        lambda **options: singular.vector_rates(first, grad, **options),
+        lambda **options: [singular.alignment_rate(first, second, grad, **options)],
+        lambda **options: [singular.coupling(first.s, **options)],
+    ):
+        for default, right, printed in zip(rates(), rates(printed=False), rates(printed=True), strict=True):
+            assert_close(default, right)
+            assert_close(default, -printed, size=64)
+
+
+def test_theorem_3_solved_at_its_limits():
+    solved = lambda s1, s2, impulse: np.array(singular.aligned_values(*(jnp.float64(v) for v in (s1, s2, impulse))))
+    assert_close(solved(0.6, 0.0, 3.0), [0.6, 0.0])  # a layer without the mode never gains it, and the other stays
+    assert_close(solved(0.0, 0.6, 3.0), [0.0, 0.6])
+    np.testing.assert_array_equal(solved(0.0, 0.0, 3.0), [0.0, 0.0])
+    assert_close(solved(2.0, 1.5, 0.0), [2.0, 1.5])
+    assert_close(solved(0.5, 0.5, 1.5), [1.0, 1.0])  # 1/s^2 falls from 4 to 1
+    assert_close(solved(0.5, 0.5, 1.875), [2.0, 2.0])
+    for impulse in (2.0, 2.1, 2.6, 10.0):  # at the blow-up and beyond
+        np.testing.assert_array_equal(solved(0.5, 0.5, impulse), [np.inf, np.inf])
+    k = 2.0**2 - 1.5**2
+    blow_up = np.log(2 / 1.5) / k
+    np.testing.assert_array_equal(solved(2.0, 1.5, 1.01 * blow_up), [np.inf, np.inf])
+    assert np.all(np.isfinite(solved(2.0, 1.5, 0.99 * blow_up)))
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 3.0])
+@pytest.mark.parametrize("k", [0.3, -0.3, 0.05, 3e-9])
+def test_theorem_3_solved_has_the_rates_of_theorem_3(scale, k):
+    """By automatic differentiation in T; nearly equal layers (K below 1e-9 s^2) join on."""
+    start = scale * np.array([np.sqrt(1 + k), 1.0])
+    at = lambda impulse: jnp.stack(singular.aligned_values(*jnp.asarray(start), impulse))
+    for impulse in (-0.2, 0.0, 0.2):
+        values, rates = jax.jvp(at, (jnp.float64(impulse / scale**2),), (jnp.float64(1.0),))
+        assert_close(values[0] ** 2 - values[1] ** 2, start[0] ** 2 - start[1] ** 2, rtol=1e-6 if abs(k) < 1e-6 else 1e-9)
+        assert_close(rates, jnp.stack([values[0] * values[1] ** 2, values[1] * values[0] ** 2]), rtol=1e-6)
+    assert_close(at(jnp.float64(0.0)), start, rtol=1e-6)

@@ -66,8 +66,8 @@ def alignment_bound(w1: First, w2: Second, imbalance: Hidden) -> Float[Array, "h
     _, a, _, b = hidden_bases(w1, w2)
     distance = jnp.abs(a[:, None] - b[None, :])
     gap = jnp.min(jnp.where(jnp.eye(len(a), dtype=bool), jnp.inf, distance), axis=1)
-    ratio = jnp.linalg.norm(imbalance, 2) / jnp.where(gap > 0, gap, jnp.finfo(gap.dtype).tiny)
-    return jnp.sqrt(jnp.maximum(1 - jnp.minimum(ratio, 1.0) ** 2, 0.0))
+    size = jnp.linalg.norm(imbalance, 2)
+    return jnp.sqrt(jnp.where(gap > size, 1 - (size / gap) ** 2, 0.0))
 
 
 def degenerate_groups(values: np.ndarray, relative_gap: float) -> list[range]:

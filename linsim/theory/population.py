@@ -79,14 +79,13 @@ def collapse_threshold(variance: Real) -> Real:
 def fixed_point(variance: Real, noise_variance: Real) -> Float[Array, "..."]:
     """Stable strength m* of one mode under the distance loss.
 
-        m* = (1/u - 1)/a,  u = (-1 + sqrt(1 + 4c/a))/2;   0 if c >= 2a (collapsed);   inf if c = 0 (grows for ever)
+        m* = (1/u - 1)/a,  1/u = (1 + sqrt(1 + 4c/a)) a / 2c;   0 if c >= 2a (collapsed);   inf if c = 0 (grows for ever)
 
     Source: this project, README "The theory". m* does not depend on the normalisation of the loss.
     Args: variance a > 0; noise_variance c >= 0 (scalars or arrays). Returns: m*, their broadcast shape.
     """
     ratio = jnp.asarray(noise_variance) / variance
-    u = 0.5 * (jnp.sqrt(1 + 4 * ratio) - 1)
-    strength = jnp.where(ratio > 0, (1 / jnp.where(u > 0, u, 1.0) - 1) / variance, jnp.inf)
+    strength = ((1 + jnp.sqrt(1 + 4 * ratio)) / (2 * ratio) - 1) / variance
     return jnp.where(ratio >= 2, 0.0, strength)
 
 
