@@ -6,7 +6,7 @@ Runs with the same seed share images, split, initial encoder and batches, so set
 from typing import Literal, NamedTuple
 
 import numpy as np
-import scipy.stats
+import scipy.special
 import xarray as xr
 
 # ImageNet linear probe, ResNet-50, 100 epochs, top-1 %: Tables 1 and 2, Appendix F.
@@ -69,7 +69,7 @@ def interval(values: np.ndarray) -> Interval:
     mean, count = float(np.mean(values)), len(values)
     if count < 2:
         return Interval(mean, np.nan, np.nan)
-    half = scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1) * float(np.std(values, ddof=1)) / np.sqrt(count)
+    half = scipy.special.stdtrit(count - 1, 0.5 + CONFIDENCE / 2) * float(np.std(values, ddof=1)) / np.sqrt(count)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -105,10 +105,12 @@ def testable(dataset: xr.Dataset) -> list[Comparison]:
 
 def rank_correlation(dataset: xr.Dataset, labels: str) -> Interval:
     """Spearman's correlation of the probe's ordering of the setups with the paper's, seed by seed. Returns: Interval."""
+    from scipy.stats import spearmanr  # slow to import
+
     setups = [name for name in dataset["projector"].values.tolist() if name in PAPER]
     accuracies = dataset["probe_accuracy"].sel(projector=setups, feature="r", labels=labels).transpose("seed", "projector").values
     paper = [PAPER[name] for name in setups]
-    correlations: list = [scipy.stats.spearmanr(paper, row) for row in accuracies]
+    correlations: list = [spearmanr(paper, row) for row in accuracies]
     return interval(np.array([each.statistic for each in correlations]))
 
 

@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from linsim.config import BadInput, CannotWrite, command_line, prepare_folder
 
 ROOT = Path(__file__).parents[1]
+RESULTS = Path("results/gallery")
 
 
 class Picture(NamedTuple):
@@ -46,7 +47,7 @@ class Request:
     """Name the figures with what they correspond to in the paper, and draw none."""
     out: Path = Path("figures")
     """Folder for the figures."""
-    results: Path = Path("results/gallery")
+    results: Path = RESULTS
     """Folder of the saved results; what is missing there is run first."""
 
 
@@ -69,11 +70,15 @@ def main(argv: list[str]) -> None:
 
 
 def draw(name: str, request: Request) -> Path:
-    """Run a picture's experiment, or go on from its saved results, and put the picture into place. Returns: its path."""
-    picture = GALLERY[name]
-    saved = request.results / name
+    """Put a picture of the gallery into place. Returns: its path. Raises: CannotWrite."""
+    return Path(shutil.copyfile(run(name, request.results).with_suffix(".png"), request.out / f"{name}.png"))
+
+
+def run(name: str, folder: Path = RESULTS) -> Path:
+    """Run a picture's experiment, or go on from its saved results. Returns: its result file. Raises: CannotWrite if it fails."""
+    picture, saved = GALLERY[name], folder / name
     words = [sys.executable, str(ROOT / "experiments" / f"{picture.script}.py"), *picture.flags, "--out", str(saved)]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise CannotWrite(f"figure {name} could not be drawn: {Path(words[1]).name} ended with code {done.returncode}")
-    return Path(shutil.copyfile(saved / f"{picture.script}.png", request.out / f"{name}.png"))
+    return saved / f"{picture.script}.nc"

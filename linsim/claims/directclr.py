@@ -1,0 +1,218 @@
+"""Claims C22-C29 and D..: projectors and DirectCLR (paper, section 6 and Appendix F).
+
+The identities are exact and quick. The ablations are trained on the digits, with the chosen and with weak augmentation; their
+residual is how far the lower end of a paired 95 % interval over the experiment's seeds falls short of zero.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+
+from linsim import ablation, directclr, dynamics, gallery, losses, models, projectors, results
+from linsim.ablation import Comparison
+from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding
+from linsim.claims.setups import above, error
+
+ROWS, DIM, WIDTH, D0 = 24, 8, 16, 4
+TEMPERATURE = 0.2
+NT_XENT = rounding(ROWS * WIDTH)
+ABOVE_NOISE = Tolerance(0.0, "the paired 95 % interval over 5 seeds lies above zero")
+
+
+@functools.cache
+def encoder(seed: int, blocks: int = 2) -> models.Residual:
+    """A random residual encoder."""
+    return models.residual(jax.random.fold_in(jax.random.key(6), seed), DIM, WIDTH, blocks)
+
+
+@functools.cache
+def batch(seed: int) -> jax.Array:
+    """Two views of ROWS / 2 samples, one below the other."""
+    return jax.random.normal(jax.random.fold_in(jax.random.key(7), seed), (ROWS, DIM))
+
+
+def gradients(projector: projectors.Projector, params: models.Residual, x: jax.Array, kinds=("relu",) * 3):
+    """NT-Xent behind a projector, and its gradient with respect to the encoder."""
+    contrast = directclr.loss(projector.apply, TEMPERATURE)
+    return jax.value_and_grad(lambda p: contrast((), models.residual_encoder(p, x, kinds)[1], jax.random.key(0)))(params)
+
+
+def largest_error(found, expected) -> float:
+    """The largest relative error among the arrays of two trees."""
+    return max(error(a, b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True))
+
+
+@claim(
+    "C25",
+    "6",
+    "section 6.2",
+    tolerance=NT_XENT,
+    recorded="holds as corrected",
+    erratum="the printed loss lacks the minus sign and the temperature",
+)
+def directclr_loss(seed: int, wrong: bool) -> Evidence:
+    """DirectCLR's loss is -(1/N) Σ_i log( e^{u_i·u'_i/τ} / Σ_j e^{u_i·u'_j/τ} ), u the unit-normalised subvector r[:, :d0]."""
+    r = jax.random.normal(jax.random.fold_in(jax.random.key(8), seed), (ROWS, WIDTH))
+    u, u_pos = (np.asarray(losses.unit_rows(part)) for part in jnp.split(r[:, : D0 + wrong], 2))
+    found = float(directclr.loss(projectors.subvector(D0).apply, TEMPERATURE)((), r, jax.random.key(0)))
+
+    def stated(tau: float) -> float:
+        weights = np.exp(u @ u_pos.T / tau)
+        return float(np.mean(np.log(np.diag(weights) / weights.sum(axis=1))))
+
+    return Evidence(error(found, -stated(TEMPERATURE)), printed=min(error(found, stated(1.0)), error(found, -stated(1.0))))
+
+
+def numerical_rank(values: jax.Array) -> int:
+    """Singular values above sqrt(eps) of the largest."""
+    return int(np.sum(np.asarray(values) > np.sqrt(np.finfo(np.float64).eps) * float(values[0])))
+
+
+def gradient_ranks(seed: int, kind: models.Activation) -> tuple[int, int]:
+    """Rank of the batch gradient behind a last block of a kind, and at the representation, under DirectCLR."""
+    params = encoder(seed)
+    h, _ = models.residual_encoder(params, batch(seed), ("relu", "relu", kind))
+    contrast = directclr.loss(projectors.subvector(D0).apply, TEMPERATURE)
+    block = functools.partial(models.residual_block, params.blocks[-1], kind=kind)
+    behind, here = directclr.gradient_spectra(lambda r: contrast((), r, None), block, h)
+    return numerical_rank(behind), numerical_rank(here)
+
+
+@claim(
+    "C26",
+    "6",
+    "Fig. 10",
+    tolerance=COUNT,
+    recorded="holds only under conditions",
+    conditions="a nonlinear last block; behind a linear one the rank stays at most d0",
+)
+def gradient_becomes_full_rank_behind_the_block(seed: int, wrong: bool) -> Evidence:
+    """DirectCLR's gradient has rank d0 at the representation, and full rank behind the last residual block."""
+    behind, here = gradient_ranks(seed, "linear" if wrong else "relu")
+    linear, _ = gradient_ranks(seed, "linear")
+    return Evidence(abs(here - D0) + abs(behind - WIDTH), outside=abs(linear - WIDTH))
+
+
+@claim("D01", "6", "section 6.2", tolerance=NT_XENT, recorded="exact")
+def directclr_is_a_fixed_projector(seed: int, wrong: bool) -> Evidence:
+    """DirectCLR is SimCLR with the fixed projector diag(1, .., 1, 0, .., 0): the same loss and gradients."""
+    masked = projectors.low_rank_diagonal(WIDTH, D0 + wrong)
+    found, expected = (gradients(p, encoder(seed), batch(seed)) for p in (projectors.subvector(D0), masked))
+    return Evidence(largest_error(found, expected))
+
+
+@functools.partial(jax.jit, static_argnames="scale")
+def trajectory(params: models.Residual, x: jax.Array, q: jax.Array, scale: float):
+    """The encoder after each of 8 steps on Eq. 2 (mean) of scale Q r."""
+
+    def gradient(params, _):
+        def loss(params):
+            z, z_pos = jnp.split(models.residual_encoder(params, x, ("relu",) * 3)[1] @ (scale * q).T, 2)
+            return losses.infonce(z, z_pos) / len(z)
+
+        return jax.grad(loss)(params), jnp.zeros(()), None
+
+    return dynamics.descend(params, gradient, optax.sgd(0.01, momentum=0.9), np.arange(9), jax.random.key(0))[0]
+
+
+@claim("D02", "6", "Table 2", tolerance=rounding(ROWS * WIDTH * 8), recorded="exact")
+def an_orthogonal_projector_is_not_seen(seed: int, wrong: bool) -> Evidence:
+    """A fixed orthogonal projector leaves the encoder's whole trajectory unchanged, step by step."""
+    q = models.random_frame(jax.random.fold_in(jax.random.key(9), seed), WIDTH, WIDTH)
+    plain = trajectory(encoder(seed), batch(seed), jnp.eye(WIDTH), 1.0)
+    turned = trajectory(encoder(seed), batch(seed), q, 1.001 if wrong else 1.0)
+    moved = error(plain.stem[-1], plain.stem[0])
+    return Evidence(largest_error(turned, plain), assumptions=(above("relative change of the stem", moved, 1e-4),))
+
+
+@claim("D03", "6", "section 6.2", tolerance=rounding(1), recorded="exact")
+def rows_beyond_d0_do_not_move(seed: int, wrong: bool) -> Evidence:
+    """Without a residual block DirectCLR never moves the rows of the last layer from d0 on."""
+    blocks = 1 if wrong else 0
+    _, grad = gradients(projectors.subvector(D0), encoder(seed, blocks), batch(seed), ("linear",) + ("relu",) * blocks)
+    return Evidence(error(grad.stem[D0:], 0 * grad.stem[D0:], float(np.linalg.norm(grad.stem))))
+
+
+@functools.cache
+def trained(preset: str) -> xr.Dataset:
+    """The experiment's runs (float32, all of its seeds) with chosen or weak augmentation: saved results, or made now."""
+    return results.load(gallery.run({"digits": "directclr", "weak": "directclr_weak"}[preset]))
+
+
+def shortfall(preset: str, better: str, worse: str, measure: str = "probe", *, part: str = "r") -> float:
+    """How far the paired interval of better - worse, probed with all labels, falls short of lying above zero."""
+    comparison = Comparison("", "", (better, "r"), (worse, part), measure)  # type: ignore[arg-type]
+    return -ablation.judge(trained(preset), comparison, "all")[0].low
+
+
+@claim(
+    "C22",
+    "6",
+    "Fig. 7b",
+    tolerance=ABOVE_NOISE,
+    recorded="holds only under conditions",
+    conditions="strong augmentation (RankMe of r, digits); under weak augmentation a nonlinear projector leaves far less rank, "
+    "and yet the better probe",
+    slow=True,
+)
+def a_projector_prevents_collapse(seed: int, wrong: bool) -> Evidence:
+    """Without a projector the representation collapses, with a nonlinear one it does not: it keeps a higher rank."""
+    pair = ("none", "nonlinear") if wrong else ("nonlinear", "none")
+    return Evidence(shortfall("digits", *pair, "rankme"), outside=shortfall("weak", "nonlinear", "none", "rankme"))
+
+
+@claim("C23", "6", "Proposition 1", tolerance=ABOVE_NOISE, recorded="fails", slow=True)
+def a_diagonal_projector_is_enough(seed: int, wrong: bool) -> Evidence:
+    """A linear projector only needs to be diagonal: a trained diagonal one gives a better probe than none (weak augmentation)."""
+    return Evidence(shortfall("weak", *(("none", "diagonal") if wrong else ("diagonal", "none"))))
+
+
+@claim("C24", "6", "Proposition 2", tolerance=ABOVE_NOISE, recorded="holds", slow=True)
+def a_low_rank_projector_is_enough(seed: int, wrong: bool) -> Evidence:
+    """A linear projector only needs to be low-rank: a fixed low-rank one gives a better probe than none."""
+    pair = ("none", "low-rank") if wrong else ("low-rank", "none")
+    return Evidence(max(shortfall(preset, *pair) for preset in ("weak", "digits")))
+
+
+@claim(
+    "C27",
+    "6",
+    "App. F",
+    tolerance=ABOVE_NOISE,
+    recorded="holds only under conditions",
+    conditions="weak augmentation (digits); under strong augmentation the part that was trained on is as good",
+    slow=True,
+)
+def the_whole_is_better_than_the_subvector(seed: int, wrong: bool) -> Evidence:
+    """A probe on all of r is better than one on r[:, :d0] alone."""
+    sides = ("directclr", "directclr")
+    weak = shortfall("weak", *sides, part="h" if wrong else "r[:d0]")
+    return Evidence(weak, outside=shortfall("digits", *sides, part="r[:d0]"))
+
+
+@claim(
+    "C28",
+    "6",
+    "App. F",
+    tolerance=ABOVE_NOISE,
+    recorded="holds only under conditions",
+    conditions="weak augmentation (digits); under strong augmentation the two are the same within noise",
+    slow=True,
+)
+def a_random_subset_is_worse(seed: int, wrong: bool) -> Evidence:
+    """A random subset in every step gives a worse probe than a fixed subvector."""
+    pair = ("random-subset", "directclr") if wrong else ("directclr", "random-subset")
+    return Evidence(shortfall("weak", *pair), outside=shortfall("digits", "directclr", "random-subset"))
+
+
+@claim("C29", "6", "Fig. 12", tolerance=ABOVE_NOISE, recorded="holds", slow=True)
+def accuracy_rises_and_falls_with_d0(seed: int, wrong: bool) -> Evidence:
+    """The probe's accuracy rises, then falls, with d0: the best d0 between lies above no gradient and above no projector."""
+    accuracy = trained("digits")["sweep_probe_accuracy"].sel(labels="all").sortby("d0").transpose("d0", "seed").values
+    best = int(np.argmax(accuracy[1:-1].mean(axis=1))) + 1
+    peak, ends = (accuracy[0], accuracy[[best, -1]]) if wrong else (accuracy[best], accuracy[[0, -1]])
+    return Evidence(max(-ablation.interval(peak - end).low for end in ends))
