@@ -15,6 +15,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "verify": Command("linsim.claims.command", "run the ledger of claims: every statement as printed and as corrected"),
     "figures": Command("linsim.gallery", "regenerate the figures of the README's gallery"),
     "diagnose": Command("linsim.diagnose", "measure the collapse of your own embeddings, or the alignment of two layers"),
 }

@@ -8,7 +8,7 @@ import numpy as np
 
 from linsim import models, spectra
 from linsim.claims.layers import FLOW_TIMES, descent, flow
-from linsim.claims.ledger import Evidence, Tolerance, claim, rounding, solver
+from linsim.claims.ledger import Evidence, claim, rounding, solver
 from linsim.claims.setups import DIM, FLOW, above, batch_flow, below, case, jitted, layers, population_flow, rotation
 from linsim.theory import alignment
 

@@ -1,6 +1,7 @@
 """Claims C05-C07: collapse by strong augmentation (paper, section 4)."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +101,7 @@ def spectrum_against_amplitude(seed: int, wrong: bool) -> Evidence:
     counts = np.array([collapsed(seed, noise, "one", 0.1) for noise in noises])
     weakest = [np.linalg.svd(strong_augmentation(seed, noise, "one", 0.1).weights[0][-1])[1][-1] for noise in noises]
 
-    def departure(threshold: float) -> float:
+    def departure(threshold: Any) -> float:
         return float(np.abs(counts - NOISY * (np.square(noises) >= threshold)).max())
 
     stated = population.collapse_threshold(1.0)

@@ -71,7 +71,7 @@ def alignment_flow(w, x, x_pos):
 
 @claim("N01", "new", "README, Without negatives", tolerance=solver(FLOW), recorded="exact")
 def alignment_only_is_a_matrix_exponential(seed: int, wrong: bool) -> Evidence:
-    """Without negatives W(t) = W(0) e^{-Σn t}, Σn the batch's second moment of x' - x: Theorem 1 is then exact in training too."""
+    """Without negatives W(t) = W(0) e^{-Σn t}, Σn the batch's second moment of x' - x: here Theorem 1 is exact in training."""
     w, x, x_pos = case(seed)
     step = (1.001 if wrong else 1.0) * (x_pos - x)
     stated = [noncontrastive.alignment_only(w, step.T @ step / len(x), t) for t in (0.0, 1.0, 3.0)]
@@ -82,12 +82,14 @@ def covariances(seed: int):
     """Random covariances of the views' mean and of the augmentation, both of full rank, and random layers."""
     key = jax.random.key(seed)
     keys = jax.random.split(key, 4)
-    mean, aug = (jnp.eye(3) * base + (m @ m.T) / 6 for base, m in zip((0.5, 0.2), jax.random.normal(keys[0], (2, 3, 3)), strict=True))
+    mean, aug = (
+        jnp.eye(3) * base + (m @ m.T) / 6 for base, m in zip((0.5, 0.2), jax.random.normal(keys[0], (2, 3, 3)), strict=True)
+    )
     return mean, aug, jax.random.normal(keys[1], (3, 3)), jax.random.normal(keys[2], (3, 3))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def solved(rates, w, wp, mean, aug, weight_decay, ratio, time):
+def solved(rates: Any, w, wp, mean, aug, weight_decay, ratio, time):
     """The flow of a model with predictor at a given time."""
     field = lambda y: rates(*y, mean, aug, ratio=ratio, weight_decay=weight_decay)  # noqa: E731
     path = dynamics.integrate(field, (w, wp), jnp.array([0.0, 1.0]) * time, tolerance=FLOW)
@@ -99,9 +101,9 @@ def conserved_relation(seed: int, wrong: bool) -> Evidence:
     """With predictor (learning-rate ratio ρ), stop-gradient and weight decay η: W Wᵀ - Wpᵀ Wp / ρ = e^{-2ηt} C."""
     mean, aug, w, wp = covariances(seed)
     eta, ratio, time = 0.1, 3.0, 3.0
-    end = solved(noncontrastive.predictor_rates, w, wp, mean, aug, eta, ratio, time)
+    w_end, wp_end = solved(noncontrastive.predictor_rates, w, wp, mean, aug, eta, ratio, time)
     expected = np.exp(-2 * (1.01 if wrong else 1.0) * eta * time) * noncontrastive.conserved(w, wp, ratio)
-    return Evidence(error(noncontrastive.conserved(*end, ratio), expected))
+    return Evidence(error(noncontrastive.conserved(w_end, wp_end, ratio), expected))
 
 
 @claim(
@@ -119,7 +121,10 @@ def predictor_fixed_point(seed: int, wrong: bool) -> Evidence:
     fixed = noncontrastive.predictor_fixed_point(1.0, noise, 0.101 if wrong else 0.1)
     return Evidence(
         max(float(jnp.abs(jnp.diag(layer) - fixed).max()) for layer in (w, wp)),
-        assumptions=(above("weakest settled mode", fixed[1], 0.1), above("4η(σ + a)/σ² of the strongest noise", 0.4 * (1 + noise[2]), 1)),
+        assumptions=(
+            above("weakest settled mode", fixed[1], 0.1),
+            above("4η(σ + a)/σ² of the strongest noise", 0.4 * (1 + noise[2]), 1),
+        ),
     )
 
 

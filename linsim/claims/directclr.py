@@ -78,7 +78,7 @@ def gradient_ranks(seed: int, kind: models.Activation) -> tuple[int, int]:
     h, _ = models.residual_encoder(params, batch(seed), ("relu", "relu", kind))
     contrast = directclr.loss(projectors.subvector(D0).apply, TEMPERATURE)
     block = functools.partial(models.residual_block, params.blocks[-1], kind=kind)
-    behind, here = directclr.gradient_spectra(lambda r: contrast((), r, None), block, h)
+    behind, here = directclr.gradient_spectra(lambda r: contrast((), r, jax.random.key(0)), block, h)
     return numerical_rank(behind), numerical_rank(here)
 
 

@@ -23,10 +23,10 @@ from linsim.claims.setups import (
     layers,
     loss_gradient,
     population_flow,
-    rotation,
 )
 from linsim.theory import alignment, infonce, population, singular
 
+WIDTHS = (DIM, DIM, DIM)
 VALUES = 1.2 * jnp.exp(-0.35 * jnp.arange(DIM))  # singular values of the random layers
 STEP = 3e-4  # of the finite differences: how far a layer moves
 DIFFERENCES = Tolerance(
@@ -76,21 +76,21 @@ def gradient_of_the_product(seed: int, wrong: bool) -> Evidence:
 @functools.cache
 def flow(seed: int):
     """Gradient flow of two layers on a fixed batch."""
-    return batch_flow(layers(seed), *case(seed)[1:], FLOW_TIMES)
+    _, x, x_pos = case(seed)
+    return batch_flow(layers(seed), x, x_pos, FLOW_TIMES)
 
 
 @jax.jit
 def descent(params, x, x_pos):
     """200 steps of gradient descent, rate 0.1, tallying the drift of C."""
     drive = lambda w, key: contrast.distance(w, x, x_pos)  # noqa: E731
-    drift = lambda p, grad: alignment.imbalance_drift(*p, grad, 0.1)  # noqa: E731
+    drift = lambda p, grad: alignment.imbalance_drift(p[0], p[1], grad, 0.1)  # noqa: E731
     return dynamics.gradient_descent(params, drive, optax.sgd(0.1), [0, 1, 200], jax.random.key(0), tally=drift)
 
 
 @claim("C10", "5", "App. B.5", tolerance=solver(FLOW), recorded="exact")
 def imbalance_is_conserved(seed: int, wrong: bool) -> Evidence:
-    """C = W1 W1ᵀ - W2ᵀ W2 is constant under gradient flow; gradient descent with step η adds exactly η² (W2ᵀ G Gᵀ W2 - W1 Gᵀ G W1ᵀ)
-    each step."""
+    """C = W1 W1ᵀ - W2ᵀ W2 is constant under gradient flow; a step η of descent adds exactly η² (W2ᵀ G Gᵀ W2 - W1 Gᵀ G W1ᵀ)."""
     start, ends = layers(seed), [w[-1] for w in flow(seed).weights]
     conserved = alignment.imbalance(*start)
     steps = descent(start, *case(seed)[1:])
@@ -121,7 +121,7 @@ class Alignment(NamedTuple):
 @functools.cache
 def aligned(seed: int, scale: float) -> Alignment:
     """Population flow under noise that differs from mode to mode, from layers of the given scale."""
-    start = models.spectral(jax.random.key(seed), (DIM,) * 3, scale * jnp.exp(-0.05 * jnp.arange(DIM)))
+    start = models.spectral(jax.random.key(seed), WIDTHS, scale * jnp.exp(-0.05 * jnp.arange(DIM)))
     flow = population_flow(start, jnp.eye(DIM), GRADED, LATE)
     w1, w2 = (w[-1] for w in flow)
     bound = alignment.alignment_bound(w1, w2, alignment.imbalance(*start))
@@ -272,7 +272,7 @@ def theorem_3(params: models.Params, seed: int, *, swapped: bool = False) -> flo
 )
 def aligned_layers(seed: int, wrong: bool) -> Evidence:
     """If V2 = U1: dσ1_k/dt = σ1_k σ2_k² (v1_kᵀ X v1_k), dσ2_k/dt = σ2_k σ1_k² (v1_kᵀ X v1_k), and σ1_k² - σ2_k² is constant."""
-    w1, w2 = models.imbalanced(jax.random.key(seed), (DIM,) * 3, VALUES, 0.4)
+    w1, w2 = models.imbalanced(jax.random.key(seed), WIDTHS, VALUES, 0.4)
     first, second = singular.Svd.of(w1), singular.Svd.of(w2)
     turned = second.u * second.s @ first.u  # V2 = U1ᵀ
     return Evidence(theorem_3((w1, w2), seed, swapped=wrong), printed=theorem_3((w1, turned), seed))
@@ -293,7 +293,7 @@ EARLY, LAST = 25.0, 1000.0
 def small_singular_values_stay_behind(seed: int, wrong: bool) -> Evidence:
     """Small singular values stay behind, by the time their start has given them, so that the embedding covariance is low-rank."""
     values = jnp.exp(-1.4 * jnp.arange(DIM) + 0.05 * jax.random.normal(jax.random.key(seed), (DIM,)))
-    start = models.imbalanced(jax.random.key(seed), (DIM,) * 3, values)
+    start = models.imbalanced(jax.random.key(seed), WIDTHS, values)
     w1, w2 = population_flow(start, jnp.eye(DIM), 0.01 * jnp.eye(DIM), np.array([0.0, EARLY, LAST]))
     counts = [
         int(spectra.collapsed_dimensions(np.linalg.svd(second @ first, compute_uv=False)))

@@ -1,6 +1,7 @@
 """Claims C19 and C20: depth, linear and with ReLU (paper, Figure 11)."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ def grows_with_depth(network: str, seed: int, wrong: bool) -> Evidence:
     for depth in DEPTHS:
         start = models.balanced(jax.random.key(seed), (WIDTH,) * (depth + 1), values)
         counts.append(int(spectra.collapsed_dimensions(embedding_deviations(start, seed, network=network), SMALL_DEVIATION)))
-    return Evidence(counts[0] + sum(more <= fewer for fewer, more in zip(counts, counts[1:], strict=False)))
+    return Evidence(counts[0] + sum(more <= fewer for fewer, more in itertools.pairwise(counts)))
 
 
 @claim("C19", "5", "Fig. 11a", tolerance=COUNT, recorded="holds", conditions=CONDITIONS)

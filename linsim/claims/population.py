@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim import contrast, data, dynamics, models, runs
-from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding, solver
+from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding
 from linsim.claims.setups import FLOW, above, below, error, jitted, noisy_block, population_flow, rotation, train
 from linsim.theory import late_time, population
 
@@ -44,7 +44,7 @@ def population_contrast_is_the_gradient(seed: int, wrong: bool) -> Evidence:
 
 gradient_of_loss = jax.jit(jax.grad(population.loss))
 gradient_of_dot_loss = jax.jit(jax.grad(population.loss_dot))
-SIZES, DRAWS = (32, 64, 128, 256), 200_000
+SIZES, DRAWS = (16, 32, 64, 128), 400_000
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -55,22 +55,29 @@ def mean_contrast(size: int, w, clean_factor, noise_factor, seed):
     return jnp.mean(jax.lax.map(lambda key: contrast.distance(w, *sample(key)).contrast, keys), axis=0)
 
 
+@functools.cache
+def batch_means(seed: int):
+    """Covariances of the data and of the augmentation, and X/N at W = 0.7 I for each of SIZES."""
+    deviations = 0.5 + jnp.sqrt(jax.random.uniform(jax.random.key(seed), (2,)))
+    factors = jnp.diag(deviations), jnp.sqrt(0.5) * jnp.eye(2)
+    means = [mean_contrast(size, 0.7 * jnp.eye(2), *factors, seed) for size in SIZES]
+    return *(factor.T @ factor for factor in factors), means
+
+
 @claim(
     "P02",
     "new",
     WHERE,
-    tolerance=Tolerance(0.2, "next order in 1/N at N = 32, and sampling: 200,000 samples for each N"),
+    tolerance=Tolerance(0.2, "next order in 1/N at N = 16, and sampling: 400,000 samples for each N"),
     recorded="holds",
 )
 def finite_batches_approach_the_population(seed: int, wrong: bool) -> Evidence:
     """X/N of a batch deviates from its limit by order 1/N: the slope of the error against N, both in logarithms, is -1."""
-    deviations = 0.5 + jnp.sqrt(jax.random.uniform(jax.random.key(seed), (2,)))
-    w, cov, noise = 0.7 * jnp.eye(2), jnp.diag(deviations**2), 0.5 * jnp.eye(2)
-    limit = population.contrast_matrix(w, cov, (1.02 if wrong else 1.0) * noise)
-    factors = jnp.diag(deviations), jnp.sqrt(0.5) * jnp.eye(2)
-    errors = [error(mean_contrast(size, w, *factors, seed), limit) for size in SIZES]
+    cov, noise, means = batch_means(seed)
+    limit = population.contrast_matrix(0.7 * jnp.eye(2), cov, (1.05 if wrong else 1.0) * noise)
+    errors = [error(mean, limit) for mean in means]
     slope = np.polyfit(np.log(SIZES), np.log(errors), 1)[0]
-    return Evidence(abs(float(slope) + 1), assumptions=(below("relative error at N = 256", errors[-1], 0.1),))
+    return Evidence(abs(float(slope) + 1), assumptions=(below("relative error at N = 128", errors[-1], 0.1),))
 
 
 @claim("P03", "new", WHERE, tolerance=COUNT, recorded="holds")
@@ -102,16 +109,25 @@ def two_noisy_views_never_collapse(seed: int, wrong: bool) -> Evidence:
     return Evidence(error(m, stated), assumptions=(above("weakest m", m.min(), VANISHED),))
 
 
+@functools.cache
+def beyond_the_threshold(seed: int):
+    """Two covariances whose largest generalised eigenvalue is 2.05, oblique to the data's axes, and the population flow's end."""
+    w, frame, values = random_covariances(seed)[0], rotation(seed, DIM), jax.random.uniform(jax.random.key(seed), (2, DIM))
+    oblique = frame @ jnp.kron(jnp.array([[1, 1], [1, -1]]), jnp.array([[1, 1], [1, -1]])) / 2
+    cov = frame * (0.5 + values[0]) @ frame.T
+    noise = oblique * (jnp.array([1.0, 0.2, 0.2, 0.2]) + 0.1 * values[1]) @ oblique.T
+    noise = noise * 2.05 / float(np.linalg.eigvals(np.linalg.solve(cov, noise)).real.max())
+    return cov, noise, population_flow((w,), cov, noise, np.array([0.0, 1000.0, 3000.0]))[0][-1]
+
+
 @claim("P06", "new", WHERE, tolerance=COUNT, recorded="holds")
 def generalised_eigenvalues(seed: int, wrong: bool) -> Evidence:
     """Commuting or not, the collapsed dimensions are the generalised eigenvalues of (Σn, Σ) that are ≥ 2."""
-    w, cov, noise = random_covariances(seed)
-    noise = noise * 2.2 / float(np.linalg.eigvals(np.linalg.solve(cov, noise)).real.max())
+    cov, noise, trained = beyond_the_threshold(seed)
     values, vectors = np.linalg.eigh(cov)
     along = np.diag(vectors.T @ noise @ vectors) / values  # ratios along the data's own axes
     stated = int(np.sum(along >= 2)) if wrong else population.collapsed_dimensions(cov, noise)
-    (trained,) = population_flow((w,), cov, noise, np.array([0.0, 250.0, 500.0]))
-    vanished = int(np.sum(np.linalg.svd(trained[-1], compute_uv=False) ** 2 < VANISHED))
+    vanished = int(np.sum(np.linalg.svd(trained, compute_uv=False) ** 2 < VANISHED))
     commutator = error(cov @ noise, noise @ cov)
     return Evidence(abs(vanished - stated), assumptions=(above("|ΣΣn - ΣnΣ| over |ΣΣn|", commutator, 0.01),))
 
@@ -217,7 +233,7 @@ def imbalance_removes_the_slow_modes(seed: int, wrong: bool) -> Evidence:
     kappa = 0.5 + float(jax.random.uniform(jax.random.key(seed)))
     errors = []
     for signed in (kappa, -kappa):
-        exact, w = product_rates(models.imbalanced(jax.random.key(seed), (DIM,) * 3, values, signed), 1.3, 0.3)
+        exact, w = product_rates(models.imbalanced(jax.random.key(seed), (DIM, DIM, DIM), values, signed), 1.3, 0.3)
         errors.append(error(population.imbalanced_rate(w, (1.001 if wrong else 1.0) * signed, 1.3, 0.3), exact))
     return Evidence(max(errors))
 
@@ -227,7 +243,9 @@ BATCH = 64
 STEPS, RATE = tuple(range(0, 4001, 100)), 0.1
 MOMENTS = {("one", 1.0): (1.0, 1.0, 0.0), ("two", 1.0): (2.0, 2.0, -1.0), ("one", 2.0): (1.0, 4.0, 0.0)}
 CONDENSED = 0.95  # alpha_ii from which on the pair theory is compared
-FIRST_ORDER = Tolerance(0.05, "the pair theory is first order in 1 - α_ii, below 0.05 from where it is compared; and minibatch noise")
+FIRST_ORDER = Tolerance(
+    0.05, "the pair theory is first order in 1 - α_ii, below 0.05 from where it is compared; and minibatch noise"
+)
 
 
 @functools.cache
@@ -250,7 +268,13 @@ def noisy_modes(views: data.Views, noise: float, factor: float = 1.0) -> late_ti
     return late_time.Modes.of(a, factor * c, rho, 8 - CLEAN)
 
 
-@claim("P14", "new", WHERE, tolerance=FIRST_ORDER, recorded="holds")
+@claim(
+    "P14",
+    "new",
+    WHERE,
+    tolerance=Tolerance(0.065, "1 - α_ii, 2 % in the half that is averaged, and 3 standard deviations of 1.5 % over runs"),
+    recorded="holds",
+)
 def condensed_strength(seed: int, wrong: bool) -> Evidence:
     """Late on finite batches noisy modes settle where E[F_p(η)(Δ² - n²)] = 0 (Fermi-Dirac), not at the population's m*."""
     errors, alphas = [], []
@@ -263,17 +287,28 @@ def condensed_strength(seed: int, wrong: bool) -> Evidence:
     return Evidence(float(max(errors)), assumptions=(above("α_ii", min(alphas), CONDENSED),))
 
 
-@claim("P15", "new", WHERE, tolerance=Tolerance(1.0, "in units of 2^-p, the second term of F_p's series"), recorded="holds")
+@claim(
+    "P15",
+    "new",
+    WHERE,
+    tolerance=Tolerance(
+        0.02, "the third term of F_p's series against the second, (2/3)^17 x 3 (1 - 3u²/(4v))^-3 with u²/v ≤ 4/7"
+    ),
+    recorded="holds",
+)
 def leading_order(seed: int, wrong: bool) -> Evidence:
-    """With many clean modes, p = d_s/2, the settled strength tends to (2a - c)/(2(2ac - ρ²))."""
-    s2 = 0.5 + float(jax.random.uniform(jax.random.key(seed)))
+    """With many clean modes, p = d_s/2, k noisy modes tend to m = u/(2v), u = 2a - c, v = 2ac - ρ², and lie above it by
+    the fraction 2^-p (1 + u²/(4v))^{k/2 + 1}."""
+    s2, clean, noisy = 1.0 + 0.5 * float(jax.random.uniform(jax.random.key(seed))), 32, 4
     errors = []
-    for a, c, rho in ((1.0, s2, 0.0), (1 + s2, 2 * s2, -s2)):
-        for clean in (8, 16, 24):
-            counts = {"clean_modes": clean, "noisy_modes": 4}
-            exact = late_time.settled(a, c, rho, **counts)
-            stated = late_time.settled(a, c, 1.01 * rho if wrong else rho, **counts, order="leading")
-            errors.append(abs(exact / stated - 1) * 2 ** (clean / 2))
+    for moments in ((1.0, s2, 0.0), (1 + s2, 2 * s2, -s2)):
+        exact, leading = (
+            late_time.settled(*moments, clean_modes=clean, noisy_modes=noisy, order=order) for order in ("fermi-dirac", "leading")
+        )
+        modes = late_time.Modes.of(*moments, noisy)
+        power = noisy / 2 + (0 if wrong else 1)
+        stated = 2.0 ** -(clean / 2) * (1 + modes.pull**2 / (4 * modes.spread)) ** power
+        errors.append(abs((exact / leading - 1) / stated - 1))
     return Evidence(float(max(errors)))
 
 
@@ -313,7 +348,7 @@ def pair_flow(seed: int, wrong: bool) -> Evidence:
     erratum="Theorem 1's e^{Xt}, read as a statement about training, has a constant rate",
 )
 def late_collapse_is_a_stretched_exponential(seed: int, wrong: bool) -> Evidence:
-    """Beyond the threshold d ln m/d m_clean is -2 ∂ln E[F_{p+1}]/∂m, so that m ~ exp(-(c - 2a) m_clean) with m_clean ~ t^{2/(d_s + 2)}."""
+    """Beyond the threshold m ~ exp(-(c - 2a) m_clean η(p)/η(p + 1)), η Dirichlet's, while m_clean grows as t^{2/(d_s + 2)}."""
     times, strength, alpha = condensed(seed, "one", 2.0)
     log_m = np.log(strength[:, 1])
     slope = np.polyfit(strength[:, 0], log_m, 1)[0]

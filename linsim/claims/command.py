@@ -1,0 +1,178 @@
+"""`python -m linsim verify`: run the ledger's checks and compare their verdicts with the recorded ones.
+
+Imports no numerical library until the command line has been read.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import tyro
+
+from linsim.claims.ledger import Claim, Evidence, Outcome, Section, examine
+from linsim.config import BadInput, command_line, configure_jax, require
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyConfig:
+    """Check each statement of the theory, and that a wrong formula would have been noticed."""
+
+    ids: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Claims to check, such as C13 P04 (default: all that are quick)."""
+    section: str | None = None
+    """Only claims about this section of the paper (3, 4, 5, 6), or what is not in it (new)."""
+    seeds: int = 5
+    """Independent runs of every check; the worst decides."""
+    all: bool = False
+    """Also the claims that need minutes of training."""
+    json: Path | None = None
+    """Write everything measured to this file."""
+    markdown: Path | None = None
+    """Write the README's table to this file."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Check and print a table; ends the program with code 0 if all verdicts are as recorded, else 1. Raises: BadInput, CannotWrite."""
+    config = command_line(VerifyConfig, list(argv), "verify")
+    check_flags(config)
+    configure_jax(x64=True)
+    outcomes = examined(chosen(config), config.seeds)
+    print(table(outcomes))
+    save(outcomes, config)
+    raise SystemExit(0 if all(outcome.as_recorded for outcome in outcomes) else 1)
+
+
+def check_flags(config: VerifyConfig) -> None:
+    """Check what can be checked without the claims. Raises: BadInput."""
+    require(config.seeds >= 1, "seeds", config.seeds, "a whole number of at least 1")
+    sections = get_args(Section)
+    require(config.section is None or config.section in sections, "section", config.section, f"one of {', '.join(sections)}")
+    for name in ("json", "markdown"):
+        if (path := getattr(config, name)) is not None:
+            require(not path.is_dir() and _writable(path.absolute().parent), name, path, "a file in a folder that can be written")
+
+
+def _writable(folder: Path) -> bool:
+    probe = folder / f".write-test-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def chosen(config: VerifyConfig) -> list[Claim]:
+    """The claims that a command line asks for. Raises: BadInput."""
+    from linsim.claims.catalogue import claims
+
+    known = {claim.id: claim for claim in claims()}
+    names = list(dict.fromkeys(name.upper() for name in config.ids)) or list(known)
+    for name in names:
+        if name not in known:
+            raise BadInput(f"claim {name} is not known: it must be one of {', '.join(known)}")
+        if config.ids and known[name].slow and not config.all:
+            raise BadInput(f"claim {name} is not allowed without --all: it needs minutes of training")
+    asked = [known[name] for name in names if config.all or not known[name].slow]
+    found = [claim for claim in asked if config.section in (None, claim.section)]
+    require(len(found) > 0, "section", config.section, f"one that holds any of the claims {', '.join(names)}")
+    return found
+
+
+def examined(claims: Sequence[Claim], seeds: int) -> list[Outcome]:
+    """Every claim's outcome; a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(claims, unit=" claims", leave=False, disable=None) as bar:
+        outcomes = []
+        for claim in bar:
+            bar.set_postfix_str(claim.id)
+            outcomes.append(examine(claim, seeds))
+    return outcomes
+
+
+COLUMNS = ("id", "where", "verdict", "residual", "tolerance", "counter-check")
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """One line per claim, and a last line, or several, on whether all verdicts are as recorded."""
+    rows = [COLUMNS, *map(row, outcomes)]
+    widths = [max(len(line[column]) for line in rows) for column in range(len(COLUMNS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows]
+    return "\n".join([*lines, "", *changes(outcomes)])
+
+
+def row(outcome: Outcome) -> tuple[str, ...]:
+    """One claim's cells, in the order of COLUMNS."""
+    claim = outcome.claim
+    noticed = "broken" if outcome.broken else f"rejected at {outcome.least_wrong:.1e}"
+    return claim.id, claim.where, outcome.found, f"{outcome.worst:.1e}", f"{claim.tolerance.value:.1e}", noticed
+
+
+def changes(outcomes: Sequence[Outcome]) -> list[str]:
+    """What is not as recorded, old and new, one line each; then how many are."""
+    lines = []
+    for outcome in outcomes:
+        claim = outcome.claim
+        if outcome.found != claim.recorded:
+            lines.append(f"{claim.id} changed: recorded {claim.recorded!r}, found {outcome.found!r}")
+        if outcome.broken:
+            lines.append(f"{claim.id} is broken: its counter-check was not told apart, so its verdict means nothing")
+    right = sum(outcome.as_recorded for outcome in outcomes)
+    return [*lines, f"verdict: {right} of {len(outcomes)} claims as recorded"]
+
+
+def markdown(verdicts: Sequence[tuple[Claim, str]]) -> str:
+    """The README's table; it holds no measured number, so that it is the same on every machine."""
+    lines = ["| id | where | statement | verdict |", "|---|---|---|---|"]
+    for claim, found in verdicts:
+        why = "; ".join(part for part in (claim.erratum, claim.conditions) if part)
+        cells = claim.id, claim.where, claim.statement, f"**{found}**" + (f": {why}" if why else "")
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def record(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Everything measured, as plain JSON values."""
+    versions = {name: importlib.metadata.version(name) for name in ("linsim", "jax", "jaxlib", "diffrax", "optax", "numpy")}
+    return {"versions": versions, "python": sys.version.split()[0], "claims": [entry(outcome) for outcome in outcomes]}
+
+
+def entry(outcome: Outcome) -> dict[str, Any]:
+    """One claim's entry of the JSON file."""
+    claim = outcome.claim
+    described = {name: getattr(claim, name) for name in ("id", "section", "where", "statement", "erratum", "conditions", "slow")}
+    measured = {"recorded": claim.recorded, "found": outcome.found, "as_recorded": outcome.as_recorded}
+    counter = {"broken": outcome.broken, "rejected_as": claim.rejected_as, "seeds": [plain(each) for each in outcome.counter]}
+    seeds = {"seeds": [plain(each) for each in outcome.evidence], "counter_check": counter}
+    return described | {"tolerance": claim.tolerance._asdict()} | measured | seeds
+
+
+def plain(evidence: Evidence) -> dict[str, Any]:
+    """One seed's evidence as JSON values; numbers that JSON does not know become words."""
+
+    def number(value: float | None) -> float | str | None:
+        return value if value is None or math.isfinite(value) else str(float(value))
+
+    residuals = {name: number(getattr(evidence, name)) for name in ("residual", "printed", "outside", "later")}
+    assumptions = [each._asdict() | {"value": number(each.value)} for each in evidence.assumptions]
+    return residuals | {"assumptions": assumptions}
+
+
+def save(outcomes: Sequence[Outcome], config: VerifyConfig) -> None:
+    """Write the files that were asked for, each whole or not at all. Raises: CannotWrite."""
+    from linsim import results
+
+    if config.json is not None:
+        content = json.dumps(record(outcomes), indent=1, ensure_ascii=False, allow_nan=False)
+        results.write(content.encode(), config.json)
+    if config.markdown is not None:
+        results.write(markdown([(outcome.claim, outcome.found) for outcome in outcomes]).encode(), config.markdown)
+    for path in filter(None, (config.json, config.markdown)):
+        print(f"saved {path}", file=sys.stderr)
