@@ -9,6 +9,20 @@ import numpy as np
 import scipy.special
 import xarray as xr
 
+SETUPS = {
+    "none": "no projector",
+    "orthogonal": "fixed orthogonal",
+    "trainable-orthogonal": "trainable orthogonal",
+    "linear": "trainable linear",
+    "diagonal": "trainable diagonal",
+    "low-rank": "fixed low-rank",
+    "low-rank-diagonal": "fixed low-rank diagonal",
+    "nonlinear": "two-layer nonlinear",
+    "directclr": "DirectCLR",
+    "random-subset": "random subset each step",
+    "directclr-linear-block": "DirectCLR, linear last block",
+}
+
 # ImageNet linear probe, ResNet-50, 100 epochs, top-1 %: Tables 1 and 2, Appendix F.
 PAPER = {
     "none": 51.5,

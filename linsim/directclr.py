@@ -19,13 +19,12 @@ from linsim.arrays import Array
 from linsim.config import at
 from linsim.results import labelled
 from linsim.runs import Observables
-from linsim.settings import ProjectorConfig
+from linsim.settings import LINEAR_BLOCK, ProjectorConfig
 from linsim.sweep import Columns, Engine, Finish
 
 FEATURES = ("r", "r[:d0]", "r[d0:]", "h")
 PLACES = ("behind the last block", "representation")
 DROPPED = ("features_h", "features_r", "order")  # once the probes have seen them
-LINEAR_BLOCK = "-linear-block"  # ending of a setup whose last block is linear
 MOMENTUM = 0.9
 WARM_UP = 0.1  # of the steps
 

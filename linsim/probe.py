@@ -43,9 +43,10 @@ def few_rows(rng: np.random.Generator, labels: Labels, train: Rows, count: int) 
 def accuracies(features: Features, labels: Labels, train: Rows, test: Rows, few: tuple[int, ...], seed: int) -> np.ndarray:
     """Accuracy with all training labels, then with each of `few` labels per class (mean over DRAWS draws).
 
-    Args: as `accuracy`; few: labels per class; seed of the draws. Returns: (1 + len(few),); nan for features without a column.
+    Args: as `accuracy`; few: labels per class; seed of the draws. Returns: (1 + len(few),); nan for features without a column,
+    or of a run that diverged.
     """
-    if features.shape[1] == 0:
+    if features.shape[1] == 0 or not np.isfinite(features).all():
         return np.full(1 + len(few), np.nan)
     rng = np.random.default_rng(seed)
     drawn = [

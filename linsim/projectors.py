@@ -5,7 +5,7 @@ InfoNCE sees z = projector(r). DirectCLR is one of them: no projector, but only 
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from linsim import models
 from linsim.arrays import Array
+from linsim.settings import LINEAR_BLOCK, Setup
 
 Representation = Float[Array, "N width"]
 Embedding = Float[Array, "N k"]
@@ -92,18 +93,7 @@ def random_subset(width: int, d0: int) -> Projector:
     return Projector((), lambda _, r, key: r[:, jax.random.permutation(key, width)[:d0]])
 
 
-NAMES = (
-    "none",
-    "orthogonal",
-    "trainable-orthogonal",
-    "linear",
-    "diagonal",
-    "low-rank",
-    "low-rank-diagonal",
-    "nonlinear",
-    "directclr",
-    "random-subset",
-)
+NAMES = tuple(name for name in get_args(Setup) if not name.endswith(LINEAR_BLOCK))
 
 
 def named(name: str, key: PRNGKeyArray, width: int, d0: int) -> Projector:

@@ -21,6 +21,7 @@ Setup = Literal[
     "random-subset",
     "directclr-linear-block",
 ]
+LINEAR_BLOCK = "-linear-block"  # ending of a setup whose last block is linear
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

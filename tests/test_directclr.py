@@ -156,5 +156,13 @@ def test_broken_folders_and_flags_are_one_sentence(tmp_path):
         assert not (tmp_path / "out").exists(), flags
 
 
+def test_a_run_that_diverges_says_so(tmp_path):
+    done = command("directclr", *TINY, "--projectors", "none", "--learning-rate", "1e30", "--out", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: training diverged by step")
+    assert "at projector none (" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_images_are_loaded_once():
     assert images.load("digits") is images.load("digits")

@@ -38,7 +38,7 @@ class VerifyConfig:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Check and print a table; ends the program, code 0 if all verdicts are as recorded, else 1. Raises: BadInput, CannotWrite."""
+    """Check and print a table; ends the program with code 0 if all is as recorded, else 1. Raises: BadInput, CannotWrite."""
     config = command_line(VerifyConfig, list(argv), "verify")
     check_flags(config)
     configure_jax(x64=True)

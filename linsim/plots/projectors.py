@@ -8,20 +8,6 @@ from matplotlib.figure import Figure
 from linsim import ablation
 from linsim.plots.style import MARKERS, floor, plt
 
-LABELS = {
-    "none": "none",
-    "orthogonal": "orthogonal",
-    "trainable-orthogonal": "trainable orth.",
-    "linear": "linear",
-    "diagonal": "diagonal",
-    "low-rank": "low-rank",
-    "low-rank-diagonal": "low-rank diag.",
-    "nonlinear": "nonlinear",
-    "directclr": "DirectCLR",
-    "random-subset": "random subset",
-    "directclr-linear-block": "DirectCLR, linear block",
-}
-
 
 def projectors(dataset: xr.Dataset) -> Figure:
     """(a) representation spectra, (b) probe accuracies, (c) accuracy against d0, (d) gradient spectra at r and behind the block.
@@ -48,7 +34,7 @@ def _spectra(axis: Axes, dataset: xr.Dataset) -> None:
     rank = np.arange(1, dataset.sizes["mode"] + 1)
     for name, colour, mark in _styles(dataset):
         median = spectrum.sel(projector=name).median("seed")
-        axis.plot(rank, median / median.max(), color=colour, marker=mark, markevery=12, label=LABELS[name])
+        axis.plot(rank, median / median.max(), color=colour, marker=mark, markevery=12, label=ablation.SETUPS[name])
     axis.set(yscale="log", xlabel="rank", ylabel="eigenvalue / largest", title="(a) covariance of the representation r")
     axis.set_ylim(floor((spectrum / spectrum.max("mode")).values), 2)
     axis.legend(loc="lower left", ncols=2)
@@ -70,7 +56,9 @@ def _accuracies(axis: Axes, dataset: xr.Dataset) -> None:
         raw = 100 * float(dataset["raw_accuracy"].sel(labels=labels).mean())
         axis.axvline(raw, color=shade, linestyle=":", linewidth=1.0)
     axis.plot([], [], color="0.2", linestyle=":", label="raw pixels")
-    axis.set(yticks=place, yticklabels=[LABELS[name] for name in names], xlabel="probe accuracy on r, %", title="(b) probes")
+    axis.set(
+        yticks=place, yticklabels=[ablation.SETUPS[name] for name in names], xlabel="probe accuracy on r, %", title="(b) probes"
+    )
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4)
 
 
@@ -103,7 +91,7 @@ def _gradients(axis: Axes, dataset: xr.Dataset) -> None:
     for name, shade, mark in zip(shown, (0.0, 0.45, 0.85), MARKERS, strict=False):
         for place, line in (("representation", ":"), ("behind the last block", "-")):
             values = spectrum.sel(projector=name, place=place).median("seed")
-            text = f"{LABELS[name]}: at {'r' if place == 'representation' else 'h'}"
+            text = f"{ablation.SETUPS[name]}: at {'r' if place == 'representation' else 'h'}"
             colour = plt.get_cmap("cividis")(shade)
             axis.plot(rank, values / values.max(), color=colour, linestyle=line, marker=mark, markevery=12, label=text)
     axis.axvline(dataset.attrs["d0"] + 0.5, color="0.5", linewidth=0.7)

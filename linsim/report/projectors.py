@@ -4,21 +4,7 @@ import numpy as np
 import xarray as xr
 
 from linsim import ablation
-from linsim.ablation import Interval
-
-NAMES = {
-    "none": "no projector",
-    "orthogonal": "fixed orthogonal",
-    "trainable-orthogonal": "trainable orthogonal",
-    "linear": "trainable linear",
-    "diagonal": "trainable diagonal",
-    "low-rank": "fixed low-rank",
-    "low-rank-diagonal": "fixed low-rank diagonal",
-    "nonlinear": "two-layer nonlinear",
-    "directclr": "DirectCLR",
-    "random-subset": "random subset each step",
-    "directclr-linear-block": "DirectCLR, linear last block",
-}
+from linsim.ablation import SETUPS, Interval
 
 
 def projectors(dataset: xr.Dataset) -> str:
@@ -46,24 +32,24 @@ def _shown(value: Interval, digits: int = 1, scale: float = 1.0) -> str:
     return f"{scale * value.mean:.{digits}f}{half}"
 
 
-def _row(name: str, cells: list[str], paper: float | None) -> str:
-    return f"{name:30}" + "".join(f" {cell:>12}" for cell in cells) + f" {'-' if paper is None else f'{paper:.1f}':>9}"
+def _row(name: str, cells: list[str]) -> str:
+    return f"{name:30}" + "".join(f" {cell:>12}" for cell in cells)
 
 
 def _accuracies(dataset: xr.Dataset, labels: list[str]) -> list[str]:
-    """Probes on r with all labels and with few, then on its parts and on h with all."""
-    header = [f"r, {name}" for name in labels] + [f"{name}, all" for name in dataset["feature"].values[1:]]
-    lines = [_row("projector, probe on, labels", header, None)[:-10] + f" {'ImageNet':>9}"]
-    raw = dataset["raw_accuracy"]
-    lines.append(_row("raw pixels", [_percent(raw.sel(labels=name)) for name in labels], None))
+    """Probes on r with all labels and with few, then on its parts and on h with all; the paper's column last."""
+    parts = [str(name) for name in dataset["feature"].values[1:]]
+    lines = [_row("projector, probe on, labels", [f"r, {name}" for name in labels] + [f"{p}, all" for p in parts] + ["ImageNet"])]
+    others = {"raw pixels": dataset["raw_accuracy"]}
     if 0 in dataset.get("d0", ()):
-        untrained = dataset["sweep_probe_accuracy"].sel(d0=0)
-        lines.append(_row("untrained encoder", [_percent(untrained.sel(labels=name)) for name in labels], None))
+        others["untrained encoder"] = dataset["sweep_probe_accuracy"].sel(d0=0)
+    lines += [_row(name, [_percent(values.sel(labels=each)) for each in labels]) for name, values in others.items()]
     for setup in dataset["projector"].values:
         one = dataset["probe_accuracy"].sel(projector=setup)
         cells = [_percent(one.sel(feature="r", labels=name)) for name in labels]
-        cells += [_percent(one.sel(feature=name, labels="all")) for name in dataset["feature"].values[1:]]
-        lines.append(_row(NAMES[setup], cells, ablation.PAPER.get(setup)))
+        cells += [_percent(one.sel(feature=name, labels="all")) for name in parts]
+        paper = ablation.PAPER.get(setup)
+        lines.append(_row(SETUPS[setup], [*cells, "-" if paper is None else f"{paper:.1f}"]))
     return lines
 
 
@@ -74,14 +60,13 @@ def _percent(values: xr.DataArray) -> str:
 def _ranks(dataset: xr.Dataset) -> list[str]:
     """Collapse of each representation, and ranks of the batch gradient at r and behind the last block."""
     columns = ("RankMe of r", "centred rank", "collapsed", "rank at r", "rank at h")
-    lines = [_row(f"projector (of {dataset.sizes['mode']} dimensions)", list(columns), None)[:-10]]
+    lines = [_row(f"projector (of {dataset.sizes['mode']} dimensions)", list(columns))]
     ranks = ablation.gradient_ranks(dataset)
     for setup in dataset["projector"].values:
         one = dataset.sel(projector=setup)
         values = [one[name] for name in ("representation_rankme", "representation_rank", "collapsed")]
         values += [ranks.sel(projector=setup, place=place) for place in ("representation", "behind the last block")]
-        cells = [_shown(ablation.interval(value.values)) for value in values]
-        lines.append(_row(NAMES[setup], cells, None)[:-10])
+        lines.append(_row(SETUPS[setup], [_shown(ablation.interval(value.values)) for value in values]))
     return lines
 
 
