@@ -5,8 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from linsim import models, spectra
+from linsim.arrays import Array
 from linsim.claims.layers import FLOW_TIMES, descent, flow
 from linsim.claims.ledger import Evidence, claim, rounding, solver
 from linsim.claims.setups import DIM, FLOW, above, batch_flow, below, case, jitted, layers, population_flow, rotation
@@ -44,7 +46,7 @@ def tilted(seed: int) -> models.Params:
 
 
 @functools.cache
-def tilted_flow(seed: int) -> models.Params:
+def tilted_flow(seed: int) -> tuple[Float[Array, "T _out _in"], ...]:
     """Gradient flow from `tilted` on the batch of a seed."""
     return batch_flow(tilted(seed), *case(seed)[1:], FLOW_TIMES).weights
 

@@ -164,8 +164,10 @@ class Outcome(NamedTuple):
 
     @property
     def broken(self) -> bool:
-        """Whether the check could not tell the wrong formula apart, in any seed: then its verdict means nothing."""
-        return any(verdict(self.claim.tolerance, [each]) != self.claim.rejected_as for each in self.counter)
+        """Whether the check could not tell the wrong formula apart in a seed that counts: then its verdict means nothing."""
+        vacuous = self.claim.rejected_as == "vacuous"
+        verdicts = [verdict(self.claim.tolerance, [each]) for each in self.counter if vacuous or each.counts]
+        return not verdicts or any(found != self.claim.rejected_as for found in verdicts)
 
     @property
     def as_recorded(self) -> bool:

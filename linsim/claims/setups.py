@@ -27,12 +27,12 @@ def error(actual: Any, expected: Any, scale: float | None = None) -> float:
     return float(np.linalg.norm(actual - expected) / (np.linalg.norm(expected) if scale is None else scale))
 
 
-def above(what: str, value: Any, limit: float) -> Assumption:
+def above(what: str, value: Any, limit: float | int) -> Assumption:
     """The assumption that a measured value exceeds a limit."""
     return Assumption(what, float(value), f"> {limit:g}", bool(value > limit))
 
 
-def below(what: str, value: Any, limit: float) -> Assumption:
+def below(what: str, value: Any, limit: float | int) -> Assumption:
     """The assumption that a measured value stays under a limit."""
     return Assumption(what, float(value), f"< {limit:g}", bool(value < limit))
 
@@ -80,7 +80,7 @@ def batch_flow(params: models.Params, x: Float[Array, "N d"], x_pos: Float[Array
 @jax.jit
 def population_flow(
     params: models.Params, data_cov: Float[Array, "d d"], noise_cov: Float[Array, "d d"], times: Float[Array, "T"]
-) -> models.Params:
+) -> tuple[Float[Array, "T _out _in"], ...]:
     """Gradient flow of infinitely many samples: the layers at `times`."""
 
     def velocity(params):

@@ -1,0 +1,208 @@
+"""The ledger: every claim gives its recorded verdict, every counter-check is rejected, and the command says so."""
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from linsim.claims import catalogue, command, ledger
+from linsim.claims.ledger import Assumption, Claim, Evidence, Outcome, Tolerance, examine, verdict
+from linsim.config import CannotWrite
+
+ROOT = Path(__file__).parents[1]
+LEDGER = {claim.id: claim for claim in catalogue.claims()}
+QUICK = [name for name, claim in LEDGER.items() if not claim.slow]
+TOLERANCE = Tolerance(0.1, "by construction")
+MET, UNMET = Assumption("what", 1.0, "> 0", True), Assumption("what", -1.0, "> 0", False)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_claim_is_as_recorded_and_a_wrong_formula_is_rejected(name):
+    outcome = examine(LEDGER[name], 1)
+    assert outcome.found == LEDGER[name].recorded, outcome.evidence
+    assert not outcome.broken, outcome.counter
+
+
+def test_the_ledger_holds_every_statement_that_needs_no_projector():
+    assert {f"C{number:02}" for number in range(1, 22)} <= set(QUICK)
+    for claim in LEDGER.values():
+        assert claim.statement.endswith("."), claim.id
+        assert claim.tolerance.origin, claim.id
+        assert bool(claim.erratum) == (claim.recorded == "holds as corrected"), claim.id
+        if claim.recorded in ("holds only under conditions", "transient"):
+            assert claim.conditions, claim.id
+
+
+def test_the_readme_holds_the_table_of_recorded_verdicts():
+    readme = (ROOT / "README.md").read_text()
+    begin, end = "<!-- ledger -->\n", "<!-- /ledger -->"
+    assert begin in readme, "README.md has no table of claims: python -m linsim verify --all --markdown FILE makes it"
+    written = readme.partition(begin)[2].partition(end)[0]
+    assert written.strip() == command.markdown([(claim, claim.recorded) for claim in LEDGER.values()]).strip()
+
+
+@pytest.mark.parametrize(
+    ("evidence", "numerical", "expected"),
+    [
+        ([Evidence(0.0), Evidence(0.1)], False, "holds"),
+        ([Evidence(0.0), Evidence(0.1)], True, "exact"),
+        ([Evidence(0.0), Evidence(0.11)], True, "fails"),  # the worst seed decides
+        ([Evidence(math.nan)], True, "fails"),
+        ([Evidence(math.inf)], False, "fails"),
+        ([Evidence(0.0, printed=0.2)], True, "holds as corrected"),
+        ([Evidence(0.0, printed=0.2), Evidence(0.0, printed=0.1)], True, "exact"),  # right as printed in one seed
+        ([Evidence(0.2, printed=0.2)], True, "fails"),
+        ([Evidence(0.0, outside=0.2)], True, "holds only under conditions"),
+        ([Evidence(0.0, outside=0.2), Evidence(0.0, outside=0.0)], False, "holds"),
+        ([Evidence(0.0, later=0.2)], False, "transient"),
+        ([Evidence(0.0, later=0.1)], False, "holds"),
+        ([Evidence(0.0, printed=0.2, outside=0.2, later=0.2)], False, "holds as corrected"),
+        ([Evidence(0.0, outside=0.2, later=0.2)], False, "holds only under conditions"),
+        ([Evidence(0.0, assumptions=(MET, UNMET))], True, "vacuous"),
+        ([Evidence(9.0, assumptions=(UNMET,)), Evidence(0.0, assumptions=(MET,))], True, "exact"),  # only one seed counts
+        ([], True, "vacuous"),
+    ],
+)
+def test_verdict_follows_from_the_evidence(evidence, numerical, expected):
+    assert verdict(TOLERANCE._replace(numerical=numerical), evidence) == expected
+
+
+def made(check, **fields) -> Claim:
+    """A claim around a check, recorded as exact."""
+    plain = {"id": "X01", "section": "4", "where": "Lemma 0", "statement": "Nothing.", "recorded": "exact"}
+    return Claim(**plain | {"tolerance": TOLERANCE._replace(numerical=True), "check": check} | fields)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rejected_as", "broken"),
+    [
+        (Evidence(1.0), "fails", False),
+        (Evidence(0.0), "fails", True),  # the wrong formula passes
+        (Evidence(0.0, assumptions=(UNMET,)), "fails", True),  # nothing was measured
+        (Evidence(0.0, assumptions=(UNMET,)), "vacuous", False),
+        (Evidence(1.0), "vacuous", True),
+    ],
+)
+def test_a_check_whose_counter_check_passes_is_broken(wrong, rejected_as, broken):
+    claim = made(lambda seed, is_wrong: wrong if is_wrong and seed == 1 else Evidence(float(is_wrong)), rejected_as="fails")
+    claim = dataclasses.replace(claim, rejected_as=rejected_as)
+    if rejected_as == "vacuous":
+        claim = dataclasses.replace(claim, check=lambda seed, is_wrong: wrong if is_wrong else Evidence(0.0))
+    outcome = examine(claim, 2)
+    assert outcome.broken == broken
+    assert outcome.as_recorded != broken
+    assert ("is broken" in "\n".join(command.changes([outcome]))) == broken
+
+
+def test_a_changed_verdict_is_named_old_and_new():
+    outcome = Outcome(made(lambda seed, wrong: Evidence(1.0)), (Evidence(1.0),), (Evidence(1.0),))
+    lines = command.table([outcome]).splitlines()
+    assert lines[-2] == "X01 changed: recorded 'exact', found 'fails'"
+    assert lines[-1] == "verdict: 0 of 1 claims as recorded"
+
+
+def test_an_id_is_entered_once():
+    with pytest.raises(ValueError, match="C01 is entered twice"):
+        ledger.claim("C01", "4", "Lemma 1", tolerance=TOLERANCE, recorded="exact")(lambda seed, wrong: Evidence(0.0))
+
+
+def verify(*flags):
+    """Run the command in its own process. Returns: CompletedProcess."""
+    words = [sys.executable, "-m", "linsim", "verify", *map(str, flags)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
+
+
+def test_command_checks_what_was_asked_for_and_writes_it_down(tmp_path):
+    files = tmp_path / "ledger.json", tmp_path / "ledger.md"
+    done = verify("c04", "C13", "P12", "P01", "--section", "new", "--seeds", "2", "--json", files[0], "--markdown", files[1])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "verdict: 2 of 2 claims as recorded"
+    written = json.loads(files[0].read_text())
+    assert [claim["id"] for claim in written["claims"]] == ["P12", "P01"]
+    first = written["claims"][0]
+    assert first["recorded"] == first["found"] == "exact"
+    assert first["tolerance"]["origin"].startswith("float64 rounding")
+    assert [seed["residual"] < first["tolerance"]["value"] for seed in first["seeds"]] == [True, True]
+    assert all(seed["residual"] > first["tolerance"]["value"] for seed in first["counter_check"]["seeds"])
+    assert "jax" in written["versions"]
+    assert files[1].read_text() == command.markdown([(LEDGER[name], LEDGER[name].recorded) for name in ("P12", "P01")])
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+
+
+def test_command_ends_with_1_when_a_verdict_has_changed(monkeypatch, capsys):
+    changed = dataclasses.replace(LEDGER["C04"], recorded="fails")
+    monkeypatch.setitem(ledger.LEDGER, "C04", changed)
+    monkeypatch.setattr(command, "configure_jax", lambda **_: None)
+    with pytest.raises(SystemExit) as ended:
+        command.main(["C04", "--seeds", "1"])
+    assert ended.value.code == 1
+    assert "C04 changed: recorded 'fails', found 'exact'" in capsys.readouterr().out
+
+
+def test_numbers_that_json_does_not_know_become_words():
+    assumption = Assumption("what", math.inf, "> 0", True)
+    plain = command.plain(Evidence(math.nan, printed=-math.inf, assumptions=(assumption,)))
+    assert json.loads(json.dumps(plain, allow_nan=False))["residual"] == "nan"
+    assert plain["printed"] == "-inf"
+    assert plain["outside"] is None
+    assert plain["assumptions"][0]["value"] == "inf"
+
+
+def test_a_file_that_cannot_be_written_in_the_end_is_named(tmp_path):
+    config = command.VerifyConfig(json=tmp_path / "gone" / "deep" / "ledger.json")
+    with pytest.raises(CannotWrite, match=r"ledger\.json"):
+        command.save([], config)
+
+
+BAD = [
+    (["C99"], "claim C99", "C01, C02"),
+    (["--seeds", "0"], "--seeds 0", "at least 1"),
+    (["--section", "7"], "--section 7", "3, 4, 5, 6, new"),
+    (["C01", "--section", "5"], "--section 5", "C01"),
+    (["--json", "/proc/none/ledger.json"], "--json /proc/none/ledger.json", "written"),
+    (["--json", "."], "--json .", "a file"),
+    (["--markdown", "/none/table.md"], "--markdown /none/table.md", "written"),
+]
+
+
+@pytest.mark.parametrize(("flags", "what", "allowed"), BAD)
+def test_bad_usage_is_one_sentence(flags, what, allowed):
+    done = verify(*flags)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert what in done.stderr
+    assert allowed in done.stderr
+
+
+def test_slow_claims_ask_for_all(monkeypatch):
+    monkeypatch.setitem(ledger.LEDGER, "C04", dataclasses.replace(LEDGER["C04"], slow=True))
+    with pytest.raises(ValueError, match="C04 is not allowed without --all"):
+        command.chosen(command.VerifyConfig(ids=("C04",)))
+    assert "C04" not in {claim.id for claim in command.chosen(command.VerifyConfig())}
+    assert "C04" in {claim.id for claim in command.chosen(command.VerifyConfig(all=True))}
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["verify", "--help"], ["verify", "--seeds", "0"], ["verify", "--nosie"], ["refute"]]
+)
+def test_help_and_bad_flags_load_no_numerical_library(words):
+    code = (
+        "import sys, runpy\nsys.argv = ['linsim', *sys.argv[1:]]\n"
+        "try:\n    runpy.run_module('linsim', run_name='__main__')\n"
+        "except SystemExit as end:\n    print('code', end.code)\n"
+        "print('heavy:', {'jax', 'numpy', 'matplotlib', 'xarray', 'scipy'} & set(sys.modules))"
+    )
+    environment = os.environ | {"COLUMNS": "100"}
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, env=environment)
+    assert "heavy: set()" in done.stdout
+    if "--help" in words:
+        assert "verify" in done.stdout
+    else:
+        assert "code 2" in done.stdout
+        assert "Traceback" not in done.stderr
