@@ -146,8 +146,9 @@ def simulate(config: Any, steps: np.ndarray) -> Callable[..., Observables]:
 
         recorded, values, _ = dynamics.descend(start, gradient, optimizer(config), steps, key_steps)
         end = jax.tree.map(lambda leaf: leaf[-1], recorded)
-        observed = observe(*models.residual_encoder(end[0], x, kinds))
-        return observed | {"gradient_spectrum": gradient_spectrum(end), "loss": values, "order": order}
+        h, r = models.residual_encoder(end[0], x, kinds)
+        values = values.at[-1].add(jnp.where(jnp.all(jnp.isfinite(r)), 0.0, jnp.nan))  # unit rows hide what has diverged
+        return observe(h, r) | {"gradient_spectrum": gradient_spectrum(end), "loss": values, "order": order}
 
     return run
 

@@ -157,7 +157,7 @@ def test_broken_folders_and_flags_are_one_sentence(tmp_path):
 
 
 def test_a_run_that_diverges_says_so(tmp_path):
-    done = command("directclr", *TINY, "--projectors", "none", "--learning-rate", "1e30", "--out", tmp_path)
+    done = command("directclr", *TINY, "--projectors", "none", "--learning-rate", "1e38", "--out", tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: training diverged by step")
     assert "at projector none (" in done.stderr
