@@ -50,6 +50,8 @@ def main(argv: Sequence[str]) -> None:
         stop(str(error), 2)
     except CannotWrite as error:
         stop(str(error), 1)
+    except KeyboardInterrupt:
+        stop("interrupted; no file was written", 130)
     raise SystemExit(0 if all(outcome.as_recorded for outcome in outcomes) else 1)
 
 
