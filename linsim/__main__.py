@@ -35,6 +35,8 @@ def main(argv: list[str]) -> None:
         stop(str(error), 2)
     except CannotWrite as error:
         stop(str(error), 1)
+    except KeyboardInterrupt:
+        stop("interrupted; no file is half-written", 130)
 
 
 if __name__ == "__main__":

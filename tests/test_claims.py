@@ -78,25 +78,27 @@ def made(check, **fields) -> Claim:
     return Claim(**plain | {"tolerance": TOLERANCE._replace(numerical=True), "check": check} | fields)
 
 
+VACUOUS = Evidence(1.0, assumptions=(UNMET,))
+
+
 @pytest.mark.parametrize(
-    ("wrong", "rejected_as", "broken"),
+    ("counter", "rejected_as", "broken"),
     [
-        (Evidence(1.0), "fails", False),
-        (Evidence(0.0), "fails", True),  # the wrong formula passes
-        (Evidence(0.0, assumptions=(UNMET,)), "fails", True),  # nothing was measured
-        (Evidence(0.0, assumptions=(UNMET,)), "vacuous", False),
-        (Evidence(1.0), "vacuous", True),
+        ([Evidence(1.0), Evidence(1.0)], "fails", False),
+        ([Evidence(1.0), Evidence(0.0)], "fails", True),  # the wrong formula passes in one seed
+        ([Evidence(1.0), VACUOUS], "fails", False),  # a seed that does not count
+        ([VACUOUS, VACUOUS], "fails", True),  # nothing was measured
+        ([VACUOUS, VACUOUS], "vacuous", False),
+        ([VACUOUS, Evidence(1.0)], "vacuous", True),
     ],
 )
-def test_a_check_whose_counter_check_passes_is_broken(wrong, rejected_as, broken):
-    claim = made(lambda seed, is_wrong: wrong if is_wrong and seed == 1 else Evidence(float(is_wrong)), rejected_as="fails")
-    claim = dataclasses.replace(claim, rejected_as=rejected_as)
-    if rejected_as == "vacuous":
-        claim = dataclasses.replace(claim, check=lambda seed, is_wrong: wrong if is_wrong else Evidence(0.0))
+def test_a_check_whose_counter_check_passes_is_broken(counter, rejected_as, broken):
+    claim = made(lambda seed, wrong: counter[seed] if wrong else Evidence(0.0), rejected_as=rejected_as)
     outcome = examine(claim, 2)
+    assert outcome.found == "exact"
     assert outcome.broken == broken
     assert outcome.as_recorded != broken
-    assert ("is broken" in "\n".join(command.changes([outcome]))) == broken
+    assert ("is broken" in command.table([outcome])) == broken
 
 
 def test_a_changed_verdict_is_named_old_and_new():

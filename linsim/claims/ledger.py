@@ -51,10 +51,10 @@ def rounding(terms: int) -> Tolerance:
     return Tolerance(64 * sys.float_info.epsilon * terms, f"float64 rounding, 64 eps x {terms} summed terms", numerical=True)
 
 
-def solver(step_tolerance: float, factor: int = 100) -> Tolerance:
-    """The error of an adaptive solver: `factor` times its tolerance per step."""
+def solver(step_tolerance: float) -> Tolerance:
+    """The error of an adaptive solver: its tolerance per step, over up to a thousand steps."""
     return Tolerance(
-        factor * step_tolerance, f"{factor} x the flow solver's tolerance per step, {step_tolerance:g}", numerical=True
+        1000 * step_tolerance, f"the flow solver's tolerance per step, {step_tolerance:g}, over 1,000 steps", numerical=True
     )
 
 
