@@ -36,7 +36,7 @@ def _spectra(axis: Axes, dataset: xr.Dataset) -> None:
         median = spectrum.sel(projector=name).median("seed")
         axis.plot(rank, median / median.max(), color=colour, marker=mark, markevery=12, label=ablation.SETUPS[name])
     axis.set(yscale="log", xlabel="rank", ylabel="eigenvalue / largest", title="(a) covariance of the representation r")
-    axis.set_ylim(floor((spectrum / spectrum.max("mode")).values), 2)
+    axis.set_ylim(1e-3 * floor((spectrum / spectrum.max("mode")).values), 2)  # room for the legend
     axis.legend(loc="lower left", ncols=2)
 
 
@@ -59,7 +59,7 @@ def _accuracies(axis: Axes, dataset: xr.Dataset) -> None:
     axis.set(
         yticks=place, yticklabels=[ablation.SETUPS[name] for name in names], xlabel="probe accuracy on r, %", title="(b) probes"
     )
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
 def _against_d0(axis: Axes, dataset: xr.Dataset) -> None:
@@ -81,7 +81,7 @@ def _against_d0(axis: Axes, dataset: xr.Dataset) -> None:
     axis.plot([], [], color="0.2", linestyle=":", label="no projector")
     axis.set_xscale("symlog", base=2, linthresh=4)
     axis.set_xticks(d0[order], [str(value) for value in d0[order]])
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
 def _gradients(axis: Axes, dataset: xr.Dataset) -> None:
