@@ -75,10 +75,10 @@ PROJECTORS = {
     "quick": dataclasses.replace(
         _PROJECTORS,
         preset="quick",
-        projectors=("none", "nonlinear", "directclr", "random-subset"),
+        projectors=("none", "nonlinear", "directclr"),
         d0_sweep=(),
         few=(20,),
-        steps=500,
+        steps=300,
         seeds=3,
     ),
 }
