@@ -7,6 +7,7 @@ import optax
 import pytest
 from helpers import assert_close, assert_not_close
 from scipy.integrate import quad
+from scipy.optimize import root_scalar
 from scipy.special import spence, zeta
 
 from linsim import contrast, data, dynamics
@@ -74,7 +75,8 @@ def test_leading_order_is_the_limit_of_many_clean_modes():
 
 @pytest.mark.parametrize("order", ["leading", "fermi-dirac"])
 def test_threshold_is_that_of_the_population(order):
-    assert late_time.settled(1.0, 2.0, clean_modes=8, noisy_modes=8, order=order) == 0
+    for noise in (2.0, 2.5, 7.0):
+        assert late_time.settled(1.0, noise, clean_modes=8, noisy_modes=8, order=order) == 0
     assert 0 < late_time.settled(1.0, 1.999, clean_modes=8, noisy_modes=8, order=order) < 1e-3
     assert late_time.settled(1.0, 0.0, clean_modes=8, noisy_modes=8, order=order) == np.inf
 
@@ -191,7 +193,7 @@ def test_modes_of_moments():
 
 
 def test_ceiling_is_the_positive_root_of_the_bracket():
-    for moments in ((1.5, 0.7, -0.4), (0.3, 2.0, 0.1), (0.5, 4.0, 2.0)):  # the last without spread
+    for moments in ((1.5, 0.7, -0.4), (0.3, 2.0, 0.1), (0.5, 4.0, 2.0), (2.0, 4.5, np.sqrt(18))):  # the last two without spread
         for strength in (0.3, 2.0):
             modes = late_time.Modes.of(*moments, 1)
             assert 0 < modes.ceiling(strength) < np.inf
@@ -214,6 +216,20 @@ def test_settled_is_where_the_definition_vanishes(moments):
     assert condition(m * (1 - 1e-7)) < 0 < condition(m * (1 + 1e-7))
     leading = late_time.settled(*moments, clean_modes=2, noisy_modes=2, order="leading")
     assert_close(leading, (2 * a - c) / (2 * (2 * a * c - rho**2)))
+
+
+@pytest.mark.parametrize("moments", [(1.0, 1.0, 0.0), (2.0, 2.0, -1.0)])
+@pytest.mark.parametrize("clean_modes", [1, 8])
+def test_settled_strength_tends_to_a_multiple_of_the_leading_order(moments, clean_modes):
+    """For many noisy modes m -> leading pi / x with x cot x = -d_s/2; 1024 of them are within 3 % and nearer than 256."""
+    x = root_scalar(lambda x: x / np.tan(x) + clean_modes / 2, bracket=(1.6, 3.1)).root
+    leading = late_time.settled(*moments, clean_modes=clean_modes, noisy_modes=1, order="leading")
+    errors = [
+        1 - late_time.settled(*moments, clean_modes=clean_modes, noisy_modes=count) / (leading * np.pi / x)
+        for count in (256, 1024)
+    ]
+    assert errors[0] > errors[1] > 0
+    assert errors[1] < 0.03
 
 
 def test_settled_and_growth_of_the_fewest_modes():

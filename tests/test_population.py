@@ -145,7 +145,8 @@ def test_dot_mode_is_logistic_and_weight_decay_restores_a_threshold():
         fixed = population.fixed_point_dot(anchor, anchor, cross, tau, decay)
         assert fixed > 0
         assert abs(rate(fixed, decay)) < 1e-10
-    assert population.fixed_point_dot(anchor, anchor, cross, tau, 2 * cross / tau) == 0  # k = gamma tau / 2
+    for beyond in (1.0, 1.1, 3.0):  # from k = gamma tau / 2 on
+        assert population.fixed_point_dot(anchor, anchor, cross, tau, beyond * 2 * cross / tau) == 0
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
@@ -235,6 +236,9 @@ def test_collapsed_dimensions_at_the_threshold():
     assert count(6 - 1e-12, 1.0) == 0
     assert count(3 * (2 - 1e-9), 1e8) == 2
     assert count(3 * (2 - 1e-5), 1e8) == 1
+    three = lambda *noise: population.collapsed_dimensions(jnp.eye(3), jnp.diag(jnp.array(noise)))
+    assert three(0.0, 2 - 1e-9, 1e8) == 2
+    assert three(0.0, 2 - 1e-5, 1e8) == 1
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
