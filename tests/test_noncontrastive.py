@@ -151,3 +151,17 @@ def test_collapse_kinds_command(tmp_path):
     bad = command("collapse_kinds", "--complete", "2", "--out", tmp_path / "bad")
     assert bad.returncode == 2
     assert "--complete 2.0" in bad.stderr
+
+
+def test_rates_of_anisotropic_data_are_the_expected_gradients():
+    """Means that commute with nothing, and second moments exact on all signs: W Sigma is told from Sigma W."""
+    w, wp = random_start(5)
+    root, aug_root = np.linalg.cholesky(np.asarray(MEAN + 0.3 * AUG)), np.linalg.cholesky(np.asarray(AUG))
+    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 9, indexing="ij")).reshape(9, -1).T
+    clean = signs[:, :3] @ root.T
+    x, x_pos = (jnp.asarray(clean + part @ aug_root.T) for part in (signs[:, 3:6], signs[:, 6:]))
+    for objective, rates in (("predictor", noncontrastive.predictor_rates), ("no-stop-gradient", noncontrastive.joint_rates)):
+        towards = jax.jit(jax.grad(kinds.loss(objective)))((w, wp), x, x_pos)
+        stated = rates(w, wp, jnp.asarray(root @ root.T), AUG, ratio=1.0, weight_decay=0.0)
+        for rate, gradient in zip(stated, towards, strict=True):
+            assert_close(rate, -gradient, rtol=1e-12)

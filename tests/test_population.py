@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.integrate
+import scipy.linalg
 from helpers import assert_close, assert_not_close
 
 from linsim import contrast, data, dynamics
@@ -273,3 +274,21 @@ def test_measured_strength_approaches_the_prediction_as_n_grows():
     assert slope < 0
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 0.1
+
+
+def test_dot_contrast_of_views_whose_cross_covariance_is_not_symmetric():
+    rng = np.random.default_rng(7)
+    w, cross = (jnp.asarray(rng.standard_normal((3, 3))) for _ in range(2))
+    anchor, positive = (jnp.asarray(a @ a.T) for a in rng.standard_normal((2, 3, 3)))
+    exact = jax.grad(lambda w: population.loss_dot(w, anchor, positive, cross, 0.7))(w)
+    assert_close(-w @ population.contrast_matrix_dot(w, anchor, positive, cross, 0.7), exact, size=100)
+
+
+def test_collapsed_dimensions_are_counted_in_the_metric_of_the_data():
+    """SciPy's generalised eigenvalues of 40 pairs that do not commute, scaled so that 2 lies among them."""
+    rng = np.random.default_rng(8)
+    for _ in range(40):
+        cov, noise = (a @ a.T + 0.1 * np.eye(4) for a in rng.standard_normal((2, 4, 4)))
+        ratios = scipy.linalg.eigh(noise, cov, eigvals_only=True)
+        noise *= 2 / np.sqrt(ratios[1] * ratios[2])
+        assert population.collapsed_dimensions(cov, noise) == 2
