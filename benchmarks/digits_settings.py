@@ -5,7 +5,6 @@ images that neither the encoder nor the probe was trained on. Prints one line pe
 """
 
 import dataclasses
-import os
 
 from linsim.config import at, configure_jax
 from linsim.presets import PROJECTORS
@@ -56,5 +55,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("NPROC", "1")
     main()

@@ -9,6 +9,8 @@ import numpy as np
 import scipy.special
 import xarray as xr
 
+from linsim.spectra import numerical_rank
+
 SETUPS = {
     "none": "no projector",
     "orthogonal": "fixed orthogonal",
@@ -35,7 +37,6 @@ PAPER = {
     "directclr": 62.7,
     "random-subset": 43.0,
 }
-PAPER_SUBVECTOR = 47.9  # DirectCLR, probe on r[:, :d0]
 CONFIDENCE = 0.95
 Outcome = Literal["holds", "does not hold", "within noise"]
 
@@ -129,9 +130,5 @@ def rank_correlation(dataset: xr.Dataset, labels: str) -> Interval:
 
 
 def gradient_ranks(dataset: xr.Dataset) -> xr.DataArray:
-    """Numerical rank of the batch gradients: singular values above sqrt(eps) of the largest, as rounding leaves them.
-
-    Source: paper, Fig. 10. Args: dataset with gradient_spectrum. Returns: without the dimension mode.
-    """
-    values = dataset["gradient_spectrum"]
-    return (values > np.sqrt(np.finfo(values.dtype).eps) * values.max("mode")).sum("mode")
+    """`spectra.numerical_rank` of the batch gradients (paper, Fig. 10). Returns: gradient_spectrum without its dimension mode."""
+    return xr.apply_ufunc(numerical_rank, dataset["gradient_spectrum"], input_core_dims=[["mode"]])

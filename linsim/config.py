@@ -225,11 +225,16 @@ def prepare_folder(folder: Path) -> None:
     """Create the results folder and prove that it can be written to. Raises: BadInput."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-test-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        try_to_write(folder)
     except OSError as error:
         raise BadInput(f"--out {folder} is not allowed: it must be a folder that can be written ({error.strerror})") from None
+
+
+def try_to_write(folder: Path) -> None:
+    """Make a file in a folder and remove it. Raises: OSError."""
+    probe = folder / f".write-test-{os.getpid()}"
+    probe.touch()
+    probe.unlink()
 
 
 def stop(message: str, code: int) -> NoReturn:

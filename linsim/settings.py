@@ -1,5 +1,6 @@
 """What each experiment can be asked: its flags, their defaults and their help. Imports no numerical library."""
 
+import collections
 import dataclasses
 from typing import ClassVar, Literal, get_args
 
@@ -223,7 +224,7 @@ class ProjectorConfig(TrainConfig):
         labels = images.load(self.data, self.image_size).labels
         total = int(self.train_share * len(labels))
         require(self.batch_size <= total, "batch_size", self.batch_size, f"at most the training images, here {total}")
-        smallest = int(self.train_share * min(labels.tolist().count(name) for name in set(labels.tolist())))
+        smallest = int(self.train_share * min(collections.Counter(labels.tolist()).values()))
         allowed = f"at most the training images of the smallest class, here {smallest}"
         require(max(self.few, default=2) <= smallest, "few", max(self.few, default=2), allowed)
 

@@ -22,6 +22,13 @@ def singular_values(w: Float[Array, "n d"]) -> Spectrum:
     return jnp.linalg.svd(w, compute_uv=False)
 
 
+def numerical_rank(values: Float[np.ndarray, "*batch k"]) -> Int[np.ndarray, "*batch"]:
+    """How many singular values lie above sqrt(eps) of the largest, where rounding cannot reach. Args: (.., k). Returns: (..)."""
+    values = np.asarray(values)
+    above = values > np.sqrt(np.finfo(values.dtype).eps) * values.max(axis=-1, keepdims=True)
+    return np.asarray(np.sum(above, axis=-1))
+
+
 def eigenvalues(matrix: Float[Array, "d d"]) -> Spectrum:
     """Eigenvalues of a symmetric matrix, largest first. Args: (d, d). Returns: (d,)."""
     return jnp.linalg.eigvalsh(matrix)[::-1]

@@ -101,10 +101,6 @@ def test_without_a_residual_block_rows_beyond_d0_never_move():
         assert np.all(np.abs(np.asarray(towards.stem[:D0])).max(axis=1) > 0)
 
 
-def rank(values):
-    return int(np.sum(values > np.sqrt(np.finfo(values.dtype).eps) * values[0]))
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["linear", "relu"])
 def test_rank_of_the_gradient_at_r_and_behind_the_last_block(kind, dtype):
@@ -117,8 +113,8 @@ def test_rank_of_the_gradient_at_r_and_behind_the_last_block(kind, dtype):
             lambda r: contrast((), r, None), lambda h: models.residual_block(params.blocks[-1], h, kind), h
         )
     )
-    assert rank(here) == D0
-    assert rank(behind) == (D0 if kind == "linear" else WIDTH)
+    assert spectra.numerical_rank(here) == D0
+    assert spectra.numerical_rank(behind) == (D0 if kind == "linear" else WIDTH)
 
 
 def test_a_linear_block_behind_the_subvector_is_a_linear_map_of_its_gradient():

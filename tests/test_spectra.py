@@ -80,3 +80,11 @@ def test_singular_values_and_eigenvalues_are_sorted_downwards():
     assert_close(spectra.singular_values(case.w), np.linalg.svd(case.w, compute_uv=False), size=24)
     assert_close(spectra.eigenvalues(case.w.T @ case.w)[:4], spectra.singular_values(case.w) ** 2, size=24)
     assert np.all(np.diff(spectra.eigenvalues(case.w.T @ case.w)) <= 0)
+
+
+def test_numerical_rank_counts_what_rounding_cannot_make():
+    assert spectra.numerical_rank(np.array([1.0, 1e-7, 1e-9])) == 2  # sqrt(eps) is 1.5e-8 in float64
+    assert spectra.numerical_rank(np.array([1.0, 1e-3, 1e-4], dtype=np.float32)) == 2  # 3.5e-4 in float32
+    assert spectra.numerical_rank(np.array([[2.0, 2.0], [1.0, 0.0]])).tolist() == [2, 1]
+    product = with_singular_values(DECAY)[:, :5] @ np.ones((5, 16))
+    assert spectra.numerical_rank(np.linalg.svd(product, compute_uv=False)) == 1

@@ -7,7 +7,6 @@ import dataclasses
 import importlib.metadata
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Annotated, Any, get_args
 import tyro
 
 from linsim.claims.ledger import Claim, Evidence, Outcome, Section, examine
-from linsim.config import BadInput, command_line, configure_jax, require
+from linsim.config import BadInput, command_line, configure_jax, require, try_to_write
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,10 +58,8 @@ def check_flags(config: VerifyConfig) -> None:
 
 
 def _writable(folder: Path) -> bool:
-    probe = folder / f".write-test-{os.getpid()}"
     try:
-        probe.touch()
-        probe.unlink()
+        try_to_write(folder)
     except OSError:
         return False
     return True

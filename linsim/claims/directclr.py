@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import xarray as xr
 
-from linsim import ablation, directclr, dynamics, gallery, losses, models, projectors, results
+from linsim import ablation, directclr, dynamics, gallery, losses, models, projectors, results, spectra
 from linsim.ablation import Comparison
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding
 from linsim.claims.setups import above, error
@@ -67,19 +67,15 @@ def directclr_loss(seed: int, wrong: bool) -> Evidence:
     return Evidence(error(found, -stated(TEMPERATURE)), printed=min(error(found, stated(1.0)), error(found, -stated(1.0))))
 
 
-def numerical_rank(values: jax.Array) -> int:
-    """Singular values above sqrt(eps) of the largest."""
-    return int(np.sum(np.asarray(values) > np.sqrt(np.finfo(np.float64).eps) * float(values[0])))
-
-
 def gradient_ranks(seed: int, kind: models.Activation) -> tuple[int, int]:
     """Rank of the batch gradient behind a last block of a kind, and at the representation, under DirectCLR."""
     params = encoder(seed)
     h, _ = models.residual_encoder(params, batch(seed), ("relu", "relu", kind))
     contrast = directclr.loss(projectors.subvector(D0).apply, TEMPERATURE)
     block = functools.partial(models.residual_block, params.blocks[-1], kind=kind)
-    behind, here = directclr.gradient_spectra(lambda r: contrast((), r, jax.random.key(0)), block, h)
-    return numerical_rank(behind), numerical_rank(here)
+    found = directclr.gradient_spectra(lambda r: contrast((), r, jax.random.key(0)), block, h)
+    behind, here = spectra.numerical_rank(np.asarray(found))
+    return int(behind), int(here)
 
 
 @claim(
@@ -105,13 +101,13 @@ def directclr_is_a_fixed_projector(seed: int, wrong: bool) -> Evidence:
     return Evidence(largest_error(found, expected))
 
 
-@functools.partial(jax.jit, static_argnames="scale")
-def trajectory(params: models.Residual, x: jax.Array, q: jax.Array, scale: float):
-    """The encoder after each of 8 steps on Eq. 2 (mean) of scale Q r."""
+@jax.jit
+def trajectory(params: models.Residual, x: jax.Array, q: jax.Array):
+    """The encoder after each of 8 steps on Eq. 2 (mean) of Q r."""
 
     def gradient(params, _):
         def loss(params):
-            z, z_pos = jnp.split(models.residual_encoder(params, x, ("relu",) * 3)[1] @ (scale * q).T, 2)
+            z, z_pos = jnp.split(models.residual_encoder(params, x, ("relu",) * 3)[1] @ q.T, 2)
             return losses.infonce(z, z_pos) / len(z)
 
         return jax.grad(loss)(params), jnp.zeros(()), None
@@ -123,8 +119,8 @@ def trajectory(params: models.Residual, x: jax.Array, q: jax.Array, scale: float
 def an_orthogonal_projector_is_not_seen(seed: int, wrong: bool) -> Evidence:
     """A fixed orthogonal projector leaves the encoder's whole trajectory unchanged, step by step."""
     q = models.random_frame(jax.random.fold_in(jax.random.key(9), seed), WIDTH, WIDTH)
-    plain = trajectory(encoder(seed), batch(seed), jnp.eye(WIDTH), 1.0)
-    turned = trajectory(encoder(seed), batch(seed), q, 1.001 if wrong else 1.0)
+    plain = trajectory(encoder(seed), batch(seed), jnp.eye(WIDTH))
+    turned = trajectory(encoder(seed), batch(seed), (1.001 if wrong else 1.0) * q)
     moved = error(plain.stem[-1], plain.stem[0])
     return Evidence(largest_error(turned, plain), assumptions=(above("relative change of the stem", moved, 1e-4),))
 
