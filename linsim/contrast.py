@@ -1,4 +1,4 @@
-"""The training step of a linear model in closed form: one Gram product, one exponential pass.
+"""The training step of a linear model in closed form: one Gram product, one exponential pass (`linsim.softmax`).
 
 Every loss in `linsim.losses` sees the embeddings z = W x only through S = W^T W, so its gradient with respect to the
 product W of the weights is
@@ -17,8 +17,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from linsim import softmax
 from linsim.arrays import Array
-from linsim.losses import gram
 
 Batch = Float[Array, "N d"]
 Weights = Float[Array, "n d"]
@@ -40,27 +40,16 @@ def distance(w: Weights, x: Batch, x_pos: Batch) -> Drive:
 
         X = sigma0 - sigma1,   sigma0 = x^T D x - (Q + Q^T),   Q = x^T alpha x,   D = diag(row and column sums of alpha)
 
-    Source: paper, Lemma 2; alpha^T x is formed as e^T (x / Z) from the unnormalised exponentials.
-    Args: w (n, d); x, x_pos (N, d). Returns: Drive.
+    Source: paper, Lemma 2. Args: w (n, d); x, x_pos (N, d). Returns: Drive.
     """
-    count = len(x)
-    step = x_pos - x
+    columns, steps = x.T, (x_pos - x).T
     z = (x - jnp.mean(x, axis=0)) @ w.T
-    half_square = 0.5 * jnp.sum(z * z, axis=1)
-    positive = -0.5 * jnp.sum((step @ w.T) ** 2, axis=1)
-    scores = gram(z, z) - half_square[:, None] - half_square[None, :]
-    scores = jnp.where(jnp.eye(count, dtype=bool), -jnp.inf, scores)  # symmetric: anchors may run along the columns
-    shift = jnp.maximum(jnp.max(scores, axis=0), positive)
-    weights = jnp.exp(scores - shift[None, :])
-    negatives, positives = jnp.sum(weights, axis=0), jnp.exp(positive - shift)
-    total = negatives + positives
-    row = negatives / total
-    pulled = weights @ (jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1) / total[:, None])
-    q, column = x.T @ pulled[:, :-1], pulled[:, -1]
-    sigma0 = (x * (row + column)[:, None]).T @ x - q - q.T
-    sigma1 = (step * row[:, None]).T @ step
-    loss = jnp.mean(shift + jnp.log(total) - positive)
-    return Drive(loss, (sigma0 - sigma1) / count, jnp.mean(positives / total))
+    terms = -0.5 * (z * z) @ jnp.ones_like(w[:, 0])
+    positives = -0.5 * jnp.sum((w @ steps) ** 2, axis=0)
+    scores = softmax.Scores(z, z, terms, terms, positives, jnp.zeros_like(positives[0]))
+    alpha = softmax.sums(scores, columns, jnp.ones_like(columns[:1]))
+    half = ((alpha.negatives + alpha.pushed[0]) * columns - 2 * alpha.pulled) @ columns.T - (alpha.negatives * steps) @ steps.T
+    return Drive(jnp.mean(alpha.losses), _symmetric(half) / len(x), jnp.mean(alpha.positives))
 
 
 def dot(w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""]) -> Drive:
@@ -70,37 +59,42 @@ def dot(w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""
 
     Source: this project, README "The losses". Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive, alpha_ii = p_ii.
     """
-    return _inner_product_drive(x @ w.T, x_pos @ w.T, x, x_pos, temperature)[0]
+    p = softmax.sums(_inner_products(x @ w.T / temperature, x_pos @ w.T), x_pos.T, x.T[:0])
+    return _inner_product_drive(p, x, x_pos, temperature)
 
 
 def cosine(w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""]) -> Drive:
     """Drive of `losses.ntxent`: the dot drive of the rescaled inputs x_i / |W x_i|, less its radial part.
 
-        X = X_dot(u) + sum_i (u_i . g_i) y_i y_i^T + sum_j (u'_j . g'_j) y'_j y'_j^T,   y_i = x_i / |z_i|, u_i = W y_i
+        X = X_dot(y) + sum_i (u_i . g_i) y_i y_i^T + sum_j (u'_j . g'_j) y'_j y'_j^T,   y_i = x_i / |z_i|, u_i = W y_i
 
     Source: this project, README "The losses". Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive.
     """
-    norm, norm_pos = (jnp.linalg.norm(v @ w.T, axis=1, keepdims=True) for v in (x, x_pos))
-    y, y_pos = x / norm, x_pos / norm_pos
-    u, u_pos = y @ w.T, y_pos @ w.T
-    drive, p = _inner_product_drive(u, u_pos, y, y_pos, temperature)
+    y, y_pos = (v / jnp.linalg.norm(v @ w.T, axis=1, keepdims=True) for v in (x, x_pos))
+    u, u_pos = (y @ w.T).T, (y_pos @ w.T).T
+    p = softmax.sums(_inner_products(u.T / temperature, u_pos.T), y_pos.T, u)
+    drive = _inner_product_drive(p, y, y_pos, temperature)
     scale = 1.0 / (len(x) * temperature)
-    radial = scale * jnp.sum(u * (p @ u_pos - u_pos), axis=1, keepdims=True)
-    radial_pos = scale * jnp.sum(u_pos * (p.T @ u - u), axis=1, keepdims=True)
-    contrast = drive.contrast + (radial * y).T @ y + (radial_pos * y_pos).T @ y_pos
+    radial = scale * jnp.sum(u * (w @ p.pulled - p.negatives * u_pos), axis=0)
+    radial_pos = scale * jnp.sum(u_pos * (p.pushed - p.negatives * u), axis=0)
+    contrast = drive.contrast + (radial * y.T) @ y + (radial_pos * y_pos.T) @ y_pos
     return drive._replace(contrast=contrast)
 
 
-def _inner_product_drive(z, z_pos, x, x_pos, temperature) -> tuple[Drive, Float[Array, "N N"]]:
-    scores = gram(z, z_pos) / temperature
-    shift = jnp.max(scores, axis=1)
-    weights = jnp.exp(scores - shift[:, None])
-    total = jnp.sum(weights, axis=1)
-    p = weights / total[:, None]
-    cross = x.T @ (x_pos - p @ x_pos)
-    contrast = (cross + cross.T) / (len(x) * temperature)
-    loss = jnp.mean(shift + jnp.log(total) - jnp.diag(scores))
-    return Drive(loss, contrast, jnp.mean(jnp.diag(p))), p
+def _inner_products(anchors: Float[Array, "N n"], others: Float[Array, "N n"]) -> softmax.Scores:
+    """Scores a_i . b_j."""
+    none = jnp.zeros_like(anchors[:, 0])
+    bound = jnp.prod(jnp.stack([jnp.max(jnp.linalg.norm(v, axis=1)) for v in (anchors, others)]))
+    return softmax.Scores(anchors, others, none, none, jnp.sum(anchors * others, axis=1), bound)
+
+
+def _inner_product_drive(p: softmax.Softmax, x: Batch, x_pos: Batch, temperature) -> Drive:
+    half = (p.negatives * x_pos.T - p.pulled) @ x
+    return Drive(jnp.mean(p.losses), 2 * _symmetric(half) / (len(x) * temperature), jnp.mean(p.positives))
+
+
+def _symmetric(matrix: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    return 0.5 * (matrix + matrix.T)
 
 
 def alignment_only(w: Weights, x: Batch, x_pos: Batch) -> Drive:

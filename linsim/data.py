@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
+from linsim import noise
 from linsim.arrays import Array
 
 Views = Literal["one", "two"]
@@ -72,14 +73,24 @@ def factor(cov: Square) -> Float[Array, "rank d"]:
 
 def gaussian(key: PRNGKeyArray, count: int, cov_factor: Float[Array, "rank d"]) -> Batch:
     """Independent centred Gaussian rows with covariance F^T F. Args: key, count, F = `factor(cov)`. Returns: (count, d)."""
-    return jax.random.normal(key, (count, len(cov_factor)), cov_factor.dtype) @ cov_factor
+    return noise.normal(key, (count, len(cov_factor)), cov_factor.dtype) @ cov_factor
 
 
 def view_pair(key: PRNGKeyArray, clean: Batch, noise_factor: Float[Array, "rank d"], views: Views) -> tuple[Batch, Batch]:
     """Two views of each row by additive noise. Args: clean (N, d); noise_factor F (`factor`). Returns: x, x', each (N, d)."""
-    copies = 2 if views == "two" else 1
-    noise = jax.random.normal(key, (copies, len(clean), len(noise_factor)), noise_factor.dtype) @ noise_factor
-    return (clean + noise[1] if views == "two" else clean), clean + noise[0]
+    normals = noise.normal(key, (len(clean), _noisy_views(views) * len(noise_factor)), noise_factor.dtype)
+    return _views(clean, normals, noise_factor)
+
+
+def _noisy_views(views: Views) -> int:
+    return 2 if views == "two" else 1
+
+
+def _views(clean: Batch, normals: Float[Array, "N _"], noise_factor: Float[Array, "rank d"]) -> tuple[Batch, Batch]:
+    """The anchors and their positives; normals (N, rank) for the positives' noise, or (N, 2 rank) for the anchors' too."""
+    rank = len(noise_factor)
+    noisy = clean + normals[:, :rank] @ noise_factor
+    return (clean if normals.shape[1] == rank else clean + normals[:, rank:] @ noise_factor), noisy
 
 
 def stratified_rows(key: PRNGKeyArray, count: int, total: int) -> Int[Array, "count"]:
@@ -112,8 +123,10 @@ def sampler(
     if batches == "fresh":
 
         def fresh(step_key):
-            key_clean, key_views = jax.random.split(step_key)
-            return view_pair(key_views, gaussian(key_clean, batch_size, data_factor), noise_factor, views)
+            rank = len(data_factor)
+            count = rank + _noisy_views(views) * len(noise_factor)
+            normals = noise.normal(step_key, (batch_size, count), data_factor.dtype)
+            return _views(normals[:, :rank] @ data_factor, normals[:, rank:], noise_factor)
 
         return fresh, data_factor.T @ data_factor
 
