@@ -1,8 +1,8 @@
 """The floor: the work that no implementation of the step can avoid, each part alone and at the best rate found.
 
 A step on N samples in d dimensions needs N^2 exponentials, the Gram product (N x d by d x N) and the product of the
-exponentials with the data (N x N by N x d). Everything else (the maximum, the sums, the products with the weights and of d x d size) is left out. XLA's exponentials are the
-fastest with their shift and the excluded diagonal in the same loop, as here; alone they take half as long again.
+exponentials with the data (N x N by N x d). The maximum, the sums and all smaller products are left out. XLA's exponentials
+are fastest with their shifts and the excluded diagonal in one loop, as here; alone they take half as long again.
 """
 
 import math

@@ -26,7 +26,7 @@ def descent(work: Descent) -> Callable[[], np.ndarray]:
         trajectory = dynamics.gradient_descent(layers, drive, optax.sgd(RATE), steps, key)
         return models.product(tuple(w[-1] for w in trajectory.weights)), trajectory.loss, trajectory.alpha_ii
 
-    program = sweep.Engine().vectorised(run)
+    program = sweep.vectorised(run, tuple(jax.local_devices()))
     columns = jax.tree.map(jnp.asarray, (sweep.run_keys(0, len(work.x)), work.layers, work.x, work.x_pos))
     return lambda: np.asarray(program(*columns)[0])
 
@@ -46,6 +46,6 @@ def flow(work: Descent, time: float, tolerance: float) -> Callable[[], np.ndarra
         flow = dynamics.gradient_flow((layer,), lambda w: contrast.distance(w, x, x_pos), times, tolerance=tolerance)
         return flow.weights[0][-1]
 
-    program = sweep.Engine().vectorised(run)
+    program = sweep.vectorised(run, tuple(jax.local_devices()))
     columns = [jnp.asarray(array) for array in (work.layers[0], work.x, work.x_pos)]
     return lambda: np.asarray(program(*columns))

@@ -66,10 +66,10 @@ def _floor(found: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:
 def _large(found: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:
     per_pair = found["large"]["median"] / sizes["large"] ** 2
     medium = found["seconds"]["linsim"]["median"] / sizes["medium"] ** 2
+    size, matrix = found["peak_bytes"] / 2**30, 4 * sizes["large"] ** 2 / 2**30
     return (
-        f"One gradient of {sizes['large']:,} samples takes linsim {_time(found['large'])}, {per_pair / medium:.2f} × as long per pair "
-        f"as of {sizes['medium']:,}, in a process of {found['peak_bytes'] / 2**30:.2f} GiB; one N × N matrix alone has "
-        f"{4 * sizes['large'] ** 2 / 2**30:.0f} GiB"
+        f"One gradient of {sizes['large']:,} samples takes linsim {_time(found['large'])}, {per_pair / medium:.2f} × as long per "
+        f"pair as of {sizes['medium']:,}, in a process of {size:.2f} GiB; one N × N matrix alone has {matrix:.0f} GiB"
     )
 
 

@@ -3,12 +3,15 @@
 Imports no numerical library, so that `--help` and a bad flag answer at once.
 """
 
+import contextlib
 import copy
 import dataclasses
+import hashlib
 import importlib.util
 import json
 import math
 import os
+import platform
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,6 +48,8 @@ class RunConfig:
     """Processes that share this sweep; without --process-id all are started here (default on CPUs: by cores and runs)."""
     process_id: int | None = None
     """Which of them this is, from 0, where each is started by hand (default: as Slurm says)."""
+    compilation_cache: bool = True
+    """Keep compiled programs in the user's cache folder, so that the next command need not compile them again."""
     coordinator: str | None = None
     """host:port of process 0, only for devices that need one runtime over all hosts (TPU pods)."""
 
@@ -243,17 +248,19 @@ def stop(message: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-def configure_jax(*, x64: bool, devices: int | None = None) -> None:
-    """Set up JAX for a script: precision, and on the CPU the number of devices and of XLA's threads. Call before all computation.
+def configure_jax(*, x64: bool, devices: int | None = None, compilation_cache: bool = True) -> None:
+    """Set up JAX for a script: precision, the cache of programs, and on the CPU devices and threads. Call before all computation.
 
     One CPU device with one thread is fastest for arrays this small; more cores are used by more processes (`linsim.cluster`).
     In jaxlib 0.10.2 every batched LAPACK call on the CPU waits, inside XLA's thread pool, for other threads of that pool, so that
     calls which run at the same time can block it for ever. One thread never waits; several devices get a pool so large that
     some thread is always free, which costs them half their speed. On CPUs the compiler's first level of optimisation halves the
-    time to compile, of which short sweeps consist, and costs 5 % of the speed. NPROC and XLA_FLAGS in the environment win.
+    time to compile, of which short sweeps consist, and costs 5 % of the speed. A flow that fails gives nan: to raise, it would
+    have to call Python, and such programs cannot be kept. Variables already in the environment win.
     """
     count = devices or 1
     os.environ.setdefault("NPROC", "1" if count == 1 else str(32 * count))
+    os.environ.setdefault("EQX_ON_ERROR", "nan")
     flags = ["--xla_cpu_multi_thread_eigen=false"] if count > 1 else []
     if importlib.util.find_spec("jax_plugins") is None:  # no accelerator's plug-in is installed
         flags.append("--xla_backend_optimization_level=1")
@@ -262,6 +269,35 @@ def configure_jax(*, x64: bool, devices: int | None = None) -> None:
 
     jax.config.update("jax_enable_x64", x64)
     jax.config.update("jax_num_cpu_devices", count)
+    if compilation_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        _keep_programs(cache_folder() / f"programs-{_processor()}")
+
+
+def _keep_programs(folder: Path) -> None:
+    """Let JAX keep compiled programs in a folder, if it can be written."""
+    import jax
+
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        try_to_write(folder)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def cache_folder() -> Path:
+    """Where things are kept from one command to the next: XDG_CACHE_HOME/linsim, or ~/.cache/linsim."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linsim"
+
+
+def _processor() -> str:
+    """A name for this computer's instruction set: a program compiled for another processor may not run on this one."""
+    try:
+        described = next(
+            line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(("flags", "Features"))
+        )
+    except (OSError, StopIteration):
+        described = platform.processor()
+    return hashlib.sha256(f"{platform.machine()} {described}".encode()).hexdigest()[:12]
 
 
 def parse(presets: Mapping[str, Config], argv: list[str] | None, name: str) -> Config:

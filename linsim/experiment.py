@@ -42,7 +42,7 @@ def main(name: str, presets: Mapping[str, TrainConfig], parts: Callable[[], Part
         prepare_folder(config.out)
         if argv is None:
             signal.signal(signal.SIGINT, partial(_interrupted, config.out))
-        configure_jax(x64=config.x64, devices=config.devices)
+        configure_jax(x64=config.x64, devices=config.devices, compilation_cache=config.compilation_cache)
         _run(name, config, parts, share, [sys.executable, *sys.orig_argv[1:]] if argv is None else [])
     except BadInput as error:
         stop(str(error), 2)

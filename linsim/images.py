@@ -7,7 +7,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from jaxtyping import Float, Int
 from PIL import Image, UnidentifiedImageError
 
 from linsim import results
-from linsim.config import BadInput, CannotWrite
+from linsim.config import BadInput, CannotWrite, cache_folder
 
 DIGITS = "digits"
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -58,7 +57,7 @@ def folder(path: Path, size: int | None = None) -> Images:
     Returns: Images. Raises: BadInput (no such folder, fewer than two classes, an empty one, mixed sizes, an unreadable file).
     """
     files = _files(path)
-    cache = _cache_folder() / f"images-{_fingerprint(files, size)}.npz"
+    cache = cache_folder() / f"images-{_fingerprint(files, size)}.npz"
     try:
         with np.load(cache) as held:
             pixels, labels = held["pixels"], held["labels"]
@@ -95,10 +94,6 @@ def _fingerprint(files: dict[str, list[Path]], size: int | None) -> str:
     """A name that changes with the files' paths, lengths or times, or with the size."""
     listing = [(str(file.resolve()), (stat := file.stat()).st_size, stat.st_mtime_ns) for held in files.values() for file in held]
     return hashlib.sha256(repr((size, listing)).encode()).hexdigest()[:16]
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linsim"
 
 
 def _decode(path: Path, files: dict[str, list[Path]], size: int | None) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Key
+from jaxtyping import Int, Key
 from tqdm import tqdm
 
 from linsim import results
@@ -35,7 +35,15 @@ MEMORY_SHARE = 0.5  # of a device's memory that a chunk may take
 
 def run_keys(seed: int, seeds: int) -> Key[Array, "seeds"]:
     """One key per independent run; the same for every point of the grid, so that points differ by their settings only."""
-    return jax.vmap(lambda run: jax.random.fold_in(jax.random.key(seed), run))(jnp.arange(seeds))
+    return _run_keys(jax.random.key(seed), np.arange(seeds))
+
+
+@jax.jit
+def _run_keys(key: Key[Array, ""], numbers: Int[Array, "seeds"]) -> Key[Array, "seeds"]:
+    return jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
+
+
+_picked = jax.jit(lambda keys, numbers: keys[numbers])
 
 
 def vectorised(function: Callable, devices: Sequence[Device]) -> Any:
@@ -203,7 +211,7 @@ class _Program:
     def _stacked(self, points: list, size: int) -> tuple[Array, dict[str, np.ndarray]]:
         *values, seeds = zip(*points, *[points[-1]] * (size - len(points)), strict=True)
         dtype = jnp.zeros(()).dtype
-        return self.keys[np.array(seeds)], {n: np.array(v, dtype) for n, v in zip(self.names, values, strict=True)}
+        return _picked(self.keys, np.array(seeds)), {n: np.array(v, dtype) for n, v in zip(self.names, values, strict=True)}
 
     def _at(self, points: list, size: int) -> Any:
         if size not in self._compiled:
