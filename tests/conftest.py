@@ -1,8 +1,12 @@
 """Every test runs in float64 unless it says otherwise, with shapes checked by jaxtyping and beartype."""
 
 import os
+import tempfile
 
 os.environ.setdefault("NPROC", "1")  # see linsim.config.configure_jax
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers and commands inherit it
+    cache = tempfile.TemporaryDirectory(prefix="linsim-tests-")
+    os.environ["XDG_CACHE_HOME"] = cache.name
 
 import jaxtyping
 

@@ -88,6 +88,7 @@ def test_processes_started_here_make_the_same_bytes_even_if_one_dies(undisturbed
     while not (children := _children(parent.pid)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    os.kill(children[0], signal.SIGSTOP)  # so that it cannot be done before it is killed
     while chunks(tmp_path) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)
