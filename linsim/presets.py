@@ -1,8 +1,9 @@
 """Named settings of the experiments. Rates belong to the mean loss; every flag overrides its preset."""
 
 import dataclasses
+from pathlib import Path
 
-from linsim.settings import DepthConfig, KindsConfig, LinearConfig, PhaseConfig, ProjectorConfig, TwoLayerConfig
+from linsim.settings import DepthConfig, KindsConfig, LinearConfig, PhaseConfig, ProjectorConfig, ResnetConfig, TwoLayerConfig
 
 _PAPER = LinearConfig(
     preset="paper",
@@ -82,3 +83,26 @@ PROJECTORS = {
         seeds=3,
     ),
 }
+
+# Of a folder with train/ and test/: a reduced setting for 2 cores, and ResNet-18 for an accelerator.
+RESNETS = {
+    "cpu": ResnetConfig(
+        preset="cpu",
+        image_size=16,
+        train_images=10_000,
+        projectors=("none", "nonlinear", "directclr"),
+        width=16,
+        blocks=(1, 1, 2),
+        d0=16,
+        steps=1170,  # 15 epochs
+    ),
+    "gpu": ResnetConfig(preset="gpu", batch_size=512, steps=9700),  # 100 epochs of CIFAR-10
+}
+
+
+def for_images(argv: list[str]) -> dict[str, ProjectorConfig | ResnetConfig]:
+    """The presets of `experiments/directclr.py`, the first being the default: RESNETS' where --data holds train/ or test/."""
+    words = [part for word in argv for part in word.split("=", 1)]
+    folder = Path(words[words.index("--data") + 1]) if "--data" in words[:-1] else Path()
+    classed = any(each.is_dir() for part in ("train", "test") for each in (folder / part).glob("*"))
+    return {**RESNETS, **PROJECTORS} if classed else {**PROJECTORS, **RESNETS}
