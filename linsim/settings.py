@@ -264,7 +264,7 @@ class ResnetConfig(TrainConfig):
     """Temperature of the loss (NT-Xent, mean over anchors)."""
     optimizer: Literal["sgd", "lars"] = "sgd"
     """SGD with momentum 0.9, or LARS; both with a linear warm-up over a tenth of the steps, then cosine."""
-    learning_rate: float = 0.3
+    learning_rate: float = 0.1
     """Largest step size on the MEAN loss."""
     weight_decay: float = 1e-4
     """Weight decay of all but the norms' parameters."""
