@@ -13,10 +13,10 @@ from linsim.settings import ResnetConfig
 
 def parts() -> experiment.Parts:
     """What this experiment trains, compares with, draws and tells, with an encoder of dense layers or of convolutions."""
-    from linsim import directclr, plots, pretrain, report
+    from linsim import convolutional, directclr, plots, report
 
     def module(config):
-        return pretrain if isinstance(config, ResnetConfig) else directclr
+        return convolutional if isinstance(config, ResnetConfig) else directclr
 
     return experiment.Parts(
         lambda config, where: module(config).runs(config, where),

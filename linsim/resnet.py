@@ -14,6 +14,7 @@ from jaxtyping import DTypeLike, Float, PRNGKeyArray
 from linsim.arrays import Array
 
 Maps = Float[Array, "N height width channels"]
+Inner = Float[Array, "N rows columns k"]
 RESNET18 = (2, 2, 2, 2)
 GROUP = 16  # channels per group where that divides a layer's channels, else all are one group
 EPSILON = 1e-5
@@ -31,12 +32,13 @@ class Convolution(eqx.Module):
         self.weight = scale * jax.random.normal(key, (size, size, channels, out))
         self.stride = stride
 
-    def __call__(self, x: Maps) -> Maps:
+    def __call__(self, x: Maps) -> Inner:
         """x * weight, in the dtype of x. Args: (N, H, W, channels). Returns: (N, H / stride, W / stride, out)."""
         strides, layout = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
         edge = self.weight.shape[0] // 2
         padding = [(edge, edge)] * 2
-        return jax.lax.conv_general_dilated(x, self.weight.astype(x.dtype), strides, padding, dimension_numbers=layout)
+        x, weight = jnp.asarray(x), jnp.asarray(self.weight, x.dtype)
+        return jax.lax.conv_general_dilated(x, weight, strides, padding, dimension_numbers=layout)
 
 
 class GroupNorm(eqx.Module):
@@ -84,7 +86,7 @@ class Block(eqx.Module):
         self.shortcut = None if same else (Convolution(key_shortcut, 1, channels, out, stride), GroupNorm(out))
         self.linear = linear
 
-    def __call__(self, h: Maps) -> Maps:
+    def __call__(self, h: Maps) -> Inner:
         """Args: h (N, H, W, channels). Returns: (N, H / stride, W / stride, out)."""
         if self.linear:
             return h + self.second(self.first(h))
@@ -123,7 +125,7 @@ class Encoder(eqx.Module):
         layout = zip(keys, [width, *outs[:-1]], outs, strides, kinds, strict=True)
         self.blocks = tuple(Block(k, before, out, stride, linear=kind) for k, before, out, stride, kind in layout)
 
-    def __call__(self, x: Maps, dtype: DTypeLike | None = None) -> tuple[Maps, Float[Array, "N width"]]:
+    def __call__(self, x: Maps, dtype: DTypeLike | None = None) -> tuple[Inner, Float[Array, "N k"]]:
         """What enters the last residual block, and the representation behind it: r = pool(block(h)).
 
         Args: x (N, H, W, C); dtype of the computation (default: that of x).
@@ -134,12 +136,12 @@ class Encoder(eqx.Module):
             h = block(h)
         return h, self.represent(h)
 
-    def represent(self, h: Maps) -> Float[Array, "N width"]:
+    def represent(self, h: Inner) -> Float[Array, "N k"]:
         """r = pool(block(h)), the last block's output. Args: h as `__call__` returns it. Returns: r (N, k)."""
         return self.pool(self.blocks[-1](h))
 
-    def pool(self, h: Maps) -> Float[Array, "N width"]:
-        """Mean over the pixels, in the parameters' dtype. Args: (N, H', W', C). Returns: (N, C)."""
+    def pool(self, h: Inner) -> Float[Array, "N k"]:
+        """Mean over the pixels, in the parameters' dtype. Args: (N, H', W', k). Returns: (N, k)."""
         return jnp.mean(h.astype(self.stem_norm.scale.dtype), axis=(1, 2))
 
 
@@ -158,6 +160,6 @@ def multiply_adds(encoder: Encoder, shape: tuple[int, int, int]) -> int:
 
     Args: encoder; shape (H, W, C) of an image. Training takes three times as many: the gradients of inputs and of weights.
     """
-    program = jax.make_jaxpr(lambda x: encoder(x))(jnp.zeros((1, *shape)))
+    program = jax.make_jaxpr(lambda network, x: network(x))(encoder, jnp.zeros((1, *shape)))
     layers = [each for each in program.eqns if each.primitive.name == "conv_general_dilated"]
     return sum(math.prod(each.outvars[0].aval.shape) * math.prod(each.invars[1].aval.shape[:-1]) for each in layers)  # type: ignore[attr-defined]

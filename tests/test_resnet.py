@@ -48,30 +48,39 @@ def test_group_norm_standardises_each_image_and_group_by_itself(channels, groups
     assert_close(norm(jnp.asarray(x))[:1], norm(jnp.asarray(x[:1])))
 
 
+def added(block, h):
+    """f(h), from the parts."""
+    if block.linear:
+        return block.second(block.first(h))
+    return block.second_norm(block.second(jax.nn.relu(block.first_norm(block.first(h)))))
+
+
 @pytest.mark.parametrize("linear", [False, True])
 def test_the_representation_is_the_last_block_of_what_enters_it(linear):
     network = encoder(linear=linear)
-    h, r = jax.jit(lambda x: network(x))(X)
+    call = jax.jit(lambda x: network(x))
+    h, r = call(X)
     assert h.shape == (12, 4, 4, 8)
     assert r.shape == (12, resnet.representation_width(4, BLOCKS)) == (12, 8)
     assert_close(r, jnp.mean(network.blocks[-1](h), axis=(1, 2)), size=100)
     last = network.blocks[-1]
-    inner = last.second(last.first(h)) if linear else last.second_norm(last.second(jax.nn.relu(last.first_norm(last.first(h)))))
+    inner = jax.jit(added)(last, h)
     both = h + inner if linear else jnp.maximum(h + inner, 0)
     assert_close(last(h), both, size=100)
     assert_not_close(jnp.mean(inner, axis=(1, 2)), r)
-    alone = network(X[:1])[1]
+    alone = call(jnp.roll(X, 1, axis=0).at[1:].set(0).at[0].set(X[0]))[1]
     assert_close(alone[0], r[0], size=100)  # no image sees another one
 
 
 def test_parameters_stay_float32_where_the_computation_is_bfloat16():
     network = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), encoder())
     x = X.astype(jnp.float32)
-    h, r = network(x, jnp.bfloat16)
+    h, r = jax.jit(lambda x: network(x, jnp.bfloat16))(x)
     assert (h.dtype, r.dtype) == (jnp.bfloat16, jnp.float32)
-    assert_close(r, network(x)[1], rtol=0.03)  # bfloat16 has 8 bits
-    assert_not_close(r, network(x)[1], by=1e-5)
-    towards = jax.grad(lambda n: jnp.sum(n(x, jnp.bfloat16)[1] ** 2))(network)
+    whole = jax.jit(lambda x: network(x)[1])(x)
+    assert_close(r, whole, rtol=0.03)  # bfloat16 has 8 bits
+    assert_not_close(r, whole, by=1e-5)
+    towards = jax.eval_shape(jax.grad(lambda n: jnp.sum(n(x, jnp.bfloat16)[1] ** 2)), network)
     assert {leaf.dtype for leaf in jax.tree.leaves(towards)} == {jnp.dtype("float32")}
 
 
@@ -90,13 +99,15 @@ def test_resnet_18_is_counted_as_published():
 def test_rank_of_the_gradient_at_r_and_behind_the_last_block(linear):
     """The paper's Fig. 10 with convolutions: d0 at r; behind the block at most d0 if it is linear, and more if it is not."""
     network, d0 = encoder(linear=linear), 3
-    h, _ = network(X)
+    h, _ = jax.jit(lambda x: network(x))(X)
     contrast = directclr.loss(projectors.subvector(d0).apply, 0.2)
-    found = directclr.gradient_spectra(
-        lambda r: contrast((), r, jax.random.key(0)),
-        lambda shift: network.represent(h + shift[:, None, None]),
-        jnp.zeros((12, 8)),
-    )
+
+    @jax.jit
+    def ranks(shift):
+        loss_at = lambda r: contrast((), r, jax.random.key(0))
+        return directclr.gradient_spectra(loss_at, lambda shift: network.represent(h + shift[:, None, None]), shift)
+
+    found = ranks(jnp.zeros((12, 8)))
     behind, here = spectra.numerical_rank(np.asarray(found))
     assert here == d0
     assert behind == d0 if linear else behind >= 7  # of 8; a channel may be dead
