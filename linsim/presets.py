@@ -1,6 +1,7 @@
 """Named settings of the experiments. Rates belong to the mean loss; every flag overrides its preset."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 from linsim.settings import DepthConfig, KindsConfig, LinearConfig, PhaseConfig, ProjectorConfig, ResnetConfig, TwoLayerConfig
@@ -104,6 +105,6 @@ RESNETS = {
 def for_images(argv: list[str]) -> dict[str, ProjectorConfig | ResnetConfig]:
     """The presets of `experiments/directclr.py`, the first being the default: RESNETS' where --data holds train/ or test/."""
     words = [part for word in argv for part in word.split("=", 1)]
-    folder = Path(words[words.index("--data") + 1]) if "--data" in words[:-1] else Path()
-    classed = any(each.is_dir() for part in ("train", "test") for each in (folder / part).glob("*"))
+    named = [Path(folder) for word, folder in itertools.pairwise(words) if word == "--data"]
+    classed = any(each.is_dir() for folder in named for part in ("train", "test") for each in (folder / part).glob("*"))
     return {**RESNETS, **PROJECTORS} if classed else {**PROJECTORS, **RESNETS}

@@ -170,15 +170,19 @@ class Program:
         return encoder.pool(h), r
 
     def _gradients(self, state: State, held: Held, run: Run) -> Float[Array, "2 modes"]:
-        """`directclr.gradient_spectra` of one augmented batch; behind the last block: for a shift of h common to all pixels."""
+        """`directclr.gradient_spectra` of one augmented batch, in full precision.
+
+        Behind the last block: the gradient for a shift of h that is common to all pixels of an image, (images, channels).
+        """
         encoder, trained = state.params
         loss, rows = self._loss(run), run.rows[: self.config.batch_size]
-        h, _ = encoder(self._views(jax.random.fold_in(run.key, OBSERVE), held.pixels[rows]), self.dtype)
+        h, _ = encoder(self._views(jax.random.fold_in(run.key, OBSERVE), held.pixels[rows]))
 
         def block(shift):
-            return encoder.represent(h + shift[:, None, None].astype(h.dtype))
+            return encoder.represent(h + shift[:, None, None])
 
-        return directclr.gradient_spectra(lambda r: loss(trained, r, run.key), block, jnp.zeros((len(h), self.width)))
+        with jax.default_matmul_precision("highest"):
+            return directclr.gradient_spectra(lambda r: loss(trained, r, run.key), block, jnp.zeros((len(h), self.width)))
 
 
 def learn_online(

@@ -189,7 +189,7 @@ def test_ridge_and_neighbours_are_their_formulas():
         inverse = np.linalg.inv(x[train].T @ x[train] + penalty * np.eye(4)) @ x[train].T
         offset = y[train].mean(axis=0)
         hat = x[train] @ inverse + 1 / len(train)
-        left_out = (y[train] - x[train] @ inverse @ y[train] - offset * (1 - 0)) / (1 - np.diag(hat))[:, None]
+        left_out = (y[train] - x[train] @ inverse @ y[train] - offset) / (1 - np.diag(hat))[:, None]
         found.append((np.mean(left_out**2), np.mean((x[test] @ inverse @ y[train] + offset).argmax(axis=1) == labels[test])))
     assert probe.ridge(features, labels, train, test) == min(found)[1]
     assert np.isnan(probe.nearest(features[:, :0], labels, train, test))
@@ -282,7 +282,7 @@ def test_bad_folders_and_flags_are_one_sentence(folder, tmp_path):
         ([*good, "--blocks", "2", "1"], "--blocks 2 1 is not allowed: it must be at least 2 at its end"),
         ([*good, "--d0", "9"], "--d0 9 is not allowed: it must be at most the representation's width, here 4"),
         ([*good, "--train-images", "25"], "--train-images 25 is not allowed: it must be at most the training images, here 24"),
-        ([*good, "--few", "9"], "--few 9 is not allowed: it must be at most the training images of the smallest class, here 8"),
+        ([*good, "--few", "9"], "--few 9 is not allowed: it must be at most the training images of the smallest class, here 7"),
     ]
     for flags, what in cases:
         done = command("directclr", *FLAGS, *flags, "--out", tmp_path / "out")
@@ -298,6 +298,7 @@ def test_a_folder_decides_which_encoder_it_gets(folder, tmp_path):
     assert next(iter(presets.for_images(["--data", str(folder / "train")]))) == "digits"
     assert next(iter(presets.for_images([]))) == "digits"
     assert {"cpu", "gpu", "weak"} <= presets.for_images([]).keys()
+    assert next(iter(presets.for_images(["--data", "digits"]))) == "digits"
     (tmp_path / "train").mkdir()  # a class of trains
     assert next(iter(presets.for_images(["--data", str(tmp_path)]))) == "digits"
     assert len(projectors.NAMES) == 10
