@@ -129,8 +129,10 @@ def runs(config: ResnetConfig, where: Engine) -> xr.Dataset | None:
 
 
 def _stacked(parts: list, name: str, values: Any) -> xr.Dataset:
-    """Datasets along a new dimension."""
-    return cast(xr.Dataset, xr.concat(parts, xr.IndexVariable(name, list(values)), join="exact", combine_attrs="override"))
+    """Datasets along a new dimension, from the first one's start to the last one's end."""
+    stacked = cast(xr.Dataset, xr.concat(parts, xr.IndexVariable(name, list(values)), join="exact", combine_attrs="override"))
+    span = {"started": min, "finished": max}
+    return stacked.assign_attrs({when: choose(part.attrs[when] for part in parts) for when, choose in span.items()})
 
 
 def _bar(config: ResnetConfig, where: Engine) -> tqdm:

@@ -126,7 +126,7 @@ class Program:
         online: Any = jnp.zeros((self.width, self.classes)), jnp.zeros(self.classes)
         return State(params, self.optimizer.init(params), online, self.online_optimizer.init(online))
 
-    def _views(self, key: PRNGKeyArray, pixels: Bytes) -> Pixels:
+    def _views(self, key: PRNGKeyArray, pixels: Bytes) -> Float[Array, "M H W C"]:
         """Two views of every image, one below the other, as the encoder sees them."""
         images, config = pixels_of(pixels), self.config
         return centred(
