@@ -148,16 +148,16 @@ def test_colours_change_as_stated_pixel_by_pixel(name):
 def test_jitter_is_the_four_changes_in_a_random_order_within_their_bounds(strength):
     orders, reach = set(), 0.8 * strength
     for seed in range(6):
-        order, amounts = (np.asarray(drawn) for drawn in colour.amounts(jax.random.key(seed), 40, strength))
-        expected = ALL
+        order, amounts = (np.asarray(drawn) for drawn in colour.amounts(jax.random.key(seed), 10, strength))
+        expected = ALL[:10]
         for change in order:
             expected = list(STATED.values())[change](expected, amounts[change])
-        assert_close(colour.jitter(jax.random.key(seed), IMAGES, strength), expected, size=64)
+        assert_close(colour.jitter(jax.random.key(seed), IMAGES[:10], strength), expected, size=64)
         orders.add(tuple(order))
         assert np.all(amounts[:3] >= max(1 - reach, 0))
         assert np.all(amounts[:3] <= 1 + reach)
         assert np.ptp(amounts[:3]) > 0.7 * (1 + reach - max(1 - reach, 0))
-        assert 0.7 * 0.25 * reach < np.abs(amounts[3]).max() <= 0.25 * reach
+        assert 0.5 * 0.25 * reach < np.abs(amounts[3]).max() <= 0.25 * reach
     assert len(orders) > 3
     assert sorted(orders.pop()) == [0, 1, 2, 3]
 
