@@ -76,14 +76,19 @@ def area_maps(key: PRNGKeyArray, shape: tuple[int, ...], smallest: float) -> tup
     key_area, key_aspect, key_rows, key_columns = jax.random.split(key, 4)
     area = jax.random.uniform(key_area, (count, 1), minval=smallest, maxval=1.0)
     aspect = jnp.exp(jax.random.uniform(key_aspect, (count, 1), minval=-math.log(ASPECT), maxval=math.log(ASPECT)))
-    rows = crop(key_rows, jnp.minimum(jnp.sqrt(area / aspect), 1.0), height)
-    columns = crop(key_columns, jnp.minimum(jnp.sqrt(area * aspect), 1.0), width)
+    rows = crop(key_rows, jnp.minimum(jnp.sqrt(area / aspect), 1.0), pixels(count, height))
+    columns = crop(key_columns, jnp.minimum(jnp.sqrt(area * aspect), 1.0), pixels(count, width))
     return interpolation(rows, height), interpolation(columns, width)
 
 
-def crop(key: PRNGKeyArray, share: PerImage, size: int) -> Float[Array, "N size"]:
-    """Positions that a crop of a share of the axis, uniformly placed inside it, is sampled at: evenly, kept on the axis."""
-    source = jnp.broadcast_to(jnp.arange(size, dtype=float), (len(share), size))
+def pixels(count: int, size: int) -> Float[Array, "N size"]:
+    """The positions of an axis' own pixels, for each of N images."""
+    return jnp.broadcast_to(jnp.arange(size, dtype=float), (count, size))
+
+
+def crop(key: PRNGKeyArray, share: PerImage, source: Float[Array, "N size"]) -> Float[Array, "N size"]:
+    """Positions that a crop is sampled at, of a share of an axis of `pixels`, uniformly placed: evenly, and kept on the axis."""
+    size = source.shape[1]
     place = jax.random.uniform(key, (len(share), 1)) * (1 - share) * size
     return jnp.clip(place + share * (source + 0.5) - 0.5, 0, size - 1)
 
@@ -100,10 +105,10 @@ def axis_maps(key: PRNGKeyArray, count: int, size: int, strength: Strength) -> M
     number of pixels in [-shift, shift]. Args: key; N images; size in pixels; strength. Returns: (N, size, size).
     """
     key_share, key_place, key_shift = jax.random.split(key, 3)
-    source = jnp.broadcast_to(jnp.arange(size, dtype=float), (count, size))
+    source = pixels(count, size)
     if strength.crop < 1:
         share = jax.random.uniform(key_share, (count, 1), minval=strength.crop, maxval=1.0)
-        source = crop(key_place, share, size)
+        source = crop(key_place, share, source)
     if strength.shift > 0:
         source += jax.random.randint(key_shift, (count, 1), -strength.shift, strength.shift + 1)
     return interpolation(source, size)
