@@ -130,6 +130,9 @@ def test_a_step_is_ntxent_of_two_views(held):
     z, z_pos = jnp.split(jax.jit(lambda x: start.params[0](4 * x - 2)[1])(jnp.concatenate(views)), 2)
     assert_close(loss, losses.ntxent(z, z_pos, config.temperature), size=1_000_000)  # through six norms
     assert_not_close(loss, losses.ntxent(z, z_pos, 2 * config.temperature))
+    labels = jnp.tile(held.labels[shuffled[4:8]], 2)
+    beside, _ = pretrain.learn_online(compiled.online_optimizer, start, jnp.concatenate([z, z_pos]), labels)
+    assert_close(state.online[0], beside.online[0], rtol=1e-6)
     assert same_bytes(state.params, start.params)
     second, _ = compiled._one_step((state, jnp.zeros(2)), held, RUN, shuffled, 1, 0)
     assert not same_bytes(second.params, state.params)
