@@ -1,19 +1,25 @@
-"""Random views of images, on whole batches inside a compiled step: shift, crop and resize, flip, additive noise.
+"""Random views of images, on whole batches inside a compiled step: shift, crop and resize, flip, additive noise; SimCLR's views.
 
 Every geometric change is one matrix for the rows and one for the columns of each image, image' = R image C^T, whose entries
 interpolate linearly between pixels. What lies outside an image is 0, its darkest value.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, PRNGKeyArray
 
+from linsim import colour
 from linsim.arrays import Array
 
 Pixels = Float[Array, "N height width channels"]
 Maps = Float[Array, "N size size"]
+Rows = Float[Array, "N height height"]
+Columns = Float[Array, "N width width"]
+PerImage = Float[Array, "N 1"]
+ASPECT = 4 / 3  # largest ratio of a crop's sides
 
 
 class Strength(NamedTuple):
@@ -36,13 +42,58 @@ def view(key: PRNGKeyArray, images: Pixels, strength: Strength) -> Pixels:
     rows = axis_maps(key_rows, count, height, strength)
     columns = axis_maps(key_columns, count, width, strength)
     if strength.flip:
-        mirrored = jax.random.bernoulli(key_flip, shape=(count, 1, 1))
-        columns = jnp.where(mirrored, columns[:, ::-1], columns)
+        columns = half_mirrored(key_flip, columns)
     seen = resample(images, rows, columns)
     return seen + strength.noise * jax.random.normal(key_noise, seen.shape, seen.dtype)
 
 
-def resample(images: Pixels, rows: Float[Array, "N height height"], columns: Float[Array, "N width width"]) -> Pixels:
+def simclr_view(key: PRNGKeyArray, images: Pixels, smallest: float, jitter: float) -> Pixels:
+    """One of SimCLR's random views of every image: resized crop, flip of one half, colour jitter of 80 %, 20 % turned grey.
+
+    Source: Chen et al. 2020, appendix A and B.9 (CIFAR-10: no blur, jitter 0.5).
+    Args: key; images (N, H, W, C), 0 to 1; smallest share of the area that a crop keeps; jitter, of `colour.jitter`.
+    Returns: as images.
+    """
+    key_crop, key_flip, key_colour = jax.random.split(key, 3)
+    rows, columns = area_maps(key_crop, images.shape, smallest)
+    return colour.view(key_colour, resample(images, rows, half_mirrored(key_flip, columns)), jitter)
+
+
+def half_mirrored(key: PRNGKeyArray, columns: Maps) -> Maps:
+    """The interpolation matrices of the columns, those of a random half of the images reversed: they mirror the image."""
+    mirrored = jax.random.bernoulli(key, shape=(len(columns), 1, 1))
+    return jnp.where(mirrored, columns[:, ::-1], columns)
+
+
+def area_maps(key: PRNGKeyArray, shape: tuple[int, ...], smallest: float) -> tuple[Rows, Columns]:
+    """Interpolation matrices of the rows and columns of crops of random area, aspect and place, resized to the image's size.
+
+    Shares of the sides: height sqrt(s / a), width sqrt(s a), at most 1; s uniform in [smallest, 1], log a in log [3/4, 4/3].
+    Source: Szegedy et al. 2015 as in Chen et al. 2020, appendix A; here sides need not be whole pixels, and one that would not
+    fit is cut instead of drawn anew. Args: key; shape (N, H, W, C); smallest area. Returns: (N, H, H) and (N, W, W).
+    """
+    count, height, width, _ = shape
+    key_area, key_aspect, key_rows, key_columns = jax.random.split(key, 4)
+    area = jax.random.uniform(key_area, (count, 1), minval=smallest, maxval=1.0)
+    aspect = jnp.exp(jax.random.uniform(key_aspect, (count, 1), minval=-math.log(ASPECT), maxval=math.log(ASPECT)))
+    rows = crop(key_rows, jnp.minimum(jnp.sqrt(area / aspect), 1.0), pixels(count, height))
+    columns = crop(key_columns, jnp.minimum(jnp.sqrt(area * aspect), 1.0), pixels(count, width))
+    return interpolation(rows, height), interpolation(columns, width)
+
+
+def pixels(count: int, size: int) -> Float[Array, "N size"]:
+    """The positions of an axis' own pixels, for each of N images."""
+    return jnp.broadcast_to(jnp.arange(size, dtype=float), (count, size))
+
+
+def crop(key: PRNGKeyArray, share: PerImage, source: Float[Array, "N size"]) -> Float[Array, "N size"]:
+    """Positions that a crop is sampled at, of a share of an axis of `pixels`, uniformly placed: evenly, and kept on the axis."""
+    size = source.shape[1]
+    place = jax.random.uniform(key, (len(share), 1)) * (1 - share) * size
+    return jnp.clip(place + share * (source + 0.5) - 0.5, 0, size - 1)
+
+
+def resample(images: Pixels, rows: Rows, columns: Columns) -> Pixels:
     """R image C^T for each image and channel. Args: images (N, H, W, C); R (N, H, H); C (N, W, W). Returns: as images."""
     return jnp.einsum("nij,njkc,nlk->nilc", rows, images, columns)
 
@@ -54,11 +105,10 @@ def axis_maps(key: PRNGKeyArray, count: int, size: int, strength: Strength) -> M
     number of pixels in [-shift, shift]. Args: key; N images; size in pixels; strength. Returns: (N, size, size).
     """
     key_share, key_place, key_shift = jax.random.split(key, 3)
-    source = jnp.broadcast_to(jnp.arange(size, dtype=float), (count, size))
+    source = pixels(count, size)
     if strength.crop < 1:
         share = jax.random.uniform(key_share, (count, 1), minval=strength.crop, maxval=1.0)
-        place = jax.random.uniform(key_place, (count, 1)) * (1 - share) * size
-        source = jnp.clip(place + share * (source + 0.5) - 0.5, 0, size - 1)
+        source = crop(key_place, share, source)
     if strength.shift > 0:
         source += jax.random.randint(key_shift, (count, 1), -strength.shift, strength.shift + 1)
     return interpolation(source, size)

@@ -154,6 +154,8 @@ RULES: Mapping[str, Rule] = {
     "blocks": (lambda v: 1 <= v <= 16, "a whole number from 1 to 16"),
     "shift": (lambda v: v >= 0, "a whole number of at least 0"),
     "crop": (lambda v: 0 < v <= 1, "a number above 0 and at most 1"),
+    "jitter": (lambda v: math.isfinite(v) and v >= 0, "a finite number of at least 0"),
+    "train_images": _COUNT,
     "train_share": (lambda v: 0.1 <= v <= 0.9, "a number from 0.1 to 0.9"),
     "few": (lambda v: v >= 2, "whole numbers of at least 2"),
     "chunk_size": _COUNT,

@@ -36,23 +36,32 @@ class Split:
         self.labels, self.train = labels, int(config.train_share * len(labels))
 
     def order(self, key: PRNGKeyArray) -> Int[Array, "N"]:
-        """All image numbers in a random order of which every head holds each class in its share. Args: a run's key."""
-        jitter = jax.random.uniform(jax.random.fold_in(key, 0), (len(self.labels),))
-        by_class = jnp.lexsort((jitter, self.labels))
-        counts = np.bincount(self.labels)
-        starts = np.cumsum(counts) - counts
-        label = np.sort(self.labels)
-        quantile = (np.arange(len(label)) - starts[label] + jitter) / counts[label]
-        return by_class[jnp.argsort(quantile)]
+        """`stratified_order` of the images. Args: a run's key."""
+        return stratified_order(key, self.labels)
 
 
-def optimizer(config: Any) -> optax.GradientTransformation:
-    """SGD with momentum or LARS, weight decay, linear warm-up and cosine to zero."""
+def stratified_order(key: PRNGKeyArray, labels: np.ndarray) -> Int[Array, "N"]:
+    """All image numbers in a random order of which every head holds each class in its share. Args: a run's key; labels (N,)."""
+    jitter = jax.random.uniform(jax.random.fold_in(key, 0), (len(labels),))
+    by_class = jnp.lexsort((jitter, labels))
+    counts = np.bincount(labels)
+    starts = np.cumsum(counts) - counts
+    label = np.sort(labels)
+    quantile = (np.arange(len(label)) - starts[label] + jitter) / counts[label]
+    return by_class[jnp.argsort(quantile)]
+
+
+def optimizer(config: Any, decayed: Any = True) -> optax.GradientTransformation:
+    """SGD with momentum or LARS, weight decay, linear warm-up and cosine to zero.
+
+    Args: config; decayed: which parameters decay (LARS: and are scaled), a tree of booleans like theirs (default: all).
+    """
     warm_up = max(int(WARM_UP * config.steps), 1)
     rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warm_up, max(config.steps, warm_up + 1))
     if config.optimizer == "lars":
-        return optax.lars(rate, config.weight_decay, momentum=MOMENTUM)
-    return optax.chain(optax.add_decayed_weights(config.weight_decay), optax.sgd(rate, momentum=MOMENTUM))
+        return optax.lars(rate, config.weight_decay, decayed, trust_ratio_mask=decayed, momentum=MOMENTUM)
+    decay = optax.add_decayed_weights(config.weight_decay, None if decayed is True else decayed)
+    return optax.chain(decay, optax.sgd(rate, momentum=MOMENTUM))
 
 
 def activations(config: Any) -> tuple[models.Activation, ...]:
@@ -210,10 +219,15 @@ def compare(dataset: xr.Dataset, config: ProjectorConfig) -> xr.Dataset:
         probe.accuracies(pixels, held.labels, order[: split.train], order[split.train :], config.few, config.seed)
         for order in orders
     ]
-    spectrum = dataset["representation_spectrum"]
-    collapsed = (spectrum < config.collapse_threshold**2 * spectrum.max("mode")).sum("mode")
     added = {
-        "collapsed": (("projector", "seed"), collapsed.transpose("projector", "seed")),
+        "collapsed": collapsed(dataset, config.collapse_threshold),
         "raw_accuracy": (("seed", "labels"), np.array(raw)),
     }
     return dataset.merge(labelled(added, {}), combine_attrs="override")
+
+
+def collapsed(dataset: xr.Dataset, threshold: float) -> tuple[tuple[str, str], xr.DataArray]:
+    """Collapsed dimensions of each representation: standard deviations below `threshold` times the largest; with their names."""
+    spectrum = dataset["representation_spectrum"]
+    count = (spectrum < threshold**2 * spectrum.max("mode")).sum("mode")
+    return ("projector", "seed"), count.transpose("projector", "seed")

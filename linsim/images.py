@@ -1,4 +1,4 @@
-"""Small real images: scikit-learn's digits, or any folder with one sub-folder per class.
+"""Small real images: scikit-learn's digits, any folder with one sub-folder per class, or with train/ and test/ of such.
 
 A folder is decoded once, and kept as one array file in the user's cache, under a name that changes with its contents.
 """
@@ -7,17 +7,19 @@ import contextlib
 import functools
 import hashlib
 import io
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from linsim import results
 from linsim.config import BadInput, CannotWrite, cache_folder
 
 DIGITS = "digits"
+SPLITS = ("train", "test")
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -25,6 +27,14 @@ class Images(NamedTuple):
     """pixels (N, H, W, C), 0 (dark) to 1; labels (N,), indices into the names of the classes."""
 
     pixels: Float[np.ndarray, "N H W C"]
+    labels: Int[np.ndarray, "N"]
+    classes: tuple[str, ...]
+
+
+class Stored(NamedTuple):
+    """pixels (N, H, W, C) as bytes; labels (N,), indices into the names of the classes."""
+
+    pixels: UInt8[np.ndarray, "N H W C"]
     labels: Int[np.ndarray, "N"]
     classes: tuple[str, ...]
 
@@ -57,18 +67,52 @@ def folder(path: Path, size: int | None = None) -> Images:
     Returns: Images. Raises: BadInput (no such folder, fewer than two classes, an empty one, mixed sizes, an unreadable file).
     """
     files = _files(path)
+    pixels, labels = _bytes(path, files, size)
+    return Images(pixels.astype(np.float32) / 255, labels, tuple(files))
+
+
+@functools.cache
+def split(path: Path, size: int | None = None) -> tuple[Stored, Stored]:
+    """The images of path/train/<class>/<file> and of path/test/<class>/<file>, decoded together: grey if all of both are.
+
+    Args: as `folder`. Returns: training and test images. Raises: BadInput, as `folder`, and if one of the two is missing or they
+    have different classes.
+    """
+    for part in SPLITS:
+        if not (path / part).is_dir():
+            raise BadInput(
+                f"--data {path} is not allowed: it must be a folder that holds train/ and test/, and {part}/ is missing"
+            )
+    train, test = (_files(path / part) for part in SPLITS)
+    for here, there, part, other in ((train, test, *SPLITS), (test, train, *SPLITS[::-1])):
+        if missing := sorted(here.keys() - there.keys()):
+            raise BadInput(
+                f"--data {path} is not allowed: train/ and test/ must have the same classes, and {missing[0]} is in {part}/, "
+                f"not in {other}/"
+            )
+    classes = tuple(train)
+    pixels, labels = _bytes(
+        path, {f"{part}/{name}": held[name] for part, held in zip(SPLITS, (train, test), strict=True) for name in classes}, size
+    )
+    training = labels < len(classes)
+    first, second = (Stored(pixels[chosen], labels[chosen] % len(classes), classes) for chosen in (training, ~training))
+    return first, second
+
+
+def _bytes(path: Path, files: dict[str, list[Path]], size: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, H, W, C) as bytes, and labels: from the cache, or decoded and put there."""
     cache = cache_folder() / f"images-{_fingerprint(files, size)}.npz"
     try:
         with np.load(cache) as held:
-            pixels, labels = held["pixels"], held["labels"]
-    except (OSError, ValueError, KeyError, EOFError):
+            return held["pixels"], held["labels"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pixels, labels = _decode(path, files, size)
-        buffer = io.BytesIO()
-        np.savez(buffer, pixels=pixels, labels=labels)
-        with contextlib.suppress(OSError, CannotWrite):  # without a cache the next command decodes again
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            results.write(buffer.getbuffer(), cache)
-    return Images(pixels.astype(np.float32) / 255, labels, tuple(files))
+    buffer = io.BytesIO()
+    np.savez(buffer, pixels=pixels, labels=labels)
+    with contextlib.suppress(OSError, CannotWrite):  # without a cache the next command decodes again
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        results.write(buffer.getbuffer(), cache)
+    return pixels, labels
 
 
 def _files(path: Path) -> dict[str, list[Path]]:

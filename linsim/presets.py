@@ -1,8 +1,10 @@
 """Named settings of the experiments. Rates belong to the mean loss; every flag overrides its preset."""
 
 import dataclasses
+import itertools
+from pathlib import Path
 
-from linsim.settings import DepthConfig, KindsConfig, LinearConfig, PhaseConfig, ProjectorConfig, TwoLayerConfig
+from linsim.settings import DepthConfig, KindsConfig, LinearConfig, PhaseConfig, ProjectorConfig, ResnetConfig, TwoLayerConfig
 
 _PAPER = LinearConfig(
     preset="paper",
@@ -82,3 +84,27 @@ PROJECTORS = {
         seeds=3,
     ),
 }
+
+# Of a folder with train/ and test/: a reduced setting for 2 cores, and ResNet-18 for an accelerator.
+RESNETS = {
+    "cpu": ResnetConfig(
+        preset="cpu",
+        image_size=16,
+        train_images=10_000,
+        projectors=("none", "nonlinear", "directclr"),
+        width=16,
+        blocks=(1, 1, 2),
+        d0=16,
+        learning_rate=0.1,  # of 0.1 and 0.3, by the probe on r after 3 epochs of none and nonlinear, seed 1000
+        steps=936,  # 12 epochs
+    ),
+    "gpu": ResnetConfig(preset="gpu", batch_size=512, learning_rate=0.2, steps=9700),  # 100 epochs of CIFAR-10
+}
+
+
+def for_images(argv: list[str]) -> dict[str, ProjectorConfig | ResnetConfig]:
+    """The presets of `experiments/directclr.py`, the first being the default: RESNETS' where --data holds train/ or test/."""
+    words = [part for word in argv for part in word.split("=", 1)]
+    named = [Path(folder) for word, folder in itertools.pairwise(words) if word == "--data"]
+    classed = any(each.is_dir() for folder in named for part in ("train", "test") for each in (folder / part).glob("*"))
+    return {**RESNETS, **PROJECTORS} if classed else {**PROJECTORS, **RESNETS}

@@ -4,18 +4,23 @@ Features are standardised, the regularisation is chosen by cross-validation insi
 once.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.linear_model import LogisticRegressionCV
+from sklearn.linear_model import LogisticRegressionCV, RidgeClassifierCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 INVERSE_PENALTIES = np.logspace(-3, 2, 6)
+PENALTIES = np.logspace(0, 5, 6)
 FOLDS = 3
 DRAWS = 3  # of a few labels; their accuracies are averaged
+NEIGHBOURS = 200
+SHARPNESS = 0.07
 
 Features = Float[np.ndarray, "N k"]
 Labels = Int[np.ndarray, "N"]
@@ -40,16 +45,55 @@ def few_rows(rng: np.random.Generator, labels: Labels, train: Rows, count: int) 
     return np.concatenate([rng.choice(train[labels[train] == name], count, replace=False) for name in np.unique(labels[train])])
 
 
-def accuracies(features: Features, labels: Labels, train: Rows, test: Rows, few: tuple[int, ...], seed: int) -> np.ndarray:
+def ridge(features: Features, labels: Labels, train: Rows, test: Rows) -> float:
+    """`accuracy` of a linear probe by least squares on -1 and 1 per class: closed-form, for many images.
+
+        min_W |Y - X W|^2 + penalty |W|^2, the penalty chosen by leave-one-out error
+
+    Source: Rifkin, Yeo and Poggio 2003 (regularised least-squares classification). Args, Returns: as `accuracy`.
+    """
+    model = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=PENALTIES))
+    with threadpool_limits(1):
+        return float(model.fit(features[train], labels[train]).score(features[test], labels[test]))
+
+
+def nearest(features: Features, labels: Labels, train: Rows, test: Rows) -> float:
+    """Share of the test rows that the vote of the NEIGHBOURS training rows nearest by cosine gets right.
+
+        votes of class c = sum of e^{cos(x, x_i) / SHARPNESS} over the neighbours x_i of class c
+
+    Source: Wu et al. 2018 (arXiv 1805.01978), section 3.4. Args, Returns: as `accuracy`; nan as in `accuracies`.
+    """
+    if not _usable(features):
+        return float("nan")
+    options: Any = {"metric": "cosine", "algorithm": "brute", "weights": lambda distance: np.exp((1 - distance) / SHARPNESS)}
+    model = KNeighborsClassifier(min(NEIGHBOURS, len(train)), **options)
+    with threadpool_limits(1):
+        return float(model.fit(features[train], labels[train]).score(features[test], labels[test]))
+
+
+def accuracies(
+    features: Features,
+    labels: Labels,
+    train: Rows,
+    test: Rows,
+    few: tuple[int, ...],
+    seed: int,
+    fitted: Callable[[Features, Labels, Rows, Rows], float] = accuracy,
+) -> np.ndarray:
     """Accuracy with all training labels, then with each of `few` labels per class (mean over DRAWS draws).
 
-    Args: as `accuracy`; few: labels per class; seed of the draws. Returns: (1 + len(few),); nan for features without a column,
-    or of a run that diverged.
+    Args: as `accuracy`; few: labels per class; seed of the draws; fitted: the probe.
+    Returns: (1 + len(few),); nan for features without a column, or of a run that diverged.
     """
-    if features.shape[1] == 0 or not np.isfinite(features).all():
+    if not _usable(features):
         return np.full(1 + len(few), np.nan)
     rng = np.random.default_rng(seed)
     drawn = [
-        np.mean([accuracy(features, labels, few_rows(rng, labels, train, count), test) for _ in range(DRAWS)]) for count in few
+        np.mean([fitted(features, labels, few_rows(rng, labels, train, count), test) for _ in range(DRAWS)]) for count in few
     ]
-    return np.array([accuracy(features, labels, train, test), *drawn])
+    return np.array([fitted(features, labels, train, test), *drawn])
+
+
+def _usable(features: Features) -> bool:
+    return features.shape[1] > 0 and bool(np.isfinite(features).all())

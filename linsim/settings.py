@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 from linsim.config import ModelConfig, TrainConfig, require, require_batch_fits
@@ -225,6 +226,80 @@ class ProjectorConfig(TrainConfig):
         total = int(self.train_share * len(labels))
         require(self.batch_size <= total, "batch_size", self.batch_size, f"at most the training images, here {total}")
         smallest = int(self.train_share * min(collections.Counter(labels.tolist()).values()))
+        allowed = f"at most the training images of the smallest class, here {smallest}"
+        require(max(self.few, default=2) <= smallest, "few", max(self.few, default=2), allowed)
+
+    def runs(self) -> int:
+        """How many runs this configuration makes."""
+        return self.seeds * (len(self.projectors) + len(self.d0_sweep))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResnetConfig(TrainConfig):
+    """Flags of the same experiment with a convolutional encoder, on a folder of images with train/ and test/."""
+
+    runs_per_worker: ClassVar[int] = 1
+
+    data: str = ""
+    """Folder that holds train/ and test/, each with one sub-folder of images per class."""
+    image_size: int | None = None
+    """Resize the images to this height and width in pixels (default: their own)."""
+    train_images: int | None = None
+    """How many training images to use, each class in its share (default: all); every seed draws its own."""
+    projectors: tuple[Setup, ...] = ("none", "linear", "nonlinear", "directclr")
+    """What stands between representation and loss; directclr-linear-block: DirectCLR with a linear last block."""
+    d0: int = 128
+    """Coordinates of the representation that DirectCLR trains on, and rank of the low-rank projectors."""
+    d0_sweep: tuple[int, ...] = ()
+    """Further values of d0 for DirectCLR; 0 trains nothing, the width of the representation is no projector."""
+    width: int = 64
+    """Channels of the first stage; each further stage doubles them, and the last one's are the representation."""
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual blocks of each stage, at least 2 in the last; 2 2 2 2 is ResNet-18."""
+    crop: float = 0.2
+    """Augmentation: smallest share of the area that a crop keeps."""
+    jitter: float = 0.5
+    """Augmentation: strength of the colour jitter."""
+    temperature: float = 0.2
+    """Temperature of the loss (NT-Xent, mean over anchors)."""
+    optimizer: Literal["sgd", "lars"] = "sgd"
+    """SGD with momentum 0.9, or LARS; both with a linear warm-up over a tenth of the steps, then cosine."""
+    learning_rate: float = 0.1
+    """Largest step size on the MEAN loss."""
+    weight_decay: float = 1e-4
+    """Weight decay of all but the norms' parameters."""
+    few: tuple[int, ...] = (20,)
+    """Labels per class of the probes with few labels, beside the one with all."""
+    online: bool = True
+    """Train a probe beside the encoder, which does not notice."""
+    collapse_threshold: float = 0.01
+    """A dimension counts as collapsed below this fraction of the representation's largest standard deviation."""
+
+    def relations(self) -> None:
+        """Check the fields against one another and against the images. Raises: BadInput."""
+        super().relations()
+        require(
+            self.data != "", "data", "''", "a folder that holds train/ and test/, each with one sub-folder of images per class"
+        )
+        require(self.blocks[-1] >= 2, "blocks", " ".join(map(str, self.blocks)), "at least 2 at its end")
+        width = self.width * 2 ** (len(self.blocks) - 1)
+        worst = max(self.d0, *self.d0_sweep) if self.d0_sweep else self.d0
+        require(
+            worst <= width, "d0" if worst == self.d0 else "d0_sweep", worst, f"at most the representation's width, here {width}"
+        )
+        from linsim import images
+
+        held, _ = images.split(Path(self.data), self.image_size)
+        total = len(held.labels)
+        require(
+            (self.train_images or 1) <= total, "train_images", self.train_images, f"at most the training images, here {total}"
+        )
+        total = self.train_images or total
+        require(self.batch_size <= total, "batch_size", self.batch_size, f"at most the training images, here {total}")
+        fewest = min(collections.Counter(held.labels.tolist()).values())
+        smallest = (
+            fewest if total == len(held.labels) else total * fewest // len(held.labels) - 1
+        )  # a draw may miss its share by one
         allowed = f"at most the training images of the smallest class, here {smallest}"
         require(max(self.few, default=2) <= smallest, "few", max(self.few, default=2), allowed)
 

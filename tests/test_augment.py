@@ -1,12 +1,14 @@
 """Augmentations against a plain NumPy statement of each, image by image and pixel by pixel."""
 
+import colorsys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_close
+from helpers import assert_close, assert_not_close
 
-from linsim import augment
+from linsim import augment, colour
 from linsim.augment import Strength
 
 IMAGES = jnp.asarray(np.random.default_rng(0).random((40, 6, 8, 3)))
@@ -89,3 +91,122 @@ def test_views_differ_by_key_and_images_by_draw():
     first, again, other = (augment.view(jax.random.key(k), IMAGES, strength) for k in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.allclose(first, other, atol=0.2)
+
+
+ALL = np.asarray(IMAGES)
+FACTORS = np.random.default_rng(1).uniform(0.5, 1.5, (40, 1, 1, 1))
+TURNS = np.random.default_rng(2).uniform(-0.6, 0.6, (40, 1, 1, 1))
+
+
+def by_pixel(function):
+    """The change (pixel, its image, amount) -> pixel, applied to one pixel after another and cut to [0, 1]."""
+
+    def change(images, amounts):
+        out = np.empty(images.shape)
+        for index in np.ndindex(images.shape[:3]):
+            out[index] = function(images[index], images[index[0]], float(amounts[index[0]].item()))
+        return np.clip(out, 0, 1)
+
+    return change
+
+
+def luma(pixel):
+    return 0.299 * pixel[..., 0] + 0.587 * pixel[..., 1] + 0.114 * pixel[..., 2]
+
+
+def turned(pixel, _, turn):
+    hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
+    return colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value)
+
+
+STATED = {
+    "brightness": by_pixel(lambda pixel, image, f: f * pixel),
+    "contrast": by_pixel(lambda pixel, image, f: f * pixel + (1 - f) * luma(image).mean()),
+    "saturation": by_pixel(lambda pixel, image, f: f * pixel + (1 - f) * luma(pixel)),
+    "hue": by_pixel(turned),
+}
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_colours_change_as_stated_pixel_by_pixel(name):
+    images = np.concatenate(
+        [ALL[:6], np.broadcast_to(ALL[6:7, :, :, :1], (1, 6, 8, 3)), np.zeros((1, 6, 8, 3))]
+    )  # grey and black
+    amounts = (TURNS if name == "hue" else FACTORS)[:8]
+    seen = jax.jit(getattr(colour, name))(jnp.asarray(images), jnp.asarray(amounts))
+    assert_close(seen, STATED[name](images, amounts), size=16)
+    assert_not_close(seen[:6], images[:6])
+    one = images[..., :1]
+    kept = getattr(colour, name)(jnp.asarray(one), jnp.asarray(amounts))
+    if name in ("saturation", "hue"):
+        assert_close(kept, one)  # one channel has neither
+    else:
+        assert_not_close(kept[:6], one[:6])
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.5])
+def test_jitter_is_the_four_changes_in_a_random_order_within_their_bounds(strength):
+    orders, reach = set(), 0.8 * strength
+    for seed in range(6):
+        order, amounts = (np.asarray(drawn) for drawn in colour.amounts(jax.random.key(seed), 10, strength))
+        expected = ALL[:10]
+        for change in order:
+            expected = list(STATED.values())[change](expected, amounts[change])
+        assert_close(colour.jitter(jax.random.key(seed), IMAGES[:10], strength), expected, size=64)
+        orders.add(tuple(order))
+        assert np.all(amounts[:3] >= max(1 - reach, 0))
+        assert np.all(amounts[:3] <= 1 + reach)
+        assert np.ptp(amounts[:3]) > 0.7 * (1 + reach - max(1 - reach, 0))
+        assert 0.5 * 0.25 * reach < np.abs(amounts[3]).max() <= 0.25 * reach
+    assert len(orders) > 3
+    assert sorted(orders.pop()) == [0, 1, 2, 3]
+
+
+def test_colours_of_four_fifths_change_and_a_fifth_turns_grey():
+    images = jnp.tile(IMAGES, (25, 1, 1, 1))
+    for strength, unchanged in ((0.5, 0.2 * 0.8), (0.0, 0.8)):  # of a thousand, within four standard errors
+        seen = np.asarray(colour.view(KEY, images, strength))
+        same = np.mean([np.allclose(view, image, atol=1e-6) for view, image in zip(seen, np.asarray(images), strict=True)])
+        assert abs(same - unchanged) < 4 * np.sqrt(unchanged * (1 - unchanged) / 1000)
+        assert abs(np.mean(np.ptp(seen, axis=3).max(axis=(1, 2)) < 1e-6) - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 1000)
+    grey = np.asarray(colour.grey(IMAGES))
+    assert_close(grey, np.repeat(luma(ALL)[..., None], 3, axis=3))
+
+
+@pytest.mark.parametrize("smallest", [0.08, 0.6])
+def test_crops_keep_their_share_of_the_area_at_an_aspect_of_at_most_four_thirds(smallest):
+    """On a ramp f(position) = position the values seen are the positions; differences away from the edge are the share kept."""
+    maps = augment.area_maps(KEY, (2000, 16, 24, 3), smallest)
+    shares = []
+    for each, size in zip(maps, (16, 24), strict=True):
+        positions = np.asarray(each @ jnp.arange(float(size)))
+        assert positions.min() >= 0
+        assert positions.max() <= size - 1
+        shares.append(np.median(np.diff(positions, axis=1), axis=1))
+    height, width = shares
+    whole = (height > 0.999) | (width > 0.999)  # cut to the image
+    area, aspect = (height * width)[~whole], (width / height)[~whole]
+    assert smallest <= area.min() < smallest + 0.05
+    assert 3 / 4 - 1e-9 <= aspect.min() < 0.77
+    assert 1.3 < aspect.max() <= 4 / 3 + 1e-9
+    assert (height * width).max() > 0.97
+    uniform = (1 - smallest) / 2 + smallest
+    assert abs(np.mean(height * width) - uniform) < 0.03  # cutting lowers the mean area a little
+    assert np.all(np.maximum(width / height, height / width) < 4 / 3 + 1e-9)
+
+
+def test_a_simclr_view_is_its_crop_flip_and_colours():
+    """The same draws, taken apart: every pixel of the view is interpolated in the image, then coloured."""
+    key_crop, key_flip, key_colour = jax.random.split(KEY, 3)
+    rows, columns = augment.area_maps(key_crop, (40, 6, 8, 3), 0.2)
+    columns = augment.half_mirrored(key_flip, columns)
+    cropped = np.empty((40, 6, 8, 3))
+    for index, (row, column) in enumerate(
+        zip(np.asarray(rows @ jnp.arange(6.0)), np.asarray(columns @ jnp.arange(8.0)), strict=True)
+    ):
+        for i, j in np.ndindex(6, 8):
+            cropped[index, i, j] = interpolated(ALL[index], row[i], column[j])
+    seen = jax.jit(augment.simclr_view, static_argnums=(2, 3))(KEY, IMAGES, 0.2, 0.5)
+    assert_close(seen, colour.view(key_colour, jnp.asarray(cropped), 0.5), size=64)
+    falling = np.diff(np.asarray(columns @ jnp.arange(8.0)), axis=1).min(axis=1) < 0
+    assert 8 <= falling.sum() <= 32

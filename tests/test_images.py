@@ -13,6 +13,7 @@ def cache(tmp_path, monkeypatch):
     """A cache of one's own, and no memory of other tests. Returns: its folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     images.load.cache_clear()
+    images.split.cache_clear()
     return tmp_path / "cache" / "linsim"
 
 
@@ -103,5 +104,63 @@ def test_broken_folders_are_named_and_nothing_is_cached(tmp_path, cache):
     for name, what in broken(tmp_path / "data").items():
         with pytest.raises(BadInput, match=what) as raised:
             images.folder(tmp_path / "data" / name)
+        assert "\n" not in str(raised.value)
+        assert not cache.exists()
+
+
+def divided(folder, **parts):
+    """A folder with train/ and test/, each as `make` makes it. Returns: the folder."""
+    for part in images.SPLITS:
+        make(folder / part, **parts.get(part, {}))
+    return folder
+
+
+def test_train_and_test_are_bytes_with_the_same_classes(tmp_path, monkeypatch):
+    folder = divided(tmp_path / "data", train={"sizes": ((6, 6),) * 4})
+    train, test = images.split(folder)
+    assert (train.pixels.dtype, train.pixels.shape, test.pixels.shape) == (np.uint8, (8, 6, 6, 1), (6, 6, 6, 1))
+    assert train.labels.tolist() == [0] * 4 + [1] * 4
+    assert test.labels.tolist() == [0] * 3 + [1] * 3
+    assert train.classes == test.classes == ("cat", "dog")
+    np.testing.assert_array_equal(test.pixels[4, ..., 0], Image.open(folder / "test" / "dog" / "1.png"))
+    images.split.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(images, "_decode", None)  # a second decoding would fail
+        np.testing.assert_array_equal(images.split(folder)[0].pixels, train.pixels)
+
+
+def test_grey_images_among_coloured_ones_become_coloured_in_both_parts(tmp_path):
+    folder = divided(tmp_path / "data", test={"mode": "RGB"})
+    train, test = images.split(folder)
+    assert train.pixels.shape[-1] == test.pixels.shape[-1] == 3
+    np.testing.assert_array_equal(train.pixels[..., 0], train.pixels[..., 2])
+
+
+def badly_divided(folder):
+    """Folders with train/ or test/ that are refused, by what the message must name."""
+    make(folder / "halved" / "train")
+    divided(folder / "apart", test={"classes": ("cat", "owl")})
+    divided(folder / "more", test={"classes": ("cat", "dog", "owl")})
+    divided(folder / "alone", train={"classes": ("cat",)}, test={"classes": ("cat",)})
+    divided(folder / "uneven", test={"sizes": ((6, 6), (7, 5))})
+    divided(folder / "spoilt")
+    (folder / "spoilt" / "test" / "dog" / "1.png").write_bytes(b"not an image")
+    divided(folder / "hollow")
+    (folder / "hollow" / "test" / "owl").mkdir()
+    return {
+        "halved": "halved is not allowed: it must be a folder that holds train/ and test/, and test/ is missing",
+        "apart": "must have the same classes, and dog is in train/, not in test/",
+        "more": "must have the same classes, and owl is in test/, not in train/",
+        "alone": "train is not allowed: it must hold at least two sub-folders",
+        "uneven": "uneven/test/cat/1.png 7 x 5",
+        "spoilt": "spoilt/test/dog/1.png, which must be an image",
+        "hollow": "test/owl must hold images, and holds none",
+    }
+
+
+def test_badly_divided_folders_are_named_and_nothing_is_cached(tmp_path, cache):
+    for name, what in badly_divided(tmp_path / "data").items():
+        with pytest.raises(BadInput, match=what) as raised:
+            images.split(tmp_path / "data" / name)
         assert "\n" not in str(raised.value)
         assert not cache.exists()

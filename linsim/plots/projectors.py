@@ -44,6 +44,9 @@ def _accuracies(axis: Axes, dataset: xr.Dataset) -> None:
     names = dataset["projector"].values.tolist()
     place = np.arange(len(names))[::-1]
     count = dataset.sizes["labels"]
+    below, text_below = (
+        ("raw_accuracy", "raw pixels") if "raw_accuracy" in dataset else ("untrained_accuracy", "untrained encoder")
+    )
     for index, labels in enumerate(dataset["labels"].values):
         shade = plt.get_cmap("cividis")(0.9 * index / count)
         shift = 0.2 * (index - (count - 1) / 2)
@@ -53,9 +56,9 @@ def _accuracies(axis: Axes, dataset: xr.Dataset) -> None:
         halves = np.nan_to_num([each.high - each.mean for each in intervals])
         text = "all labels" if labels == "all" else f"{labels} per class"
         axis.errorbar(means, place - shift, xerr=halves, color=shade, marker=MARKERS[index], linestyle="", label=text)
-        raw = 100 * float(dataset["raw_accuracy"].sel(labels=labels).mean())
+        raw = 100 * float(dataset[below].sel(labels=labels).mean())
         axis.axvline(raw, color=shade, linestyle=":", linewidth=1.0)
-    axis.plot([], [], color="0.2", linestyle=":", label="raw pixels")
+    axis.plot([], [], color="0.2", linestyle=":", label=text_below)
     axis.set(
         yticks=place, yticklabels=[ablation.SETUPS[name] for name in names], xlabel="probe accuracy on r, %", title="(b) probes"
     )
