@@ -125,6 +125,7 @@ def test_the_command_on_digits(tmp_path):
     assert np.all(ranks.sel(projector="directclr-linear-block", place="behind the last block") <= 4)
 
 
+@pytest.mark.slow
 def test_the_command_on_a_folder(tmp_path):
     folder = make(tmp_path / "data", sizes=((6, 6),) * 40, mode="RGB")
     flags = [*TINY, "--projectors", "none", "--few", "5", "--flip", "--crop", "0.7", "--optimizer", "lars"]
@@ -154,6 +155,7 @@ def test_broken_folders_and_flags_are_one_sentence(tmp_path):
         assert not (tmp_path / "out").exists(), flags
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_says_so(tmp_path):
     done = command("directclr", *TINY, "--projectors", "none", "--learning-rate", "1e38", "--out", tmp_path)
     assert done.returncode == 1
