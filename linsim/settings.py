@@ -172,7 +172,29 @@ class KindsConfig(ModelConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ProjectorConfig(TrainConfig):
+class SetupsConfig(TrainConfig):
+    """Flags of the experiment on projectors and DirectCLR, whatever the encoder."""
+
+    projectors: tuple[Setup, ...]
+    """What stands between representation and loss; directclr-linear-block: DirectCLR with a linear last block."""
+    d0_sweep: tuple[int, ...]
+    """Further values of d0 for DirectCLR."""
+    temperature: float = 0.2
+    """Temperature of the loss (NT-Xent, mean over anchors)."""
+    optimizer: Literal["sgd", "lars"] = "sgd"
+    """SGD with momentum 0.9, or LARS; both with a linear warm-up over a tenth of the steps, then cosine."""
+    learning_rate: float = 0.1
+    """Largest step size on the MEAN loss."""
+    collapse_threshold: float = 0.01
+    """A dimension counts as collapsed below this fraction of the representation's largest standard deviation."""
+
+    def runs(self) -> int:
+        """How many runs this configuration makes."""
+        return self.seeds * (len(self.projectors) + len(self.d0_sweep))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProjectorConfig(SetupsConfig):
     """Flags of the experiment on projectors and DirectCLR."""
 
     runs_per_worker: ClassVar[int] = 2
@@ -199,20 +221,12 @@ class ProjectorConfig(TrainConfig):
     """Augmentation: smallest share of a side that a crop keeps."""
     flip: bool = False
     """Augmentation: mirror half of the images."""
-    temperature: float = 0.2
-    """Temperature of the loss (NT-Xent, mean over anchors)."""
-    optimizer: Literal["sgd", "lars"] = "sgd"
-    """SGD with momentum 0.9, or LARS; both with a linear warm-up over a tenth of the steps, then cosine."""
-    learning_rate: float = 0.1
-    """Largest step size on the MEAN loss."""
     weight_decay: float = 1e-4
     """Weight decay."""
     train_share: float = 2 / 3
     """Share of each class to train on, encoder and probe alike; the rest is for testing. Every seed draws its own."""
     few: tuple[int, ...] = (5, 20)
     """Labels per class of the probes with few labels, beside the one with all."""
-    collapse_threshold: float = 0.01
-    """A dimension counts as collapsed below this fraction of the representation's largest standard deviation."""
 
     def relations(self) -> None:
         """Check the fields against one another and against the images. Raises: BadInput."""
@@ -229,13 +243,9 @@ class ProjectorConfig(TrainConfig):
         allowed = f"at most the training images of the smallest class, here {smallest}"
         require(max(self.few, default=2) <= smallest, "few", max(self.few, default=2), allowed)
 
-    def runs(self) -> int:
-        """How many runs this configuration makes."""
-        return self.seeds * (len(self.projectors) + len(self.d0_sweep))
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ResnetConfig(TrainConfig):
+class ResnetConfig(SetupsConfig):
     """Flags of the same experiment with a convolutional encoder, on a folder of images with train/ and test/."""
 
     runs_per_worker: ClassVar[int] = 1
@@ -260,20 +270,12 @@ class ResnetConfig(TrainConfig):
     """Augmentation: smallest share of the area that a crop keeps."""
     jitter: float = 0.5
     """Augmentation: strength of the colour jitter."""
-    temperature: float = 0.2
-    """Temperature of the loss (NT-Xent, mean over anchors)."""
-    optimizer: Literal["sgd", "lars"] = "sgd"
-    """SGD with momentum 0.9, or LARS; both with a linear warm-up over a tenth of the steps, then cosine."""
-    learning_rate: float = 0.1
-    """Largest step size on the MEAN loss."""
     weight_decay: float = 1e-4
     """Weight decay of all but the norms' parameters."""
     few: tuple[int, ...] = (20,)
     """Labels per class of the probes with few labels, beside the one with all."""
     online: bool = True
     """Train a probe beside the encoder, which does not notice."""
-    collapse_threshold: float = 0.01
-    """A dimension counts as collapsed below this fraction of the representation's largest standard deviation."""
 
     def relations(self) -> None:
         """Check the fields against one another and against the images. Raises: BadInput."""
@@ -297,12 +299,7 @@ class ResnetConfig(TrainConfig):
         total = self.train_images or total
         require(self.batch_size <= total, "batch_size", self.batch_size, f"at most the training images, here {total}")
         fewest = min(collections.Counter(held.labels.tolist()).values())
-        smallest = (
-            fewest if total == len(held.labels) else total * fewest // len(held.labels) - 1
-        )  # a draw may miss its share by one
+        drawn = total * fewest // len(held.labels) - 1  # a draw may miss a class's share by one
+        smallest = fewest if total == len(held.labels) else drawn
         allowed = f"at most the training images of the smallest class, here {smallest}"
         require(max(self.few, default=2) <= smallest, "few", max(self.few, default=2), allowed)
-
-    def runs(self) -> int:
-        """How many runs this configuration makes."""
-        return self.seeds * (len(self.projectors) + len(self.d0_sweep))

@@ -110,16 +110,17 @@ def in_blocks(scores: Scores, v: Float[Array, "k N"], u: Float[Array, "m N"], bl
     Source: Milakov and Gimelshein 2018, arXiv 1805.02867. Args: as `sums`; block: rows and columns computed at a time.
     """
     count = len(scores.positives)
+    blocks = -(-count // block)
 
     def blocked(array, fill=0.0):
         """(N, ..) -> (blocks, block, ..), padded."""
-        blocks = -(-count // block)
         filled = jnp.pad(array, ((0, blocks * block - count), *((0, 0),) * (array.ndim - 1)), constant_values=fill)
         return filled.reshape(blocks, block, *array.shape[1:])
 
-    numbers = jnp.arange(-(-count // block))
+    numbers = jnp.arange(blocks)
     anchors = numbers, blocked(scores.anchors), blocked(scores.anchor_terms), blocked(scores.positives)
     others = numbers, blocked(scores.others), blocked(scores.other_terms, -jnp.inf)
+    others_and_v = others, blocked(v.T)
 
     def pull(anchor):
         def add(carry, other_and_v):
@@ -130,16 +131,17 @@ def in_blocks(scores: Scores, v: Float[Array, "k N"], u: Float[Array, "m N"], bl
             return (higher, weighted * jnp.exp(reference - higher) + gained), None
 
         start = anchor[-1], jnp.zeros_like(v, shape=(len(v) + 1, block))
-        return jax.lax.scan(add, start, (others, blocked(v.T)))[0]
+        return jax.lax.scan(add, start, others_and_v)[0]
 
     def push(total):
+        anchors_and_u = anchors, blocked(reference + jnp.log(total)), blocked(u.T)
+
         def received(other):
             def add(carry, anchor_and_u):
                 anchor, its_denominators, its_u = anchor_and_u
                 return carry + its_u.T @ jnp.exp(_block_scores(other, anchor) - its_denominators).T, None
 
-            denominators = blocked(reference + jnp.log(total))
-            return jax.lax.scan(add, jnp.zeros_like(u, shape=(len(u), block)), (anchors, denominators, blocked(u.T)))[0]
+            return jax.lax.scan(add, jnp.zeros_like(u, shape=(len(u), block)), anchors_and_u)[0]
 
         return whole(jax.lax.map(received, others)) if len(u) else u
 

@@ -100,14 +100,6 @@ def broken(folder):
     }
 
 
-def test_broken_folders_are_named_and_nothing_is_cached(tmp_path, cache):
-    for name, what in broken(tmp_path / "data").items():
-        with pytest.raises(BadInput, match=what) as raised:
-            images.folder(tmp_path / "data" / name)
-        assert "\n" not in str(raised.value)
-        assert not cache.exists()
-
-
 def divided(folder, **parts):
     """A folder with train/ and test/, each as `make` makes it. Returns: the folder."""
     for part in images.SPLITS:
@@ -158,9 +150,10 @@ def badly_divided(folder):
     }
 
 
-def test_badly_divided_folders_are_named_and_nothing_is_cached(tmp_path, cache):
-    for name, what in badly_divided(tmp_path / "data").items():
+@pytest.mark.parametrize(("load", "bad"), [(images.folder, broken), (images.split, badly_divided)])
+def test_broken_folders_are_named_and_nothing_is_cached(load, bad, tmp_path, cache):
+    for name, what in bad(tmp_path / "data").items():
         with pytest.raises(BadInput, match=what) as raised:
-            images.split(tmp_path / "data" / name)
+            load(tmp_path / "data" / name)
         assert "\n" not in str(raised.value)
         assert not cache.exists()
