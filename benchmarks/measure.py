@@ -146,12 +146,10 @@ def r5(sizes: Sizes, repetitions: int) -> Measured:
 
 def r6(sizes: Sizes, repetitions: int) -> Measured:
     """Gradient flow in float64 on a fixed batch each."""
-    jax.config.update("jax_enable_x64", True)
     work = workloads.descent(sizes.flow_runs, 1, sizes.count, DIM, dtype=np.float64)
     to = sizes.flow_time, sizes.tolerance
-    functions = {"linsim": in_linsim.flow(work, *to), "NumPy": lambda: in_numpy.flow(work, *to)}
-    if TORCH:
-        functions["eager PyTorch"] = lambda: in_torch.flow(work, *to)
-    found = compared(functions, repetitions)
-    jax.config.update("jax_enable_x64", False)
-    return found
+    with jax.enable_x64(True):
+        functions = {"linsim": in_linsim.flow(work, *to), "NumPy": lambda: in_numpy.flow(work, *to)}
+        if TORCH:
+            functions["eager PyTorch"] = lambda: in_torch.flow(work, *to)
+        return compared(functions, repetitions)

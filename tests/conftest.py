@@ -13,6 +13,7 @@ import jaxtyping
 jaxtyping.install_import_hook("linsim", "beartype.beartype")
 
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 
@@ -20,3 +21,9 @@ from hypothesis import settings
 
 settings.register_profile("linsim", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("linsim")
+
+
+@pytest.fixture(autouse=True)
+def precision_is_left_as_found():
+    yield
+    assert jax.config.jax_enable_x64, "the test left jax_enable_x64 off, and later ones in this process would run in float32"
