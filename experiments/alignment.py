@@ -3,17 +3,12 @@
 from linsim import experiment
 from linsim.presets import TWO_LAYERS
 
-
-def parts() -> experiment.Parts:
-    """What this experiment trains, compares with, draws and tells."""
-    from linsim import modes, plots, report, train
-
-    return experiment.Parts(train.two_layers, modes.add, plots.alignment, report.alignment)
+PARTS = experiment.Parts("linsim.train:two_layers", "linsim.modes:add", "linsim.plots:alignment", "linsim.report:alignment")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    experiment.main("alignment", TWO_LAYERS, parts, argv)
+    experiment.main("alignment", TWO_LAYERS, PARTS, argv)
 
 
 if __name__ == "__main__":

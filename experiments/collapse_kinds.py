@@ -3,17 +3,12 @@
 from linsim import experiment
 from linsim.presets import KINDS
 
-
-def parts() -> experiment.Parts:
-    """What this experiment trains, compares with, draws and tells."""
-    from linsim import kinds, plots, report
-
-    return experiment.Parts(kinds.runs, kinds.compare, plots.kinds, report.kinds)
+PARTS = experiment.Parts("linsim.kinds:runs", "linsim.kinds:compare", "linsim.plots:kinds", "linsim.report:kinds")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    experiment.main("collapse_kinds", KINDS, parts, argv)
+    experiment.main("collapse_kinds", KINDS, PARTS, argv)
 
 
 if __name__ == "__main__":

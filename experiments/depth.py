@@ -3,17 +3,12 @@
 from linsim import experiment
 from linsim.presets import DEPTHS
 
-
-def parts() -> experiment.Parts:
-    """What this experiment trains, compares with, draws and tells."""
-    from linsim import deep, plots, report
-
-    return experiment.Parts(deep.runs, deep.compare, plots.depth, report.depth)
+PARTS = experiment.Parts("linsim.deep:runs", "linsim.deep:compare", "linsim.plots:depth", "linsim.report:depth")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    experiment.main("depth", DEPTHS, parts, argv)
+    experiment.main("depth", DEPTHS, PARTS, argv)
 
 
 if __name__ == "__main__":

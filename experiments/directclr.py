@@ -8,22 +8,17 @@ import sys
 
 from linsim import experiment
 from linsim.presets import for_images
-from linsim.settings import ResnetConfig
+from linsim.settings import ProjectorConfig, ResnetConfig
+
+DENSE = experiment.Parts(
+    "linsim.directclr:runs", "linsim.directclr:compare", "linsim.plots:projectors", "linsim.report:projectors"
+)
+CONVOLUTIONAL = DENSE._replace(train="linsim.convolutional:runs", compare="linsim.convolutional:compare")
 
 
-def parts() -> experiment.Parts:
-    """What this experiment trains, compares with, draws and tells, with an encoder of dense layers or of convolutions."""
-    from linsim import convolutional, directclr, plots, report
-
-    def module(config):
-        return convolutional if isinstance(config, ResnetConfig) else directclr
-
-    return experiment.Parts(
-        lambda config, where: module(config).runs(config, where),
-        lambda dataset, config: module(config).compare(dataset, config),
-        plots.projectors,
-        report.projectors,
-    )
+def parts(config: ProjectorConfig | ResnetConfig) -> experiment.Parts:
+    """The encoder is the configuration's."""
+    return CONVOLUTIONAL if isinstance(config, ResnetConfig) else DENSE
 
 
 def main(argv: list[str] | None = None) -> None:

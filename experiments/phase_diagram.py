@@ -3,17 +3,12 @@
 from linsim import experiment
 from linsim.presets import PHASES
 
-
-def parts() -> experiment.Parts:
-    """What this experiment trains, compares with, draws and tells."""
-    from linsim import phases, plots, report
-
-    return experiment.Parts(phases.train, phases.compare, plots.phases, report.phases)
+PARTS = experiment.Parts("linsim.phases:train", "linsim.phases:compare", "linsim.plots:phases", "linsim.report:phases")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    experiment.main("phase_diagram", PHASES, parts, argv)
+    experiment.main("phase_diagram", PHASES, PARTS, argv)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,17 @@
 from linsim import experiment
 from linsim.presets import TWO_LAYERS
 
-
-def parts() -> experiment.Parts:
-    """What this experiment trains, compares with, draws and tells."""
-    from linsim import plots, predictions, report, train
-
-    return experiment.Parts(train.two_layers_and_flows, predictions.add_layers, plots.singular_values, report.singular_values)
+PARTS = experiment.Parts(
+    "linsim.train:two_layers_and_flows",
+    "linsim.predictions:add_layers",
+    "linsim.plots:singular_values",
+    "linsim.report:singular_values",
+)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    experiment.main("singular_values", TWO_LAYERS, parts, argv)
+    experiment.main("singular_values", TWO_LAYERS, PARTS, argv)
 
 
 if __name__ == "__main__":

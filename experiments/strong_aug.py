@@ -3,17 +3,14 @@
 from linsim import experiment
 from linsim.presets import ONE_LAYER
 
-
-def parts() -> experiment.Parts:
-    """What this experiment trains, compares with, draws and tells."""
-    from linsim import plots, predictions, report, train
-
-    return experiment.Parts(train.one_layer, predictions.add, plots.strong_augmentation, report.strong_augmentation)
+PARTS = experiment.Parts(
+    "linsim.train:one_layer", "linsim.predictions:add", "linsim.plots:strong_augmentation", "linsim.report:strong_augmentation"
+)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    experiment.main("strong_aug", ONE_LAYER, parts, argv)
+    experiment.main("strong_aug", ONE_LAYER, PARTS, argv)
 
 
 if __name__ == "__main__":

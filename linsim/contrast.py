@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
@@ -42,8 +43,8 @@ def distance(w: Weights, x: Batch, x_pos: Batch) -> Drive:
 
     Source: paper, Lemma 2. Args: w (n, d); x, x_pos (N, d). Returns: Drive.
     """
-    columns, steps = x.T, (x_pos - x).T
-    z = (x - jnp.mean(x, axis=0)) @ w.T
+    centred, columns, steps = jax.lax.optimization_barrier((x - jnp.mean(x, axis=0), x.T, (x_pos - x).T))  # once, if x is fixed
+    z = centred @ w.T
     terms = -0.5 * (z * z) @ jnp.ones_like(w[:, 0])
     positives = -0.5 * jnp.sum((w @ steps) ** 2, axis=0)
     scores = softmax.Scores(z, z, terms, terms, positives, jnp.zeros_like(positives[0]))

@@ -73,12 +73,17 @@ def factor(cov: Square) -> Float[Array, "rank d"]:
 
 def gaussian(key: PRNGKeyArray, count: int, cov_factor: Float[Array, "rank d"]) -> Batch:
     """Independent centred Gaussian rows with covariance F^T F. Args: key, count, F = `factor(cov)`. Returns: (count, d)."""
-    return noise.normal(key, (count, len(cov_factor)), cov_factor.dtype) @ cov_factor
+    return _rows(noise.normal(key, (len(cov_factor), count), cov_factor.dtype), cov_factor)
+
+
+def _rows(normals: Float[Array, "rank N"], cov_factor: Float[Array, "rank d"]) -> Batch:
+    """Normals, a sample to a column as the closed form of the training step wants it, with covariance F^T F."""
+    return (cov_factor.T @ normals).T
 
 
 def view_pair(key: PRNGKeyArray, clean: Batch, noise_factor: Float[Array, "rank d"], views: Views) -> tuple[Batch, Batch]:
     """Two views of each row by additive noise. Args: clean (N, d); noise_factor F (`factor`). Returns: x, x', each (N, d)."""
-    normals = noise.normal(key, (len(clean), _noisy_views(views) * len(noise_factor)), noise_factor.dtype)
+    normals = noise.normal(key, (_noisy_views(views) * len(noise_factor), len(clean)), noise_factor.dtype)
     return _views(clean, normals, noise_factor)
 
 
@@ -86,11 +91,11 @@ def _noisy_views(views: Views) -> int:
     return 2 if views == "two" else 1
 
 
-def _views(clean: Batch, normals: Float[Array, "N _"], noise_factor: Float[Array, "rank d"]) -> tuple[Batch, Batch]:
-    """The anchors and their positives; normals (N, rank) for the positives' noise, or (N, 2 rank) for the anchors' too."""
+def _views(clean: Batch, normals: Float[Array, "_ N"], noise_factor: Float[Array, "rank d"]) -> tuple[Batch, Batch]:
+    """The anchors and their positives; normals (rank, N) for the positives' noise, or (2 rank, N) for the anchors' too."""
     rank = len(noise_factor)
-    noisy = clean + normals[:, :rank] @ noise_factor
-    return (clean if normals.shape[1] == rank else clean + normals[:, rank:] @ noise_factor), noisy
+    noisy = clean + _rows(normals[:rank], noise_factor)
+    return (clean if len(normals) == rank else clean + _rows(normals[rank:], noise_factor)), noisy
 
 
 def stratified_rows(key: PRNGKeyArray, count: int, total: int) -> Int[Array, "count"]:
@@ -125,8 +130,8 @@ def sampler(
         def fresh(step_key):
             rank = len(data_factor)
             count = rank + _noisy_views(views) * len(noise_factor)
-            normals = noise.normal(step_key, (batch_size, count), data_factor.dtype)
-            return _views(normals[:, :rank] @ data_factor, normals[:, rank:], noise_factor)
+            normals = noise.normal(step_key, (count, batch_size), data_factor.dtype)
+            return _views(_rows(normals[:rank], data_factor), normals[rank:], noise_factor)
 
         return fresh, data_factor.T @ data_factor
 

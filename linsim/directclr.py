@@ -3,7 +3,7 @@
 One run trains a residual encoder r = h + f(h) with one projector, then measures what its representation holds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -167,9 +167,9 @@ def finish(config: Any, features: tuple[str, ...]) -> Finish:
     labels = images.load(config.data, config.image_size).labels
     count = Split(config, labels).train
 
-    def probes(values: Columns, measured: Columns) -> Columns:
+    def probes(values: Columns, measured: Mapping[str, Array]) -> dict[str, Any]:
         found = []
-        for h, r, order in zip(*(measured[name] for name in DROPPED), strict=True):
+        for h, r, order in zip(*(np.asarray(measured[name]) for name in DROPPED), strict=True):
             parts = {"r": r, "r[:d0]": r[:, : config.d0], "r[d0:]": r[:, config.d0 :], "h": h}
             train, test = order[:count], order[count:]
             found.append([probe.accuracies(parts[name], labels, train, test, config.few, config.seed) for name in features])

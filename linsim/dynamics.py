@@ -7,7 +7,6 @@ One run is the unit; `linsim.sweep` vectorises.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -157,8 +156,11 @@ def integrate(
 ) -> Any:
     """Solve dy/dt = velocity(y) from y(times[0]) = start: diffrax Dopri8, relative and absolute `tolerance` per step.
 
-    Args: velocity y -> its rate; start, any arrays; times (T,), increasing. Returns: y at `times`, leading axis T.
+    Args: velocity y -> its rate; start, any arrays; times (T,), increasing. Returns: y at `times`, leading axis T; to be
+    differentiated in forward mode only.
     """
+    import diffrax  # slow to import
+
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda _, y, __: velocity(y)),
         diffrax.Dopri8(),
@@ -169,5 +171,6 @@ def integrate(
         saveat=diffrax.SaveAt(ts=jnp.asarray(times)),
         stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
         max_steps=max_steps,
+        adjoint=diffrax.ForwardMode(),
     )
     return solution.ys

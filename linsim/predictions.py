@@ -4,7 +4,7 @@ Population flow from each run's own initial weights; the condensed regime of fin
 settled strengths and collapsed dimensions. With `linsim.claims`, the place where theory and simulation meet.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -79,13 +79,13 @@ def flows(flow: Callable[..., Observables], starts: tuple[str, ...], kept: tuple
     Args: flow, a function of the columns named by `starts` (settings or initial weights) -> observables; names of the
     observables to keep, as `population_<name>`; the engine. Returns: what `Engine.run` takes as `finish`.
     """
-    compiled = where.vectorised(flow)
+    compiled = where.vectorised(lambda *start: flow(*(array.astype(jnp.float64) for array in start)))
 
-    def finish(values: Columns, measured: Columns) -> Columns:
+    def finish(values: Columns, measured: Mapping[str, Array]) -> dict[str, Array]:
         with jax.enable_x64(True):
             columns = {**values, **measured}
-            observed = compiled(*(np.asarray(columns[name], dtype=np.float64) for name in starts))
-            return {**measured, **{f"population_{name}": np.asarray(observed[name]) for name in kept}}
+            observed = compiled(*(columns[name] for name in starts))
+            return {**measured, **{f"population_{name}": observed[name] for name in kept}}
 
     return finish
 

@@ -26,7 +26,7 @@ from linsim.store import Store
 Device = Any  # jax.Device, which type checkers take for a variable
 Simulate = Callable[..., dict[str, Array]]
 Columns = Mapping[str, np.ndarray]
-Finish = Callable[[Columns, Columns], Columns]
+Finish = Callable[[Columns, Mapping[str, Array]], Mapping[str, Any]]
 
 AT_ONCE = {"cpu": 4}  # runs side by side on a device: what a CPU core's cache holds; on accelerators the whole chunk
 MOST_CHUNKS = 32  # of a sweep, unless memory asks for more: progress is seen and kept about this often
@@ -98,7 +98,8 @@ class Engine:
     """Where sweeps run.
 
     devices: to spread over (default: all of this process); chunk_size: runs per call and file, at most (default: by memory);
-    share: this process's part of the chunks; store: where chunks are kept (None: in memory); attributes: start -> provenance.
+    share: this process's part of the chunks; store: where chunks are kept (None: in memory); attributes: start -> provenance;
+    meanwhile: what to do while the devices compute, at every chunk.
     """
 
     devices: tuple[Device, ...] = ()
@@ -106,6 +107,7 @@ class Engine:
     share: Share = WHOLE
     store: Store | None = None
     attributes: Callable[[datetime.datetime], Mapping[str, Any]] = lambda started: {}
+    meanwhile: Callable[[], object] = lambda: None
 
     def run(
         self,
@@ -124,9 +126,10 @@ class Engine:
 
         Args: simulate(key, **point) -> dict of arrays for ONE run, traceable; axes: values by name; seed: base key; seeds:
         runs per point; coords: of the observables; finish(values, measured) -> the arrays to keep, from those of a chunk's
-        runs, which lie along the first axis; label: the sweep's name among those of one store; turn: the process whose turn it
-        is to take the first chunk, so that many small sweeps are shared evenly; sweeps: how many there are, each with a
-        program of its own: with at least one for each process, each is left to one of them and compiled once.
+        runs, which lie along the first axis and may still be under way on the device; label: the sweep's name among those of
+        one store; turn: the process whose turn it is to take the first chunk, so that many small sweeps are shared evenly;
+        sweeps: how many there are, each with a program of its own: with at least one for each process, each is left to one of
+        them and compiled once.
         Returns: Dataset with dimensions (*axes, seed, ..), or None if chunks of other processes are still missing.
         Shows a progress bar on a terminal. Raises: CannotWrite.
         """
@@ -142,7 +145,7 @@ class Engine:
         with self._bar(len(points), len(held) * size, hidden=not missing) as bar:
             for number in missing:
                 started = datetime.datetime.now(datetime.UTC)
-                columns, arrays = program.solve(chunks[number], size, finish)
+                columns, arrays = program.solve(chunks[number], size, finish, self.meanwhile)
                 labels = {name: ("run", column) for name, column in columns.items()}
                 dataset = results.labelled_runs(arrays, ("run",), labels | dict(coords or {}))
                 group.save(number, len(chunks), dataset.assign_attrs(self.attributes(started)))
@@ -153,7 +156,7 @@ class Engine:
         """`function` of one run -> of as many stacked runs as come, on as many of the devices as divide them evenly."""
         programs: dict[int, Any] = {}
 
-        def call(*columns: np.ndarray) -> Any:
+        def call(*columns: np.ndarray | Array) -> Any:
             size = len(columns[0])
             if size not in programs:
                 programs[size] = vectorised(function, dividing(self._available(), size))
@@ -194,12 +197,16 @@ class _Program:
         self.simulate, self.names, self.keys, self.devices = simulate, names, keys, devices
         self._compiled: dict[int, Any] = {}
 
-    def solve(self, points: list, size: int, finish: Finish | None) -> tuple[Columns, Columns]:
-        """The columns of settings (with the seeds) and the arrays of a chunk's runs; padded to `size` while computing."""
+    def solve(self, points: list, size: int, finish: Finish | None, meanwhile: Callable[[], object]) -> tuple[Columns, Columns]:
+        """The columns of settings (with the seeds) and the arrays of a chunk's runs; padded to `size` while computing.
+
+        JAX returns arrays before they are computed: what `finish` compiles, and `meanwhile`, take place beside the runs.
+        """
         key, values = self._stacked(points, size)
-        measured = {name: np.asarray(leaf) for name, leaf in self._at(points, size)(key, values).items()}
+        measured = self._at(points, size)(key, values)
         if finish is not None:
-            measured = dict(finish(values, measured))
+            measured = finish(values, measured)
+        meanwhile()
         columns = values | {"seed": np.array([point[-1] for point in points])}
         return _first(columns, len(points)), _first(measured, len(points))
 
@@ -243,8 +250,8 @@ class _Memory:
         return chunk
 
 
-def _first(columns: Columns, count: int) -> Columns:
-    return {name: column[:count] for name, column in columns.items()}
+def _first(columns: Mapping[str, Any], count: int) -> Columns:
+    return {name: np.asarray(column)[:count] for name, column in columns.items()}
 
 
 def _merged(group: Any, chunks: list[list], axes: Mapping[str, Sequence]) -> xr.Dataset | None:

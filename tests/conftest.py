@@ -16,6 +16,10 @@ import jax
 import pytest
 
 jax.config.update("jax_enable_x64", True)
+flags = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {flags}"  # most of the tests' time is the compiler's
+jax.devices()  # reads the flags; commands that tests start keep their own
+os.environ["XLA_FLAGS"] = flags
 
 from hypothesis import settings
 

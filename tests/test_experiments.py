@@ -42,8 +42,8 @@ def test_threshold_for_one_view_and_none_for_two(tmp_path):
     assert "measured 0, predicted 0, of 16" in two.stdout
     assert "0.03252" in two.stdout  # population m*
     dataset = results.load(tmp_path / "two" / "strong_aug.nc").isel(time=-1, noise=0, init_scale=0, seed=0)
-    measured = dataset["block_strength"].values
-    np.testing.assert_allclose(measured, dataset["condensed_block_strength"].values, rtol=0.05)
+    apart = dataset["block_strength"].values / dataset["condensed_block_strength"].values - 1
+    assert np.all(np.abs(apart) < 4 * np.array([0.005, 0.041])), apart  # standard deviations of 16 seeds
 
 
 @pytest.mark.slow

@@ -19,14 +19,14 @@ def sample():
 def test_the_distribution_is_the_standard_normal(sample):
     assert stats.kstest(sample, "norm").pvalue > 1e-3
     assert stats.kstest(1.01 * sample, "norm").pvalue < 1e-3
-    assert np.abs(sample).max() < 5.4
+    assert np.abs(sample).max() < 5.8
     for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
         assert abs(np.mean(sample**power) - expected) < 4 * np.sqrt(variance / COUNT)
 
 
 @pytest.mark.parametrize("lag", [1, 2, 3, 4, 16, 24, 128, COUNT // 4, COUNT // 2])
 def test_numbers_of_one_batch_are_uncorrelated(sample, lag):
-    """In value and in square, across the four words of a hash too (lag COUNT/4)."""
+    """In value and in square, also the cosine and the sine of one circle (lag COUNT/2) and two words of a hash (COUNT/4)."""
     for power in (1, 2):
         values = sample**power - np.mean(sample**power)
         assert abs(np.mean(values[lag:] * values[:-lag]) / np.mean(values**2)) < 4.5 / np.sqrt(COUNT - lag)
@@ -42,7 +42,7 @@ def test_batches_of_neighbouring_steps_and_seeds_are_uncorrelated():
 
 def test_every_bit_that_is_used_is_fair_and_independent_of_its_neighbour():
     words = np.asarray(noise.hashed_bits(jax.random.key(2), COUNT))
-    bits = (words[:, None] >> np.arange(9, 32)) & 1
+    bits = (words[:, None] >> np.arange(8, 32)) & 1
     for each in (bits, bits[1:] ^ bits[:-1], bits[4:] ^ bits[:-4]):
         assert np.abs(each.mean(axis=0) - 0.5).max() < 4.5 * 0.5 / np.sqrt(COUNT)
     lowest = words & 1
