@@ -28,13 +28,14 @@ if TORCH:
 
 
 class Sizes(NamedTuple):
-    """Of R1 to R3: runs, steps, samples; of R4: two batches; of R5: steps, and the command's flags; of R6: runs, time."""
+    """Of R1 to R3: runs, steps, samples; of R4: two batches; of R5: a command's runs, steps and flags; of R6: runs, time."""
 
     runs: int
     steps: int
     count: int
     medium: int
     large: int
+    command_runs: int
     command_steps: int
     command: tuple[str, ...]
     flow_runs: int
@@ -42,8 +43,8 @@ class Sizes(NamedTuple):
     tolerance: float
 
 
-FULL = Sizes(64, 200, 128, 8192, 65536, 10_000, ("--noise", "2.0"), 8, 100.0, 1e-8)
-TINY = Sizes(2, 5, 16, 32, 64, 20, ("--noise", "2.0", "--steps", "20", "--seeds", "1"), 1, 1.0, 1e-8)
+FULL = Sizes(64, 200, 128, 8192, 65536, 3, 10_000, ("--noise", "2.0"), 8, 100.0, 1e-8)
+TINY = Sizes(2, 5, 16, 32, 64, 1, 20, ("--noise", "2.0", "--steps", "20", "--seeds", "1"), 1, 1.0, 1e-8)
 
 Functions = Mapping[Any, Callable[[], Any]]
 Measured = dict[str, Any]
@@ -66,10 +67,9 @@ def summary(times: list[float]) -> dict[str, float]:
     return {"median": statistics.median(times), "min": min(times), "max": max(times)}
 
 
-def compared(functions: Functions, repetitions: int, *, same_batches: bool = True) -> Measured:
+def compared(seconds: dict[Any, list[float]], returned: dict[Any, Any], *, same_batches: bool = True) -> Measured:
     """The implementations' times, and how far their results lie from NumPy's: relative Frobenius norm, or of |W|^2 only."""
-    seconds, returned = take_turns(functions, repetitions)
-    results = {name: np.asarray(value, np.float64) for name, value in returned.items()}
+    results = {name: np.asarray(returned[name], np.float64) for name in seconds}
     if not same_batches:
         results = {name: np.mean(value**2) for name, value in results.items()}
     expected = results["NumPy"]
@@ -77,34 +77,32 @@ def compared(functions: Functions, repetitions: int, *, same_batches: bool = Tru
     return {"seconds": {name: summary(times) for name, times in seconds.items()}, "apart": apart}
 
 
-def _descents(sizes: Sizes, repetitions: int, **kind: Any) -> Measured:
+def _implementations(sizes: Sizes, **kind: Any) -> dict[Any, Callable[[], Any]]:
     work = workloads.descent(sizes.runs, sizes.steps, sizes.count, DIM, **kind)
     functions = {"linsim": in_linsim.descent(work), "NumPy": lambda: in_numpy.descend(work)}
     if TORCH:
         functions |= {"eager PyTorch": lambda: in_torch.eager(work), "torch.func": lambda: in_torch.together(work)}
-    return compared(functions, repetitions, same_batches=not work.fresh)
+    return functions
 
 
 def r1(sizes: Sizes, repetitions: int) -> Measured:
     """Many runs on a fixed batch each, one layer; and the floor, timed in between."""
     tried = floor.candidates(sizes.count, DIM)
-    work = workloads.descent(sizes.runs, sizes.steps, sizes.count, DIM)
     parts = {number: candidate.function for number, candidate in enumerate(tried)}
-    seconds, _ = take_turns({"linsim": in_linsim.descent(work)} | parts, repetitions)
-    best = floor.best(tried, [seconds[number] for number in parts])
+    seconds, returned = take_turns(_implementations(sizes) | parts, repetitions)
+    best = floor.best(tried, [seconds.pop(number) for number in parts])
     total = sizes.runs * sizes.steps * sum(part["seconds"] for part in best.values())
-    floors = {"parts": best, "seconds": total, "linsim beside it": summary(seconds["linsim"])}
-    return _descents(sizes, repetitions) | {"floor": floors}
+    return compared(seconds, returned) | {"floor": {"parts": best, "seconds": total}}
 
 
 def r2(sizes: Sizes, repetitions: int) -> Measured:
     """As R1, with a fresh batch in every step."""
-    return _descents(sizes, repetitions, fresh=True)
+    return compared(*take_turns(_implementations(sizes, fresh=True), repetitions), same_batches=False)
 
 
 def r3(sizes: Sizes, repetitions: int) -> Measured:
     """As R1, with two layers."""
-    return _descents(sizes, repetitions, depth=2)
+    return compared(*take_turns(_implementations(sizes, depth=2), repetitions))
 
 
 def r4(sizes: Sizes, repetitions: int) -> Measured:
@@ -119,11 +117,11 @@ def r4(sizes: Sizes, repetitions: int) -> Measured:
     at_large, _ = take_turns({"linsim": in_linsim.one_gradient(*large)}, repetitions)
     words = [sys.executable, "-m", "benchmarks.peak", str(sizes.large), str(DIM)]
     peak = int(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-    return compared(functions, repetitions) | {"large": summary(at_large["linsim"]), "peak_bytes": peak}
+    return compared(*take_turns(functions, repetitions)) | {"large": summary(at_large["linsim"]), "peak_bytes": peak}
 
 
 def r5(sizes: Sizes, repetitions: int) -> Measured:
-    """A whole command with an empty and with a full compilation cache, beside PyTorch's steps for one run of it alone."""
+    """A whole command with an empty and with a full compilation cache, beside PyTorch's steps of its runs alone."""
     words = [sys.executable, str(ROOT / "experiments" / "strong_aug.py"), *sizes.command]
 
     def command(cache: str) -> None:
@@ -136,10 +134,10 @@ def r5(sizes: Sizes, repetitions: int) -> Measured:
             command(cache)
 
     with tempfile.TemporaryDirectory() as cache:
-        work = workloads.descent(1, sizes.command_steps, sizes.count, DIM, fresh=True)
+        work = workloads.descent(sizes.command_runs, sizes.command_steps, sizes.count, DIM, fresh=True)
         functions = {"linsim, cold": cold, "linsim, warm": lambda: command(cache)}
         if TORCH:
-            functions["eager PyTorch, the loop of one run"] = lambda: in_torch.eager(work)
+            functions["eager PyTorch, the steps alone"] = lambda: in_torch.eager(work)
         seconds, _ = take_turns(functions, repetitions)
     return {"seconds": {name: summary(times) for name, times in seconds.items()}}
 
@@ -152,4 +150,4 @@ def r6(sizes: Sizes, repetitions: int) -> Measured:
         functions = {"linsim": in_linsim.flow(work, *to), "NumPy": lambda: in_numpy.flow(work, *to)}
         if TORCH:
             functions["eager PyTorch"] = lambda: in_torch.flow(work, *to)
-        return compared(functions, repetitions)
+        return compared(*take_turns(functions, repetitions))

@@ -53,7 +53,7 @@ def provenance() -> dict[str, Any]:
     held = {dist.name.lower() for dist in importlib.metadata.distributions()}
     packages = [name for name in ("jax", "numpy", "scipy", "torch") if name in held]
     return {
-        "machine": f"{processor()}, {os.cpu_count()} cores of which 1 is used",
+        "machine": f"{processor()}, {os.cpu_count()} cores of which all but R5 use 1",
         "versions": {"Python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages},
         "date": datetime.date.today().isoformat(),
     }

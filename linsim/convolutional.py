@@ -49,7 +49,8 @@ class Data:
 def observe(program: Program, state: State, data: Data, run: Run) -> Observables:
     """`directclr.observe` of a run's training images, then all test images, and the spectra of a batch's gradient."""
     pixels = jnp.concatenate([data.train.pixels[run.rows], data.test.pixels])
-    some = [program.represent(state.params[0], pixels[start : start + AT_ONCE]) for start in range(0, len(pixels), AT_ONCE)]
+    encoder = program.settle(state.params[0], data.train, run)
+    some = [program.represent(encoder, pixels[start : start + AT_ONCE]) for start in range(0, len(pixels), AT_ONCE)]
     h, r = (jnp.concatenate(parts) for parts in zip(*some, strict=True))
     measured = directclr.observe(h, r) | {"gradient_spectrum": program.gradients(state, data.train, run)}
     return {name: np.asarray(leaf) for name, leaf in measured.items()}

@@ -20,7 +20,8 @@ from linsim.arrays import Array
 from linsim.settings import LINEAR_BLOCK
 
 ONLINE_RATE = 1e-3  # of the detached probe's Adam
-INIT, PROJECTOR, STEPS, OBSERVE, SHUFFLE = range(1, 6)  # what a run's key is folded with; 0 draws its images
+SETTLED = 1000  # images, on whose views the norms settle
+INIT, PROJECTOR, STEPS, OBSERVE, SHUFFLE, SETTLE = range(1, 7)  # what a run's key is folded with; 0 draws its images
 
 Bytes = UInt8[Array, "N H W C"]
 Pixels = Float[Array, "N H W C"]
@@ -83,6 +84,7 @@ class Program:
         decayed = jax.tree.map(lambda leaf: leaf.ndim > 1, shapes[0]), jax.tree.map(lambda leaf: True, shapes[1])
         self.optimizer, self.online_optimizer = directclr.optimizer(config, decayed), optax.adam(ONLINE_RATE)
         self.begin = jax.jit(self._begin)
+        self.settle = jax.jit(self._settle)
         self.represent = jax.jit(self._represent)
         self.gradients = jax.jit(self._gradients)
         self._ordered, self._one_step, self._all_steps = jax.jit(self._order), jax.jit(self._step), jax.jit(self._steps)
@@ -110,9 +112,9 @@ class Program:
         return state, sums / (last - first)
 
     def _params(self, run: Run) -> tuple[resnet.Encoder, Any]:
-        config, linear = self.config, self.config.projectors.endswith(LINEAR_BLOCK)
-        key = jax.random.fold_in(run.key, INIT)
-        return resnet.Encoder(key, self.channels, config.width, config.blocks, linear=linear), self._projector(run).params
+        config, key = self.config, jax.random.fold_in(run.key, INIT)
+        kind = {"norm": config.norm, "linear": config.projectors.endswith(LINEAR_BLOCK)}
+        return resnet.Encoder(key, self.channels, config.width, config.blocks, **kind), self._projector(run).params
 
     def _projector(self, run: Run) -> projectors.Projector:
         name, d0 = self.config.projectors.removesuffix(LINEAR_BLOCK), self.config.d0 if run.d0 is None else run.d0
@@ -163,6 +165,11 @@ class Program:
             return state, sums.at[0].add(value)
         state, right = learn_online(self.online_optimizer, state, r, jnp.tile(held.labels[batch], 2))
         return state, sums + jnp.stack([value, right])
+
+    def _settle(self, encoder: resnet.Encoder, held: Held, run: Run) -> resnet.Encoder:
+        """The encoder with its norms settled on two views each of SETTLED training images."""
+        seen = self._views(jax.random.fold_in(run.key, SETTLE), held.pixels[run.rows[:SETTLED]])
+        return encoder.settled(seen, self.dtype)
 
     def _represent(self, encoder: resnet.Encoder, pixels: Bytes) -> tuple[Array, Array]:
         """(h, pooled, and r) of images that are not augmented."""

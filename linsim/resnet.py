@@ -41,8 +41,8 @@ class Convolution(eqx.Module):
         return jax.lax.conv_general_dilated(x, weight, strides, padding, dimension_numbers=layout)
 
 
-class GroupNorm(eqx.Module):
-    """y = scale (x - m) / sqrt(v + eps) + shift, m and v over the pixels and one group of channels of each image by itself."""
+class Norm(eqx.Module):
+    """y = scale (x - m) / sqrt(v + eps) + shift for each channel; over what m and v are taken is the subclass's."""
 
     scale: Float[Array, "channels"]
     shift: Float[Array, "channels"]
@@ -52,15 +52,71 @@ class GroupNorm(eqx.Module):
         self.scale, self.shift = jnp.ones(channels), jnp.zeros(channels)
 
     def __call__(self, x: Maps) -> Maps:
-        """Source: Wu and He 2018 (arXiv 1803.08494), section 3. Statistics in the parameters' dtype. Args: x. Returns: as x."""
-        channels = len(self.scale)
-        size = GROUP if channels % GROUP == 0 else channels
-        values = x.astype(self.scale.dtype).reshape(len(x), -1, channels)
-        moments = jnp.stack([jnp.mean(values, axis=1), jnp.mean(values**2, axis=1)])  # of each channel: contiguous, hence fast
-        mean, square = jnp.repeat(jnp.mean(moments.reshape(2, len(x), -1, size), axis=3), size, axis=2)
-        slope = self.scale * jax.lax.rsqrt(jnp.maximum(square - mean**2, 0.0) + EPSILON)
+        """Statistics in the parameters' dtype. Args: x. Returns: as x."""
+        values = self._values(x)
+        mean, variance = self.statistics(values)
+        slope = self.scale * jax.lax.rsqrt(variance + EPSILON)
         shift = self.shift - mean * slope
         return (values * slope[:, None] + shift[:, None]).reshape(x.shape).astype(x.dtype)
+
+    def statistics(
+        self, values: Float[Array, "N pixels channels"]
+    ) -> tuple[Float[Array, "M channels"], Float[Array, "M channels"]]:
+        """m and v, for each image or for all (M = 1)."""
+        raise NotImplementedError
+
+    def settled(self, x: Maps) -> "Norm":
+        """The norm for images of which it must not see others: with the statistics of x, if it takes them over a batch."""
+        return self
+
+    def _values(self, x: Maps) -> Float[Array, "N pixels channels"]:
+        return x.astype(self.scale.dtype).reshape(len(x), -1, len(self.scale))
+
+
+class GroupNorm(Norm):
+    """Over the pixels and one group of channels of each image by itself. Source: Wu and He 2018 (arXiv 1803.08494), section 3."""
+
+    def statistics(
+        self, values: Float[Array, "N pixels channels"]
+    ) -> tuple[Float[Array, "N channels"], Float[Array, "N channels"]]:
+        """m and v (N, channels), equal within a group."""
+        count, _, channels = values.shape
+        size = GROUP if channels % GROUP == 0 else channels
+        moments = jnp.stack([jnp.mean(values, axis=1), jnp.mean(values**2, axis=1)])  # of each channel: contiguous, hence fast
+        mean, square = jnp.repeat(jnp.mean(moments.reshape(2, count, -1, size), axis=3), size, axis=2)
+        return mean, jnp.maximum(square - mean**2, 0.0)
+
+
+class BatchNorm(Norm):
+    """Over the pixels of all images of a batch, or with the statistics that it has `settled` on.
+
+    Source: Ioffe and Szegedy 2015 (arXiv 1502.03167), Algorithm 1. In place of running averages the statistics are taken from
+    many images at once after training, which is at least as good: Wu and Johnson 2021 (arXiv 2105.07576), section 3.
+    """
+
+    fixed: tuple[Float[Array, "1 channels"], Float[Array, "1 channels"]] | None
+
+    def __init__(self, channels: int) -> None:
+        """Scale 1 and shift 0, for the statistics of each batch."""
+        super().__init__(channels)
+        self.fixed = None
+
+    def statistics(
+        self, values: Float[Array, "N pixels channels"]
+    ) -> tuple[Float[Array, "1 channels"], Float[Array, "1 channels"]]:
+        """m and v (1, channels)."""
+        if self.fixed is not None:
+            return self.fixed
+        mean = jnp.mean(values, axis=(0, 1))[None]
+        return mean, jnp.maximum(jnp.mean(values**2, axis=(0, 1))[None] - mean**2, 0.0)
+
+    def settled(self, x: Maps) -> "BatchNorm":
+        """With the statistics of x."""
+        fixed = self.statistics(self._values(x))
+        return eqx.tree_at(lambda norm: norm.fixed, self, fixed, is_leaf=lambda leaf: leaf is None)
+
+
+NORMS = {"batch": BatchNorm, "group": GroupNorm}
 
 
 class Block(eqx.Module):
@@ -72,18 +128,20 @@ class Block(eqx.Module):
 
     first: Convolution
     second: Convolution
-    first_norm: GroupNorm
-    second_norm: GroupNorm
-    shortcut: tuple[Convolution, GroupNorm] | None
+    first_norm: Norm
+    second_norm: Norm
+    shortcut: tuple[Convolution, Norm] | None
     linear: bool = eqx.field(static=True)
 
-    def __init__(self, key: PRNGKeyArray, channels: int, out: int, stride: int, *, linear: bool = False) -> None:
-        """Args: key; channels that come in and go out; stride of the first convolution; linear, only where the shape is kept."""
+    def __init__(
+        self, key: PRNGKeyArray, channels: int, out: int, stride: int, norm: type[Norm], *, linear: bool = False
+    ) -> None:
+        """Args: key; channels in and out; stride of the first convolution; norm; linear, only where the shape is kept."""
         key_first, key_second, key_shortcut = jax.random.split(key, 3)
         self.first, self.second = Convolution(key_first, 3, channels, out, stride), Convolution(key_second, 3, out, out)
-        self.first_norm, self.second_norm = GroupNorm(out), GroupNorm(out)
+        self.first_norm, self.second_norm = norm(out), norm(out)
         same = stride == 1 and channels == out
-        self.shortcut = None if same else (Convolution(key_shortcut, 1, channels, out, stride), GroupNorm(out))
+        self.shortcut = None if same else (Convolution(key_shortcut, 1, channels, out, stride), norm(out))
         self.linear = linear
 
     def __call__(self, h: Maps) -> Inner:
@@ -97,23 +155,46 @@ class Block(eqx.Module):
             h = norm(convolution(h))
         return jax.nn.relu(h + outer)
 
+    def settled(self, h: Inner) -> "Block":
+        """The block with its norms settled on h. Args: as `__call__`."""
+        if self.linear:
+            return self
+        first = self.first(h)
+        first_norm = self.first_norm.settled(first)
+        norms = [first_norm, self.second_norm.settled(self.second(jax.nn.relu(first_norm(first))))]
+        if self.shortcut is not None:
+            convolution, norm = self.shortcut
+            norms.append(norm.settled(convolution(h)))
+        return eqx.tree_at(Block.norms, self, norms)
+
+    def norms(self) -> list[Norm]:
+        """All norms of the block."""
+        return [self.first_norm, self.second_norm, *(() if self.shortcut is None else self.shortcut[1:])]
+
 
 class Encoder(eqx.Module):
     """Stem, stages of residual blocks of width, 2 width, 4 width, .. channels, and the mean over what pixels are left."""
 
     stem: Convolution
-    stem_norm: GroupNorm
+    stem_norm: Norm
     blocks: tuple[Block, ...]
 
     def __init__(
-        self, key: PRNGKeyArray, channels: int, width: int = 64, blocks: tuple[int, ...] = RESNET18, *, linear: bool = False
+        self,
+        key: PRNGKeyArray,
+        channels: int,
+        width: int = 64,
+        blocks: tuple[int, ...] = RESNET18,
+        *,
+        norm: str = "batch",
+        linear: bool = False,
     ) -> None:
         """A 3 x 3 stem of stride 1 without pooling, then `blocks` per stage, each stage but the first halving the size.
 
         Source: He et al. 2016, Table 1 (ResNet-18: width 64, four stages of two blocks) and section 4.2 (narrow ones of three
         stages); the stem: Chen et al. 2020, appendix B.9.
         Args: key; channels of the images; width; blocks per stage, the last at least 2, so that the last block keeps the shape of
-        what enters it; linear: whether the last block is. Raises: ValueError.
+        what enters it; norm: one of NORMS; linear: whether the last block is. Raises: ValueError.
         """
         if blocks[-1] < 2:
             raise ValueError(f"blocks {blocks} must end in at least 2")
@@ -121,9 +202,9 @@ class Encoder(eqx.Module):
         strides = [2 if stage > 0 and index == 0 else 1 for stage, count in enumerate(blocks) for index in range(count)]
         key_stem, *keys = jax.random.split(key, 1 + len(outs))
         kinds = [False] * (len(outs) - 1) + [linear]
-        self.stem, self.stem_norm = Convolution(key_stem, 3, channels, width), GroupNorm(width)
+        self.stem, self.stem_norm = Convolution(key_stem, 3, channels, width), NORMS[norm](width)
         layout = zip(keys, [width, *outs[:-1]], outs, strides, kinds, strict=True)
-        self.blocks = tuple(Block(k, before, out, stride, linear=kind) for k, before, out, stride, kind in layout)
+        self.blocks = tuple(Block(k, before, out, stride, NORMS[norm], linear=kind) for k, before, out, stride, kind in layout)
 
     def __call__(self, x: Maps, dtype: DTypeLike | None = None) -> tuple[Inner, Float[Array, "N k"]]:
         """What enters the last residual block, and the representation behind it: r = pool(block(h)).
@@ -135,6 +216,16 @@ class Encoder(eqx.Module):
         for block in self.blocks[:-1]:
             h = block(h)
         return h, self.represent(h)
+
+    def settled(self, x: Maps, dtype: DTypeLike | None = None) -> "Encoder":
+        """The encoder whose norms have settled on these images, as it stands after training. Args: as `__call__`."""
+        h = self.stem(x.astype(dtype or x.dtype))
+        norm, blocks = self.stem_norm.settled(h), []
+        h = jax.nn.relu(norm(h))
+        for block in self.blocks:
+            blocks.append(block.settled(h))
+            h = blocks[-1](h)
+        return eqx.tree_at(lambda encoder: (encoder.stem_norm, encoder.blocks), self, (norm, tuple(blocks)))
 
     def represent(self, h: Inner) -> Float[Array, "N k"]:
         """r = pool(block(h)), the last block's output. Args: h as `__call__` returns it. Returns: r (N, k)."""

@@ -266,6 +266,8 @@ class ResnetConfig(SetupsConfig):
     """Channels of the first stage; each further stage doubles them, and the last one's are the representation."""
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     """Residual blocks of each stage, at least 2 in the last; 2 2 2 2 is ResNet-18."""
+    norm: Literal["batch", "group"] = "batch"
+    """What normalises the channels: over the batch, or over each image by itself in groups of 16."""
     crop: float = 0.2
     """Augmentation: smallest share of the area that a crop keeps."""
     jitter: float = 0.5

@@ -1,4 +1,4 @@
-"""Convolutional encoders: shapes, r = pool(block(h)), He's formula against NumPy, norms by image, multiply-adds."""
+"""Convolutional encoders: shapes, r = pool(block(h)), He's formula against NumPy, norms, multiply-adds."""
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ X = jnp.asarray(np.random.default_rng(0).standard_normal((12, 8, 8, 3)))
 BLOCKS = (1, 2)
 
 
-def encoder(width=4, blocks=BLOCKS, linear=False):
-    return resnet.Encoder(jax.random.key(0), 3, width, blocks, linear=linear)
+def encoder(width=4, blocks=BLOCKS, norm="group", linear=False):
+    return resnet.Encoder(jax.random.key(0), 3, width, blocks, norm=norm, linear=linear)
 
 
 def convolved(x, w, stride):
@@ -46,6 +46,30 @@ def test_group_norm_standardises_each_image_and_group_by_itself(channels, groups
             expected[image][..., part] = (values - values.mean()) / np.sqrt(values.var() + resnet.EPSILON)
     assert_close(norm(jnp.asarray(x)), expected, size=x.size)
     assert_close(norm(jnp.asarray(x))[:1], norm(jnp.asarray(x[:1])))
+
+
+def test_batch_norm_standardises_over_the_batch_until_it_has_settled():
+    x = jnp.asarray(np.random.default_rng(1).standard_normal((3, 4, 4, 5)) * 3 + 1)
+    norm = resnet.BatchNorm(5)
+    over = {"axis": (0, 1, 2)}
+    expected = (x - np.mean(x, **over)) / np.sqrt(np.var(x, **over) + resnet.EPSILON)
+    assert_close(norm(x), expected, size=x.size)
+    assert_close(norm.settled(x)(x[:1]), expected[:1], size=x.size)
+    assert_not_close(norm(x[:1]), expected[:1])
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_settled_encoder_sees_one_image_at_a_time_and_repeats_what_the_batch_gave(linear):
+    """Settled in training mode, layer by layer: on the very batch nothing changes, whatever scale and shift have become."""
+    rng = np.random.default_rng(2)
+    network = jax.tree.map(lambda leaf: leaf + 0.3 * rng.standard_normal(leaf.shape), encoder(norm="batch", linear=linear))
+    whole = jax.jit(lambda n: n(X)[1])(network)
+    settled = jax.jit(lambda n: n.settled(X))(network)
+    few = jax.jit(lambda n: n(X[:2])[1])
+    assert_close(few(settled), whole[:2], size=1000)
+    assert_not_close(few(network), whole[:2], by=0.01)
+    grouped = encoder()
+    assert jax.tree.structure(grouped.settled(X)) == jax.tree.structure(grouped)
 
 
 def added(block, h):

@@ -62,7 +62,15 @@ def _phase_boundaries(axis: Axes, one: xr.Dataset, colour: str) -> None:
     for block in one["block"].values:
         deviation = one["predicted_deviation"].sel(block=block).transpose("fine_init_scale", "fine_noise").values
         if deviation.min() < cutoff < deviation.max():
-            axis.contour(noise, scale, np.log(deviation), [np.log(cutoff)], colors=colour, linewidths=1.2, linestyles="-")
+            axis.contour(
+                noise,
+                scale,
+                np.log(np.maximum(deviation, np.finfo(float).tiny)),
+                [np.log(cutoff)],
+                colors=colour,
+                linewidths=1.2,
+                linestyles="-",
+            )
         escape = one["escape_boundary"].sel(block=block).values
         axis.plot(noise, np.where(escape <= scale[-1], escape, np.nan), color=colour, linestyle="--", linewidth=1.0)
     if np.isnan(one["escape_boundary"]).all() and one["predicted_collapsed"].max() > 0:
