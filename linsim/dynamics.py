@@ -7,6 +7,7 @@ One run is the unit; `linsim.sweep` vectorises.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -159,8 +160,6 @@ def integrate(
     Args: velocity y -> its rate; start, any arrays; times (T,), increasing. Returns: y at `times`, leading axis T; to be
     differentiated in forward mode only.
     """
-    import diffrax  # slow to import
-
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda _, y, __: velocity(y)),
         diffrax.Dopri8(),

@@ -22,6 +22,8 @@ Distance loss. Times belong to the MEAN loss with fresh batches of N. NumPy floa
 from typing import NamedTuple
 
 import numpy as np
+from scipy.integrate import solve_ivp
+from scipy.optimize import minimize_scalar, root_scalar
 
 _HEIGHT = 16.0  # the integrand falls as e^(-pi |Im s|)
 _NODES_PER_SINGULARITY = 8  # trapezoidal error e^(-2 pi 8)
@@ -70,8 +72,6 @@ def pair_average(groups: list[tuple[Modes, float]], grown: float = 0.0) -> tuple
     have grown large, J = E[F_{p+1}(eta)] / Gamma(p + 1).
     Args: groups of (modes, strength m of each of them); grown p >= 0. Returns: J, and dJ/dm for each group's common m.
     """
-    from scipy.optimize import minimize_scalar  # slow to import
-
     ceiling = min([1.0, *(modes.ceiling(m) for modes, m in groups)])
 
     def log_integrand(s):
@@ -109,8 +109,6 @@ def settled(
     Args: variance a, noise_variance c, covariance rho as in `Modes.of`; clean_modes d_s >= 1; noisy_modes >= 1.
     Returns: m, inf if the modes have no noise. Raises: ValueError.
     """
-    from scipy.optimize import root_scalar
-
     modes = Modes.of(variance, noise_variance, covariance, noisy_modes)
     if clean_modes < 1:
         raise ValueError(f"clean_modes must be at least 1; got {clean_modes}")
@@ -179,8 +177,6 @@ def flow(times: np.ndarray, start: np.ndarray, groups: list[Modes], *, batch_siz
     Args: times (T,) increasing, times[0] the start; start (G,) strengths > 0; groups of modes, clean ones with c = 0.
     Returns: (T, G).
     """
-    from scipy.integrate import solve_ivp
-
     counts = np.array([modes.count for modes in groups])
 
     def field(_, log_strength):

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import scipy.integrate
 from jaxtyping import Float
 
 from linsim.arrays import Array
@@ -210,11 +211,9 @@ def balanced_flow(
         w = np.exp(log_w).reshape(start.shape)
         return np.ravel(depth * w ** (2 - 2 / depth) * mode_rate(w**2, a, c))
 
-    from scipy.integrate import solve_ivp  # slow to import
-
     options: Any = {"lband": 0, "uband": 0}  # each mode's rate depends on itself alone
     span = (0.0, float(times[-1]))
-    solution = solve_ivp(rate, span, np.log(start).ravel(), "LSODA", times, rtol=1e-10, atol=1e-10, **options)
+    solution = scipy.integrate.solve_ivp(rate, span, np.log(start).ravel(), "LSODA", times, rtol=1e-10, atol=1e-10, **options)
     if not solution.success:
         raise ArithmeticError(f"the balanced flow could not be integrated: {solution.message}")
     return np.exp(solution.y.T).reshape(len(times), *start.shape)
