@@ -26,6 +26,8 @@ from linsim.sweep import Engine
 
 AT_ONCE = 500  # images that are measured at a time
 
+Divided = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 class Data:
     """The images of a configuration on the device, and the programs that are compiled for them."""
@@ -63,18 +65,18 @@ def probes(config: Any, data: Data, run: Run, h: np.ndarray, r: np.ndarray) -> O
     Returns: probe_accuracy (feature, labels), knn_accuracy (feature,).
     """
     parts = {"r": r, "r[:d0]": r[:, : config.d0], "r[d0:]": r[:, config.d0 :], "h": h}
-    linear = [accuracies(config, data, run, parts[name]) for name in FEATURES]
-    labels, train, test = _divided(data, run)
-    near = [probe.nearest(parts[name].astype(np.float64), labels, train, test) for name in FEATURES]
+    divided = _divided(data, run)
+    linear = [_accuracies(config, parts[name], divided) for name in FEATURES]
+    near = [probe.nearest(parts[name].astype(np.float64), *divided) for name in FEATURES]
     return {"probe_accuracy": np.array(linear), "knn_accuracy": np.array(near)}
 
 
-def accuracies(config: Any, data: Data, run: Run, features: np.ndarray) -> np.ndarray:
-    """`probe.accuracies` of features of a run's training images, then of the test images."""
-    return probe.accuracies(features.astype(np.float64), *_divided(data, run), config.few, config.seed, probe.ridge)
+def _accuracies(config: Any, features: np.ndarray, divided: Divided) -> np.ndarray:
+    """`probe.accuracies` by ridge regression of features of the images that are `_divided`."""
+    return probe.accuracies(features.astype(np.float64), *divided, config.few, config.seed, probe.ridge)
 
 
-def _divided(data: Data, run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _divided(data: Data, run: Run) -> Divided:
     """Labels of a run's training images, then of the test images; the rows of the first; those of the others."""
     labels = np.concatenate([np.asarray(data.train.labels[run.rows]), np.asarray(data.test.labels)])
     train, test = np.split(np.arange(len(labels)), [len(run.rows)])
@@ -178,7 +180,7 @@ def compare(dataset: xr.Dataset, config: ResnetConfig) -> xr.Dataset:
     for key in sweep.run_keys(config.seed, config.seeds):
         run = data.run(plain, key)
         r = observe(program, program.begin(run), data, run)["features_r"]
-        untrained.append(accuracies(config, data, run, np.asarray(r)))
+        untrained.append(_accuracies(config, np.asarray(r), _divided(data, run)))
     added = {
         "collapsed": directclr.collapsed(dataset, config.collapse_threshold),
         "untrained_accuracy": (("seed", "labels"), np.array(untrained)),
