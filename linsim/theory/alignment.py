@@ -26,7 +26,7 @@ def imbalance(w1: First, w2: Second) -> Hidden:
     return w1 @ w1.T - w2.T @ w2
 
 
-def imbalance_drift(w1: First, w2: Second, grad: Float[Array, "n d"], learning_rate: float) -> Hidden:
+def imbalance_drift(w1: First, w2: Second, grad: Float[Array, "n d"], learning_rate: float | Float[Array, ""]) -> Hidden:
     """Change of C in one step of plain gradient descent, exactly.
 
         Delta C = eta^2 (W2^T G G^T W2 - W1 G^T G W1^T)

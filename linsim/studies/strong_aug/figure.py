@@ -7,16 +7,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from linsim.plots.style import BLOCK_COLOURS, CONDENSED, MARKERS, POPULATION, floor, plt
+from linsim.studies.style import BLOCK_COLOURS, CONDENSED, MARKERS, POPULATION, cividis, figure, floor, look
 
 
-def strong_augmentation(dataset: xr.Dataset) -> Figure:
+def draw(dataset: xr.Dataset) -> Figure:
     """The paper's Figure 3 with both theories: (a) weight spectrum, (b) its evolution, (c) embedding spectrum.
 
     Args: dataset of `experiments/strong_aug.py`; the first init_scale is drawn. Returns: Figure.
     """
-    dataset = dataset.isel(init_scale=0)
-    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.1), width_ratios=(1, 1.15, 1))
+    with look():
+        return _drawn(dataset.isel(init_scale=0))
+
+
+def _drawn(dataset: xr.Dataset) -> Figure:
+    drawn = figure(9.6, 3.1)
+    axes = drawn.subplots(1, 3, width_ratios=(1, 1.15, 1))
     end = dataset.isel(time=-1)
     _final_spectra(axes[0], end, "weight_singular_values", "singular value of W")
     _final_spectra(axes[2], end, "embedding_spectrum", "eigenvalue of embedding covariance")
@@ -26,7 +31,7 @@ def strong_augmentation(dataset: xr.Dataset) -> Figure:
     axes[2].legend(title="noise", handles=_noise_handles(dataset), loc="lower left")
     _evolution(axes[1], dataset.isel(noise=_shown_noise(dataset)))
     axes[0].legend(handles=_style_handles(dataset), loc="lower left")
-    return figure
+    return drawn
 
 
 def _shown_noise(dataset: xr.Dataset) -> int:
@@ -37,7 +42,7 @@ def _shown_noise(dataset: xr.Dataset) -> int:
 
 
 def _colours(dataset: xr.Dataset) -> list:
-    return [plt.get_cmap("cividis")(f) for f in np.linspace(0.0, 0.85, dataset.sizes["noise"])]
+    return [cividis()(f) for f in np.linspace(0.0, 0.85, dataset.sizes["noise"])]
 
 
 def _noise_handles(dataset: xr.Dataset) -> list[Line2D]:

@@ -1,7 +1,6 @@
 """Labelled results with provenance, written atomically (xarray, netCDF)."""
 
 import contextlib
-import dataclasses
 import datetime
 import functools
 import importlib.metadata
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from linsim.config import CannotWrite
+from linsim.config import CannotWrite, Checked
 
 # One meaning per variable name, in every file.
 LONG_NAMES = {
@@ -127,17 +127,23 @@ TRAILING = {
 }
 
 
-def labelled_runs(arrays: Mapping[str, Any], leading: tuple[str, ...], coords: Mapping[str, Any]) -> xr.Dataset:
-    """A Dataset of a sweep's observables: dimensions `leading`, then TRAILING by the name behind "population_".
+def labelled_runs(
+    arrays: Mapping[str, Any],
+    leading: tuple[str, ...],
+    coords: Mapping[str, Any],
+    dims: Mapping[str, tuple[str, ...]] | None = None,
+) -> xr.Dataset:
+    """A Dataset of a sweep's observables: dimensions `leading`, then `dims` or TRAILING by the name behind "population_".
 
-    The axes of an observable without an entry in TRAILING are called <name>_0, <name>_1, ..
+    The axes of an observable without an entry in either are called <name>_0, <name>_1, ..
     """
+    known = TRAILING | dict(dims or {})
 
     def trailing(name: str, count: int) -> tuple[str, ...]:
-        return TRAILING.get(name.removeprefix("population_"), tuple(f"{name}_{axis}" for axis in range(count)))
+        return known.get(name.removeprefix("population_"), tuple(f"{name}_{axis}" for axis in range(count)))
 
-    dims = {name: (*leading, *trailing(name, np.ndim(values) - len(leading))) for name, values in arrays.items()}
-    return labelled({name: (dims[name], values) for name, values in arrays.items()}, coords)
+    named = {name: (*leading, *trailing(name, np.ndim(values) - len(leading))) for name, values in arrays.items()}
+    return labelled({name: (named[name], values) for name, values in arrays.items()}, coords)
 
 
 def _git(*words: str) -> str:
@@ -154,50 +160,63 @@ def _software() -> dict[str, str]:
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": str(_git("status", "--porcelain") != ""),
-        "versions": json.dumps({name: importlib.metadata.version(name) for name in packages}),
+        "versions": json.dumps({name: _version(name) for name in packages}),
         "python": sys.version.split()[0],
     }
 
 
-def provenance(config: Any, started: datetime.datetime) -> dict[str, str | int | float]:
-    """Where a result comes from: full configuration, command line, code version, packages, device, dtype, times."""
-    plain = {k: v for k, v in dataclasses.asdict(config).items() if isinstance(v, str | int | float) and not isinstance(v, bool)}
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def provenance(settings: Checked, started: datetime.datetime) -> dict[str, str | int | float]:
+    """Where a result comes from: all settings, command line, code version, packages, device, dtype, times."""
+    fields = {name: value for name, value in vars(settings).items() if not name.startswith("_")}
+    plain = {k: v for k, v in fields.items() if isinstance(v, str | int | float) and not isinstance(v, bool)}
     return plain | {
-        "config": json.dumps(dataclasses.asdict(config), default=str),
+        "config": json.dumps(fields, default=str),
         "command": shlex.join(sys.argv),
         **_software(),
         "device": f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}",
-        "dtype": "float64" if config.x64 else "float32",
+        "dtype": str(jnp.zeros(()).dtype),
         "loss_normalisation": "mean over anchors",
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 
-def write(content: bytes | memoryview, path: Path, *, keep: bool = False) -> Path:
-    """Write to a temporary name in the same folder, sync it to disk, rename: `path` is old or new, never half.
+def write(content: bytes | memoryview, path: Path) -> Path:
+    """Write a file so that `path` is old or new at every moment, never half. Returns: path. Raises: CannotWrite."""
+    write_all({path: content})
+    return path
 
-    Args: content; path, whose folder is made if need be; keep: leave a file that is there by then as it is. Returns: path.
-    Raises: CannotWrite, after removing the temporary file.
+
+def write_all(contents: Mapping[Path, bytes | memoryview]) -> None:
+    """Write files under temporary names in their folders, sync them to disk, then rename all of them.
+
+    Nothing is renamed before everything is written. A folder that is missing is made. Args: contents by path.
+    Raises: CannotWrite, after removing the temporary files.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
+    path = next(iter(contents))
     try:
-        path.parent.mkdir(exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep:
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, path)
-        else:
-            os.replace(temporary, path)
+        for path, content in contents.items():
+            path.parent.mkdir(exist_ok=True)
+            with open(temporary[path], "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in contents:
+            os.replace(temporary[path], path)
     except OSError as error:
         raise CannotWrite(f"{path} could not be written ({error.strerror or error})") from None
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return path
+        for part in temporary.values():
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def encode(dataset: xr.Dataset) -> memoryview:

@@ -1,4 +1,4 @@
-"""The training step of a linear model in closed form: one Gram product, one exponential pass (`linsim.softmax`).
+"""The training step of a linear model in closed form: one Gram product, one exponential pass (`linsim.training.softmax`).
 
 Every loss in `linsim.losses` sees the embeddings z = W x only through S = W^T W, so its gradient with respect to the
 product W of the weights is
@@ -10,16 +10,15 @@ return X, the loss and the mean positive weight alpha_ii of one batch, all for t
 is N times that), without an N x N x d intermediate. Tests hold them to `jax.grad` of the losses.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from linsim import softmax
 from linsim.arrays import Array
+from linsim.training import softmax
+from linsim.training.records import Real
 
 Batch = Float[Array, "N d"]
 Weights = Float[Array, "n d"]
@@ -31,9 +30,6 @@ class Drive(NamedTuple):
     loss: Float[Array, "*batch"]
     contrast: Float[Array, "*batch d d"]
     alpha_ii: Float[Array, "*batch"]
-
-
-BatchDrive = Callable[[Weights, Batch, Batch], Drive]
 
 
 def distance(w: Weights, x: Batch, x_pos: Batch) -> Drive:
@@ -53,7 +49,7 @@ def distance(w: Weights, x: Batch, x_pos: Batch) -> Drive:
     return Drive(jnp.mean(alpha.losses), _symmetric(half) / len(x), jnp.mean(alpha.positives))
 
 
-def dot(w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""]) -> Drive:
+def dot(w: Weights, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
     """Drive of `losses.infonce_dot`.
 
         X = (C + C^T) / (N tau),   C = x^T (I - p) x',   p = softmax of z z'^T / tau
@@ -64,7 +60,7 @@ def dot(w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""
     return _inner_product_drive(p, x, x_pos, temperature)
 
 
-def cosine(w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""]) -> Drive:
+def cosine(w: Weights, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
     """Drive of `losses.ntxent`: the dot drive of the rescaled inputs x_i / |W x_i|, less its radial part.
 
         X = X_dot(y) + sum_i (u_i . g_i) y_i y_i^T + sum_j (u'_j . g'_j) y'_j y'_j^T,   y_i = x_i / |z_i|, u_i = W y_i
@@ -89,7 +85,7 @@ def _inner_products(anchors: Float[Array, "N n"], others: Float[Array, "N n"]) -
     return softmax.Scores(anchors, others, none, none, jnp.sum(anchors * others, axis=1), bound)
 
 
-def _inner_product_drive(p: softmax.Softmax, x: Batch, x_pos: Batch, temperature) -> Drive:
+def _inner_product_drive(p: softmax.Softmax, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
     half = (p.negatives * x_pos.T - p.pulled) @ x
     return Drive(jnp.mean(p.losses), 2 * _symmetric(half) / (len(x) * temperature), jnp.mean(p.positives))
 
@@ -106,16 +102,3 @@ def alignment_only(w: Weights, x: Batch, x_pos: Batch) -> Drive:
     step = x_pos - x
     loss = 0.5 * jnp.mean(jnp.sum((step @ w.T) ** 2, axis=1))
     return Drive(loss, -step.T @ step / len(x), jnp.zeros_like(loss))
-
-
-def named(loss: str, temperature: float = 0.1) -> BatchDrive:
-    """The drive of the loss called `loss`: "distance", "dot", "cosine" or "alignment". Raises: ValueError."""
-    drives: dict[str, BatchDrive] = {
-        "distance": distance,
-        "dot": partial(dot, temperature=temperature),
-        "cosine": partial(cosine, temperature=temperature),
-        "alignment": alignment_only,
-    }
-    if loss not in drives:
-        raise ValueError(f"loss {loss!r} is unknown; choose one of {', '.join(drives)}")
-    return drives[loss]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import xarray as xr
 
-from linsim.report.words import count_range, number
+from linsim.studies.words import count_range, number
 
 EARLY_ALPHA = 0.1  # the population theory is compared at the last record with a mean alpha_ii below this
 SETTLED_EXPONENT = 0.1  # a block whose m changes more slowly than t^0.1 (either way) at the end has settled
@@ -47,8 +47,8 @@ def collapsed_dimensions(dataset: xr.Dataset, threshold: float) -> xr.DataArray:
     return (values < threshold * values.max("mode")).sum("mode")
 
 
-def strong_augmentation(dataset: xr.Dataset) -> str:
-    """Table and verdict of `experiments/strong_aug.py`."""
+def tell(dataset: xr.Dataset) -> str:
+    """Table and verdict of the study."""
     threshold = dataset.attrs["collapse_threshold"]
     counts = collapsed_dimensions(dataset, threshold)
     lines, remarks = [_setting(dataset)], []

@@ -1,7 +1,7 @@
 """Training one linear model: gradient descent on batches, or gradient flow under a deterministic drive.
 
 Both record the same `Trajectory` at chosen times. Rates and times belong to the MEAN loss: time = learning rate x steps.
-One run is the unit; `linsim.sweep` vectorises.
+One run is the unit; `linsim.sweeps` vectorises.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ import optax
 from jaxtyping import Float, PRNGKeyArray
 
 from linsim.arrays import Array
-from linsim.contrast import Drive
-from linsim.models import Params, Weights, layer_gradients, product
+from linsim.training.contrast import Drive
+from linsim.training.models import Params, Weights, layer_gradients, product
 
 FieldDrive = Callable[[Weights], Drive]
 NoisyDrive = Callable[[Weights, PRNGKeyArray], Drive]
@@ -66,7 +66,7 @@ def gradient_descent(
 
         W_l <- W_l + optimizer update of dL/dW_l = (W_L .. W_{l+1})^T (-W X/N) (W_{l-1} .. W_1)^T
 
-    Source: paper, Lemmas 1 and 3; `linsim.contrast` for X. All steps run inside one compiled scan.
+    Source: paper, Lemmas 1 and 3; `linsim.training.contrast` for X. All steps run inside one compiled scan.
     Args: params; drive (W, key) -> Drive of a batch; an optax optimizer; steps: the increasing step numbers to record,
     starting with 0; key; tally: (params, gradient G) -> arrays to be added up over the steps.
     Returns: Trajectory of T = len(steps) records.

@@ -5,22 +5,20 @@ of the data's; with one noisy view the anchor stays clean (the paper's setting),
 the released code's).
 """
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
-from linsim import noise
 from linsim.arrays import Array
+from linsim.training import noise
+from linsim.training.names import Batches, NoiseShape, Views
+from linsim.training.records import Real, record, static
 
-Views = Literal["one", "two"]
-Batches = Literal["fresh", "dataset", "fixed"]
 Batch = Float[Array, "N d"]
 Square = Float[Array, "d d"]
-Sampler = Callable[[PRNGKeyArray], tuple[Batch, Batch]]
 
 
 class Moments(NamedTuple):
@@ -47,6 +45,25 @@ def moments(data_cov: Square, noise_cov: Square, views: Views) -> Moments:
     return Moments(noisy if views == "two" else data_cov, noisy, data_cov)
 
 
+class ModeMoments(NamedTuple):
+    """Second moments of a pair of views along one mode.
+
+    anchor: variance a of x; step: variance c of x' - x; covariance rho of x with x' - x; positive: variance a' of x'.
+    """
+
+    anchor: Real
+    step: Real
+    covariance: Real
+    positive: Real
+
+
+def mode_moments(noise_variance: Real, views: Views) -> ModeMoments:
+    """`ModeMoments` of a mode of unit clean variance whose noisy views have noise of this variance."""
+    if views == "two":
+        return ModeMoments(1 + noise_variance, 2 * noise_variance, -noise_variance, 1 + noise_variance)
+    return ModeMoments(1.0, noise_variance, 0.0, 1 + noise_variance)
+
+
 def block_covariance(dim: int, noisy_dims: int) -> Square:
     """Covariance of unit noise in the last `noisy_dims` of `dim` coordinates, none elsewhere.
 
@@ -55,6 +72,16 @@ def block_covariance(dim: int, noisy_dims: int) -> Square:
     if not 0 <= noisy_dims <= dim:
         raise ValueError(f"noisy_dims must lie between 0 and dim = {dim}; got {noisy_dims}")
     return np.diag((np.arange(dim) >= dim - noisy_dims).astype(float))
+
+
+def noise_covariance(shape: NoiseShape, dim: int, noisy_dims: int) -> Square:
+    """Covariance of one view's noise of amplitude 1.
+
+    "block": `block_covariance`; "graded": in all coordinates, of standard deviations (1 + k/d)/2, k = 1..d.
+    """
+    if shape == "graded":
+        return np.diag((0.5 + 0.5 * np.arange(1, dim + 1) / dim) ** 2)
+    return block_covariance(dim, noisy_dims)
 
 
 def factor(cov: Square) -> Float[Array, "rank d"]:
@@ -108,7 +135,42 @@ def stratified_rows(key: PRNGKeyArray, count: int, total: int) -> Int[Array, "co
     return jnp.asarray(edges[:-1]) + jnp.floor(jax.random.uniform(key, (count,)) * jnp.asarray(np.diff(edges))).astype(int)
 
 
-def sampler(
+@record
+class Source:
+    """Where a run's batches come from: a source called with a key gives the two views (x, x') of a batch.
+
+    "fresh": new samples and new noise in every batch; "dataset": distinct rows of a fixed set of clean samples
+    (`stratified_rows`) with new noise; "fixed": always the same batch, noise included. Made by `source`.
+    """
+
+    data_factor: Float[Array, "rank d"]
+    noise_factor: Float[Array, "noise_rank d"]
+    dataset: Batch | None = None
+    pair: tuple[Batch, Batch] | None = None
+    views: Views = static("one")
+    batch_size: int = static(128)
+
+    def __call__(self, key: PRNGKeyArray) -> tuple[Batch, Batch]:
+        """The anchors x and their positives x' of one batch, each (batch_size, d)."""
+        if self.pair is not None:
+            return self.pair
+        if self.dataset is not None:
+            key_rows, key_views = jax.random.split(key)
+            rows = stratified_rows(key_rows, self.batch_size, len(self.dataset))
+            return view_pair(key_views, self.dataset[rows], self.noise_factor, self.views)
+        rank = len(self.data_factor)
+        count = rank + _noisy_views(self.views) * len(self.noise_factor)
+        normals = noise.normal(key, (count, self.batch_size), self.data_factor.dtype)
+        return _views(_rows(normals[:rank], self.data_factor), normals[rank:], self.noise_factor)
+
+    def second_moment(self) -> Square:
+        """E[x x^T] of the clean samples, (d, d): of the data set or batch where there is one, else the population's."""
+        if self.dataset is None:
+            return self.data_factor.T @ self.data_factor
+        return self.dataset.T @ self.dataset / len(self.dataset)
+
+
+def source(
     key: PRNGKeyArray,
     batches: Batches,
     data_factor: Float[Array, "rank d"],
@@ -117,38 +179,21 @@ def sampler(
     views: Views,
     batch_size: int,
     dataset_size: int = 10_000,
-) -> tuple[Sampler, Square]:
-    """A source of view pairs: key in, (x, x') out, each (batch_size, d); and the clean data's second moment, (d, d).
+) -> Source:
+    """A `Source` of batches: "fresh", from a "dataset" of `dataset_size` clean samples, or one "fixed" batch.
 
-    "fresh": new samples and new noise at every call; "dataset": distinct rows of a fixed set of `dataset_size` clean
-    samples (`stratified_rows`) with new noise; "fixed": the same batch, noise included, at every call.
+    Args: key of the data set or fixed batch; batches; factors of the covariances of data and noise (`factor`); views; sizes.
     Raises: ValueError if the batch is larger than the data set, or `batches` is unknown.
     """
     key_data, key_noise = jax.random.split(key)
+    held: dict = {"data_factor": data_factor, "noise_factor": noise_factor, "views": views, "batch_size": batch_size}
     if batches == "fresh":
-
-        def fresh(step_key):
-            rank = len(data_factor)
-            count = rank + _noisy_views(views) * len(noise_factor)
-            normals = noise.normal(step_key, (count, batch_size), data_factor.dtype)
-            return _views(_rows(normals[:rank], data_factor), normals[rank:], noise_factor)
-
-        return fresh, data_factor.T @ data_factor
-
+        return Source(**held)
     if batches == "dataset":
         if batch_size > dataset_size:
             raise ValueError(f"batch_size must not exceed dataset_size = {dataset_size}; got {batch_size}")
-        dataset = gaussian(key_data, dataset_size, data_factor)
-
-        def minibatch(step_key):
-            key_rows, key_views = jax.random.split(step_key)
-            return view_pair(key_views, dataset[stratified_rows(key_rows, batch_size, dataset_size)], noise_factor, views)
-
-        return minibatch, dataset.T @ dataset / dataset_size
-
+        return Source(**held, dataset=gaussian(key_data, dataset_size, data_factor))
     if batches == "fixed":
         clean = gaussian(key_data, batch_size, data_factor)
-        pair = view_pair(key_noise, clean, noise_factor, views)
-        return lambda step_key: pair, clean.T @ clean / batch_size
-
+        return Source(**held, dataset=clean, pair=view_pair(key_noise, clean, noise_factor, views))
     raise ValueError(f"batches {batches!r} is unknown; choose fresh, dataset or fixed")

@@ -1,0 +1,116 @@
+"""What the studies of linear networks on Gaussian data can be asked, and the run that each point of their grids is."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from linsim.config import Amplitude, Count, Fraction, Natural, Positive, require, whole
+from linsim.studies.study import StudySettings
+from linsim.sweeps.settings import Settings
+from linsim.training.names import Batches, LossName, OptimizerName, Views
+
+if TYPE_CHECKING:
+    from linsim.training.optimizers import AnyOptimizer
+
+
+@dataclass(kw_only=True)
+class GaussianData(Settings):
+    """The dimension of the data, and which coordinates are noisy."""
+
+    dim: Count = 16
+    """Input and embedding dimension."""
+    noisy_dims: Natural = 8
+    """How many coordinates, the last ones, carry the noise."""
+
+    def relations(self) -> None:
+        """Check the fields against one another. Raises: BadInput."""
+        super().relations()
+        require(self.noisy_dims <= self.dim, "noisy_dims", self.noisy_dims, f"at most --dim, here {self.dim}")
+
+
+@dataclass(kw_only=True)
+class Descent(Settings):
+    """The optimiser."""
+
+    learning_rate: Positive = 0.128  # the paper's 1e-3 on the sum over a batch of 128
+    """Step size on the MEAN loss (the paper's rate on the sum of Eq. 2, times the batch size)."""
+    optimizer: OptimizerName = "sgd"
+    """Optimiser; the theory is that of plain gradient descent, sgd."""
+    momentum: Fraction = 0.9
+    """Momentum (of --optimizer momentum)."""
+    weight_decay: Amplitude = 0.0
+    """Weight decay."""
+    custom_optimizer: Annotated[Any, tyro.conf.Suppress] = field(default=None, repr=False)
+
+
+@dataclass(kw_only=True)
+class Network(Settings):
+    """What linear layers are trained on, and with which loss."""
+
+    noise: tuple[Amplitude, ...] = (1.0,)
+    """Standard deviation of the additive noise, in units of the data's; several values make a sweep."""
+    views: Views = "one"
+    """Noisy views: one (anchor clean, the paper) or two (both, the released code and SimCLR)."""
+    loss: LossName = "distance"
+    """InfoNCE on distances (paper, Eq. 2), on inner products (released code), on cosines (NT-Xent), or without negatives."""
+    init_scale: tuple[Positive, ...] = (0.1,)
+    """Root mean square of the initial singular values; several values make a sweep."""
+    batches: Batches = "dataset"
+    """New samples each step, minibatches of a fixed set, or one fixed batch."""
+    dataset_size: Annotated[int, whole(2)] = 10_000
+    """Samples in the fixed set (with --batches dataset)."""
+    temperature: Positive = 0.1
+    """Temperature of the dot and cosine losses."""
+
+
+@dataclass(kw_only=True)
+class Linear(StudySettings, Descent, GaussianData, Network):
+    """What a study of linear layers can be asked."""
+
+    def relations(self) -> None:
+        """Check the fields against one another. Raises: BadInput."""
+        super().relations()
+        if self.batches == "dataset":
+            require_batch_fits(self.batch_size, self.dataset_size)
+
+
+def require_batch_fits(batch_size: int, dataset_size: int) -> None:
+    """Raise BadInput unless a batch can be drawn from the data set without repetition."""
+    require(batch_size <= dataset_size, "batch_size", batch_size, f"at most --dataset-size, here {dataset_size}")
+
+
+def optimizer(settings: Descent) -> "AnyOptimizer":
+    """The optimiser that settings name, or the one that was made from Python."""
+    from linsim.training.optimizers import Optimizer
+
+    if settings.custom_optimizer is not None:
+        return settings.custom_optimizer
+    return Optimizer(name=settings.optimizer, momentum=settings.momentum, weight_decay=settings.weight_decay)
+
+
+def run_fields(settings: Linear) -> dict[str, Any]:
+    """The fields of a run that settings decide whatever its place in the grid."""
+    from linsim.training import loss
+    from linsim.training.dynamics import record_steps
+
+    return {
+        "learning_rate": settings.learning_rate,
+        "loss": loss.named(settings.loss, settings.temperature),
+        "dim": settings.dim,
+        "noisy_dims": settings.noisy_dims,
+        "views": settings.views,
+        "batches": settings.batches,
+        "batch_size": settings.batch_size,
+        "dataset_size": settings.dataset_size,
+        "optimizer": optimizer(settings),
+        "record_at": tuple(record_steps(settings.steps).tolist()),
+    }
+
+
+def time_coords(settings: Any) -> dict[str, Any]:
+    """The coordinates `step` and `time` of the records of settings with steps and learning_rate."""
+    from linsim.training.dynamics import record_steps
+
+    steps = record_steps(settings.steps)
+    return {"step": ("time", steps), "time": steps * settings.learning_rate}

@@ -1,0 +1,95 @@
+"""Strong augmentation: dimensional collapse of a linear model (paper, section 4, Figure 3)."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from linsim.config import Fraction
+from linsim.studies.linear import Linear, run_fields, time_coords
+from linsim.studies.study import Picture, Preset, Study
+from linsim.training.names import OneLayerStart
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from linsim.sweeps.engine import Engine, Sweep
+
+
+@dataclass(kw_only=True)
+class StrongAugSettings(Linear):
+    """What the study of one linear layer can be asked."""
+
+    init: OneLayerStart = "orthogonal"
+    """Initial weights: random orthogonal, independent Gaussian entries, or uniform ones as in torch.nn.Linear."""
+    collapse_threshold: Fraction = 0.01
+    """A dimension counts as collapsed below this fraction of the largest singular value."""
+
+
+PAPER = StrongAugSettings(noise=(0.5, 1.0, 1.3, 1.7, 2.0), steps=10_000)
+RELEASED = replace(
+    PAPER,
+    noise=(0.5, 1.5),
+    views="two",
+    loss="dot",
+    init="uniform",
+    init_scale=3**-0.5,  # torch.nn.Linear's default
+    learning_rate=1e-3,
+)
+
+
+class StrongAug(Study[StrongAugSettings]):
+    """Strong augmentation: dimensional collapse of a linear model (paper, section 4, Figure 3).
+
+    Trains one linear layer with InfoNCE while noise is added to some coordinates, and draws the spectra that theory predicts
+    through those of the runs.
+    """
+
+    name = "strong_aug"
+    presets = {
+        "paper": Preset(PAPER, "the paper's setting: distance loss, one noisy view"),
+        "released": Preset(RELEASED, "the released toy code's: dot loss, two noisy views"),
+    }
+    pictures = (Picture("strong_aug", (), "Fig. 3: weight spectrum against the strength of augmentation"),)
+    examples = ("--noise 2.0", "--noise 1.3 1.7", "--noise 2.0 --views two", "--released --seeds 8")
+
+    def sweeps(self, settings: StrongAugSettings, engine: "Engine") -> "tuple[Sweep[Any], ...]":
+        """One sweep over noise and initial scale, with the population flow of every run."""
+        from linsim.studies import theory
+        from linsim.sweeps.engine import Sweep
+        from linsim.training import starts
+        from linsim.training.observe import simulate
+        from linsim.training.run import Run
+
+        fixed = Run(**run_fields(settings), start=starts.one_layer(settings.init))
+        sweep = Sweep(
+            axes={"noise": settings.noise, "init_scale": settings.init_scale},
+            make=lambda noise, init_scale: replace(fixed, noise=noise, init_scale=init_scale),
+            simulate=simulate,
+            seed=settings.seed,
+            seeds=settings.seeds,
+            finish=theory.one_layer_flows(fixed, engine),
+            kept="spectra of one layer and population flow",
+            coords=time_coords(settings),
+        )
+        return (sweep,)
+
+    def compare(self, results: "tuple[xr.Dataset, ...]", settings: StrongAugSettings) -> "xr.Dataset":
+        """The runs with what theory says of each setting."""
+        from linsim.studies.strong_aug.theory import compare
+
+        return compare(*results, settings)
+
+    def figure(self, dataset: "xr.Dataset") -> "Figure":
+        """The paper's Figure 3 with both theories."""
+        from linsim.studies.strong_aug.figure import draw
+
+        return draw(dataset)
+
+    def table(self, dataset: "xr.Dataset") -> str:
+        """Measured beside predicted strengths, and the verdict on the count of collapsed dimensions."""
+        from linsim.studies.strong_aug.table import tell
+
+        return tell(dataset)
+
+
+STUDY = StrongAug()

@@ -1,0 +1,72 @@
+"""What every study can be told about training, and about how and where it runs. Imports no numerical library."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from linsim.config import Checked, Count, Natural, require, whole
+
+
+@dataclass(kw_only=True)
+class Settings(Checked):
+    """What a study can be asked."""
+
+    preset: str = "paper"
+    """Named setting to start from, listed above (or --NAME for short); every other flag overrides it."""
+
+
+@dataclass(kw_only=True)
+class Execution(Settings):
+    """How and where a command runs; this does not change what is computed, beyond rounding."""
+
+    runs_per_worker: ClassVar[int] = 16
+    """With fewer runs each, starting another process costs more than it saves."""
+
+    out: Path = Path("results")
+    """Folder of the results; runs that are there already are not trained again."""
+    overwrite: bool = False
+    """Train everything anew; the old result stays until the new one is complete."""
+    format: Literal["png", "pdf", "svg"] = "png"
+    """Format of the figure."""
+    chunk_size: Count | None = None
+    """Runs per compiled call and per file (default: by the devices' memory)."""
+    devices: Count | None = None
+    """Devices per process (default: all accelerators, or one CPU device)."""
+    num_processes: Count | None = None
+    """Processes that share the runs (default on CPUs: by cores and runs)."""
+    process_id: Natural | None = None
+    """Which of them this is, where each is started by hand (default: as Slurm says)."""
+    coordinator: str | None = None
+    """host:port of process 0, for devices that need one runtime over all hosts."""
+    compilation_cache: bool = True
+    """Keep compiled programs for the next command."""
+
+    def relations(self) -> None:
+        """Check the fields against one another. Raises: BadInput."""
+        super().relations()
+        count, index = self.num_processes, self.process_id
+        require(index is None or count is not None, "process_id", index, "given with --num-processes")
+        if count is not None and index is not None:
+            require(index < count, "process_id", index, f"below --num-processes, here {count}")
+
+
+@dataclass(kw_only=True)
+class Training(Settings):
+    """How long, on how much, and how often a study trains."""
+
+    steps: Annotated[int, whole(2)] = 1000
+    """Training steps; time = learning rate x steps."""
+    batch_size: Annotated[int, whole(2)] = 128
+    """Samples per batch."""
+    seeds: Count = 3
+    """Independent runs per setting."""
+    seed: Annotated[int, whole(0, 2**32 - 1)] = 0
+    """Base random key."""
+    x64: bool = False
+    """Train in float64 instead of float32."""
+
+
+def identity(settings: Settings) -> dict[str, Any]:
+    """What decides the results: every field but the preset's name and those of `Execution`."""
+    how = vars(Execution()).keys()
+    return {name: value for name, value in vars(settings).items() if name not in how}
