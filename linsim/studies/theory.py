@@ -53,7 +53,7 @@ def flows(flow: Callable[..., Observables], starts: tuple[str, ...], kept: tuple
     def wide(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
 
-    compiled = engine.vectorised(lambda run, *start: flow(wide(run), *wide(start)))
+    compiled = engine.vectorised(lambda run, *start: flow(run, *wide(start)))
 
     def finish(runs: Any, measured: Arrays) -> Mapping[str, Array]:
         with jax.enable_x64(True):

@@ -46,7 +46,7 @@ class Sweep(Generic[Record]):
 
     axes: the values of each axis, by name; make(**point) -> the run at one value of each; simulate(run, key) -> its observables,
     traceable; seeds: independent runs per point, with keys from the base key `seed`; finish(runs, measured) -> the arrays to keep,
-    from a chunk's stacked runs and observables, which may still be under way on the device; kept: what simulate and finish keep,
+    from a chunk's stacked runs (in float64) and observables, which may still be under way on the device; kept: what simulate and finish keep,
     in a word, so that runs of which something else was kept are told apart; coords and dims of the observables.
     """
 
@@ -344,7 +344,7 @@ class _Program:
         """
         size = size if WORTH_PADDING * len(points) >= size else even(len(points), len(points), len(self.devices))
         keys, leaves = self._stacked(points, size)
-        measured = self._at(points, size)(keys, *leaves)
+        measured = self._at(points, size)(keys, *self._rounded(leaves))
         if self.sweep.finish is not None:
             measured = self.sweep.finish(self.static.unflatten(leaves), measured)
         meanwhile()
@@ -356,11 +356,16 @@ class _Program:
         return used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes
 
     def _stacked(self, points: list[_Point], size: int) -> tuple[Array, list[np.ndarray]]:
+        """Keys, and each leaf of the runs as a column in full precision."""
         padded = [*points, *[points[-1]] * (size - len(points))]
         columns = zip(*(jax.tree.leaves(point.run) for point in padded), strict=True)
-        dtype = jnp.zeros(()).dtype
         numbers = np.array([point.number for point in padded])
-        return _picked(self.keys, numbers), [np.array(column, dtype) for column in columns]
+        return _picked(self.keys, numbers), [np.array(column, np.float64) for column in columns]
+
+    @staticmethod
+    def _rounded(leaves: list[np.ndarray]) -> list[np.ndarray]:
+        """The columns in the precision that runs are trained in."""
+        return [leaf.astype(jnp.zeros(()).dtype) for leaf in leaves]
 
     def _at(self, points: list[_Point], size: int) -> Any:
         if size not in self._compiled:
@@ -370,5 +375,5 @@ class _Program:
 
             function = vectorised(simulate, dividing(self.devices, size))
             keys, leaves = self._stacked(points[:size], size)
-            self._compiled[size] = function.lower(keys, *leaves).compile()
+            self._compiled[size] = function.lower(keys, *self._rounded(leaves)).compile()
         return self._compiled[size]

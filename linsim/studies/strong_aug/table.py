@@ -56,7 +56,7 @@ def tell(dataset: xr.Dataset) -> str:
         one, measured = dataset.isel(noise=i, init_scale=j), counts.isel(noise=i, init_scale=j)
         lines += _one_setting(one, measured)
         remarks.append(_judge(one, measured))
-    return "\n".join([*lines, "", _verdict(remarks)])
+    return "\n".join([*lines, "", _verdict(remarks, dataset.attrs["no_theory"])])
 
 
 def _setting(dataset: xr.Dataset) -> str:
@@ -100,7 +100,7 @@ def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
         cells = "".join(f" {number(float(value)):>11}" for value in values)
         rows.append(f"  {block:6}{cells} {exponents[k] / time[-1]:>12.3g}  {state(exponents[k], above_rounding[k])}")
     rows.append(
-        f"  collapsed dimensions: measured {count_range(measured)}, predicted {int(one['predicted_collapsed'])}, "
+        f"  collapsed dimensions: measured {count_range(measured)}, predicted {number(float(one['predicted_collapsed']))}, "
         f"of {one.sizes['mode']};  smallest "
         f"eigenvalue of X/N {smallest[0]:.3g} -> {smallest[-1]:.3g};  mean alpha_ii {alpha[0]:.3g} -> {alpha[-1]:.4f}"
     )
@@ -108,10 +108,12 @@ def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
 
 
 def _judge(one: xr.Dataset, measured: xr.DataArray) -> tuple[str, str]:
-    """("agrees" | "on the way" | "differs", what to say about it) of one setting.
+    """("agrees" | "on the way" | "differs" | "unknown", what to say about it) of one setting.
 
     A block that theory lets vanish and that is vanishing is on the way until the cut-off counts all of it.
     """
+    if one.attrs["no_theory"]:
+        return "unknown", ""
     predicted = int(one["predicted_collapsed"])
     if np.all(measured.values == predicted):
         return "agrees", ""
@@ -121,12 +123,13 @@ def _judge(one: xr.Dataset, measured: xr.DataArray) -> tuple[str, str]:
     return outcome, remark
 
 
-def _verdict(remarks: list[tuple[str, str]]) -> str:
+def _verdict(remarks: list[tuple[str, str]], no_theory: str) -> str:
     parts = []
     for outcome, wording in (
         ("agrees", "collapsed dimensions as predicted"),
         ("on the way", "still collapsing, as predicted"),
         ("differs", "NOT as predicted"),
+        ("unknown", f"nothing to compare with ({no_theory})"),
     ):
         said = [remark for kind, remark in remarks if kind == outcome]
         if said:
