@@ -8,7 +8,7 @@ the largest principal angle between their spans in the two layers.
 import numpy as np
 import xarray as xr
 
-from linsim.settings import TwoLayerConfig
+from linsim.studies.two_layers import TwoLayerSettings
 from linsim.theory.alignment import degenerate_groups, group_angle
 
 GROWN = 0.1
@@ -36,11 +36,11 @@ def judge(alignment: np.ndarray, first: np.ndarray, second: np.ndarray, gap: flo
     return number.astype(int), angle, state.astype(int)
 
 
-def add(dataset: xr.Dataset, config: TwoLayerConfig) -> xr.Dataset:
+def add(dataset: xr.Dataset, settings: TwoLayerSettings) -> xr.Dataset:
     """`dataset` of two-layer runs with mode_group, group_angle and mode_state of the final time."""
     end = dataset.isel(time=-1)
     judged = xr.apply_ufunc(
-        lambda a, s1, s2: judge(a, s1, s2, config.group_gap),
+        lambda a, s1, s2: judge(a, s1, s2, settings.group_gap),
         end["alignment"],
         end["w1_singular_values"],
         end["w2_singular_values"],

@@ -1,4 +1,4 @@
-"""Figures of two linear layers (paper, section 5): alignment and singular values."""
+"""The figure of the alignment of two linear layers (paper, section 5.2, Figure 5)."""
 
 import numpy as np
 import xarray as xr
@@ -7,17 +7,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from linsim.plots.style import MARKERS, POPULATION, floor, plt
+from linsim.studies.style import MARKERS, POPULATION, cividis, figure, look
 
 
-def alignment(dataset: xr.Dataset) -> Figure:
+def draw(dataset: xr.Dataset) -> Figure:
     """The paper's Figure 5: |A| at start, midway and at the end; |A_kk| with its bound, and the conserved C, in time.
 
-    Args: dataset of `experiments/alignment.py`; the first noise, init_scale and seed are drawn. Returns: Figure.
+    Args: dataset of the study; the first noise, init_scale and seed are drawn. Returns: Figure.
     """
-    run = dataset.isel(noise=0, init_scale=0, seed=0)
-    figure = plt.figure(figsize=(7.4, 5.4))
-    top, bottom = (figure.add_subfigure(rows) for rows in figure.add_gridspec(2, 1, height_ratios=(1.0, 1.05)))
+    with look():
+        return _drawn(dataset.isel(noise=0, init_scale=0, seed=0))
+
+
+def _drawn(run: xr.Dataset) -> Figure:
+    drawn = figure(7.4, 5.4)
+    top, bottom = (drawn.add_subfigure(rows) for rows in drawn.add_gridspec(2, 1, height_ratios=(1.0, 1.05)))
     maps = top.subplots(1, 3)
     middle = int(np.searchsorted(run["time"].values, np.sqrt(run["time"].values[1] * run["time"].values[-1])))
     for axis, record in zip(maps, (0, middle, -1), strict=True):
@@ -31,7 +35,7 @@ def alignment(dataset: xr.Dataset) -> Figure:
     curves = bottom.subplots(1, 2, width_ratios=(1.6, 1))
     _diagonal_in_time(curves[0], run)
     _imbalance_in_time(curves[1], run)
-    return figure
+    return drawn
 
 
 def _outline_groups(axis: Axes, groups: np.ndarray) -> None:
@@ -50,7 +54,7 @@ def _diagonal_in_time(axis: Axes, run: xr.Dataset) -> None:
     axis.plot(time, diagonal[:, ~grown], color="0.8", linewidth=0.6)
     shown = np.flatnonzero(grown)[:6]
     for mode, shade in zip(shown, np.linspace(0, 0.85, len(shown)), strict=True):
-        colour = plt.get_cmap("cividis")(shade)
+        colour = cividis()(shade)
         axis.plot(time, diagonal[:, mode], color=colour, marker=MARKERS[mode], markevery=8, label=f"mode {mode + 1}")
         axis.plot(time, np.where(bound[:, mode] > 0, bound[:, mode], np.nan), color=colour, **POPULATION)
     handles, labels = axis.get_legend_handles_labels()
@@ -65,39 +69,3 @@ def _imbalance_in_time(axis: Axes, run: xr.Dataset) -> None:
     axis.plot(run["time"].values[1:], run["imbalance_norm"].values[1:], color="0.2")
     axis.set(xscale="log", xlabel="time t", ylabel="norm of C", title="conserved imbalance")
     axis.set_ylim(0, 1.25 * float(run["imbalance_norm"].max()))
-
-
-def singular_values(dataset: xr.Dataset) -> Figure:
-    """The paper's Figure 6 a-c: singular values of W1, W2 and of the embedding covariance in time, log scale.
-
-    Solid: simulation; dotted: Theorem 3 integrated with the measured pull; dashed: population flow; ticks: escape times.
-    Args: dataset of `experiments/singular_values.py`; the first noise, init_scale and seed are drawn. Returns: Figure.
-    """
-    run = dataset.isel(noise=0, init_scale=0, seed=0)
-    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5))
-    panels = (("w1_singular_values", 0), ("w2_singular_values", 1), ("embedding_spectrum", None))
-    titles = ("(a) singular values of W1", "(b) singular values of W2", "(c) embedding covariance")
-    time = run["time"].values[1:]
-    for axis, (name, layer), title in zip(axes, panels, titles, strict=True):
-        count = run[name].shape[-1]
-        for mode, shade in enumerate(np.linspace(0, 0.85, count)):
-            colour = plt.get_cmap("cividis")(shade)
-            axis.plot(time, run[name].values[1:, mode], color=colour, linewidth=1.0)
-            axis.plot(time, run[f"population_{name}"].values[1:, mode], color=colour, linestyle="--", linewidth=0.6)
-            if mode < run.sizes["hidden_mode"]:
-                theorem = run["theorem_3"].values[1:, :, mode]
-                values = theorem[:, layer] if layer is not None else np.prod(theorem, axis=1) ** 2
-                axis.plot(time, values, color=colour, linestyle=":", linewidth=1.2)
-        escapes = run["escape_time"].values
-        axis.plot(escapes[escapes < time[-1]], np.zeros(np.sum(escapes < time[-1])), "|", color="0.2", markersize=8,
-                  transform=axis.get_xaxis_transform(), clip_on=False)  # fmt: skip
-        axis.set(xscale="log", yscale="log", xlabel="time t", title=title)
-        axis.set_ylim(floor(run[name].values[-1]), 4 * float(run[name].max()))
-    handles = [
-        Line2D([], [], color="0.2", label="simulation"),
-        Line2D([], [], color="0.2", linestyle=":", label="Theorem 3"),
-        Line2D([], [], color="0.2", linestyle="--", linewidth=0.6, label="population"),
-        Line2D([], [], color="0.2", linestyle="", marker="|", markersize=8, label="escape times"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    return figure

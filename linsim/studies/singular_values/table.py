@@ -1,0 +1,45 @@
+"""The table of the singular values of two linear layers in time."""
+
+import xarray as xr
+
+from linsim.studies.two_layers.words import setting
+from linsim.studies.words import count_range, number
+
+ESCAPED = 10.0  # a mode has escaped once s1 s2 is this many times its start
+
+
+def tell(dataset: xr.Dataset) -> str:
+    """Table of the first run's modes and the verdict over all runs."""
+    run = dataset.isel(noise=0, init_scale=0, seed=0)
+    end = run.isel(time=-1)
+    lines = [
+        setting(dataset),
+        "",
+        f"{'mode':>4} {'start':>9} {'s1':>9} {'Theorem 3':>10} {'s2':>9} {'Theorem 3':>10} {'population':>11} "
+        f"{'escape time':>12}",
+    ]
+    for k in range(run.sizes["hidden_mode"]):
+        s1, s2 = (float(end[f"w{layer}_singular_values"][k]) for layer in (1, 2))
+        lines.append(
+            f"{k + 1:>4} {float(run['w1_singular_values'][0, k]):>9.3g} {s1:>9.3g} "
+            f"{float(end['theorem_3'].sel(layer=0)[k]):>10.3g} {s2:>9.3g} {float(end['theorem_3'].sel(layer=1)[k]):>10.3g} "
+            f"{float(end['population_w1_singular_values'][k]):>11.3g} {float(run['escape_time'][k]):>12.4g}"
+        )
+    return "\n".join([*lines, "", _singular_verdict(dataset)])
+
+
+def _singular_verdict(dataset: xr.Dataset) -> str:
+    measured = _escaped(dataset, "")
+    in_population = _escaped(dataset, "population_")
+    by_time = (dataset["escape_time"] < float(dataset["time"][-1])).sum("hidden_mode")
+    comparison = "as many as" if measured.equals(in_population) else "NOT as many as"
+    return (
+        f"verdict: {count_range(measured)} of {dataset.sizes['hidden_mode']} modes have escaped (s1 s2 grown {ESCAPED:g}-fold) "
+        f"by t = {float(dataset['time'][-1]):g}, {comparison} the {count_range(in_population)} of the population flow "
+        f"({count_range(by_time)} escape times have passed)"
+    )
+
+
+def _escaped(dataset: xr.Dataset, prefix: str) -> xr.DataArray:
+    strength = dataset[f"{prefix}w1_singular_values"] * dataset[f"{prefix}w2_singular_values"]
+    return (strength.isel(time=-1, drop=True) > ESCAPED * strength.isel(time=0, drop=True)).sum("hidden_mode")

@@ -1,0 +1,32 @@
+"""Theorem 3 for the very runs that were trained, under each run's own measured pull, and the escape times of its modes."""
+
+import numpy as np
+import xarray as xr
+
+from linsim.studies.theory import covers, silence
+from linsim.studies.two_layers import TwoLayerSettings, fixed_run
+from linsim.theory import population, singular
+from linsim.training import data
+from linsim.training.loss import SolvedLoss
+
+
+def compare(dataset: xr.Dataset, settings: TwoLayerSettings) -> xr.Dataset:
+    """`dataset` of two-layer runs with Theorem 3 integrated for each, and the escape times; nan where theory is silent."""
+    run = fixed_run(settings)
+    start = (dataset["w1_singular_values"] * dataset["w2_singular_values"]).isel(time=0, drop=True)
+    growth = np.nan
+    if covers(run) and isinstance(run.loss, SolvedLoss):
+        growth = run.loss.growth_rate(data.mode_moments(0.0, run.views))  # of a clean mode
+    escape = start.copy(data=population.escape_time(start.values, 2, growth))
+    dataset = dataset.assign(theorem_3=theorem_3(dataset), escape_time=escape)
+    return dataset.assign_attrs(no_theory=silence(run))
+
+
+def theorem_3(dataset: xr.Dataset) -> xr.DataArray:
+    """Theorem 3 for each run, from its initial singular values under its own measured pull: (..., time, layer, mode)."""
+    pull, time = dataset["mode_pull"].transpose(..., "time", "hidden_mode"), dataset["time"].values
+    impulse = np.cumsum(pull.values * np.diff(time, prepend=time[0])[:, None], axis=-2)
+    layers = (dataset[f"w{layer}_singular_values"].transpose(*pull.dims).values for layer in (1, 2))
+    first, second = (np.broadcast_to(values[..., :1, :], impulse.shape) for values in layers)
+    solved = np.stack(singular.aligned_values(first, second, impulse), axis=-2)
+    return xr.DataArray(solved, dims=(*pull.dims[:-1], "layer", "hidden_mode"))
