@@ -58,13 +58,18 @@ def covariance_spectrum(z: Embeddings) -> Spectrum:
     return jnp.maximum(eigenvalues(covariance(z)), 0.0)
 
 
-def collapsed_dimensions(spectrum: Spectrum, threshold: float = 0.01) -> Int[Array, ""]:
-    """How many values lie below `threshold` times the largest; all of them if the largest is zero.
+def collapsed_dimensions(
+    spectrum: Float[Array, "*batch k"], threshold: float = 0.01, *, unit: float | None = None
+) -> Int[Array, "*batch"]:
+    """How many values of a spectrum lie below `threshold` times the largest; all of them if the largest is zero.
 
-    Source: this project, README "Measures". Args: spectrum (k,), non-negative, of weights or of a covariance.
-    Returns: count.
+    Source: this project, README "Measures". Of variances, `threshold` is the square of what it is of standard deviations.
+    Args: spectrum (.., k), non-negative, of weights or of a covariance; threshold; unit: a size to compare with instead of the
+    largest value. Returns: counts (..).
     """
-    return jnp.sum(~(spectrum >= threshold * jnp.max(spectrum)) | (jnp.max(spectrum) <= 0))
+    reference = spectrum.max(axis=-1, keepdims=True) if unit is None else unit
+    vanished = ~(spectrum >= threshold * reference)
+    return (vanished | (spectrum.max(axis=-1, keepdims=True) <= 0)).sum(axis=-1)
 
 
 KINDS = ("none", "dimensional", "complete")

@@ -1,7 +1,9 @@
-"""What all tables share: numbers, ranges of counts, and what a diverged run is told."""
+"""What all tables share: counts of collapsed dimensions, numbers, ranges, and what is told of a diverged run."""
 
 import numpy as np
 import xarray as xr
+
+from linsim import spectra
 
 
 def divergence(dataset: xr.Dataset) -> str | None:
@@ -26,3 +28,15 @@ def number(value: float) -> str:
 def count_range(counts: xr.DataArray) -> str:
     low, high = int(counts.min()), int(counts.max())
     return str(low) if low == high else f"{low} to {high}"
+
+
+def collapsed_count(
+    values: xr.DataArray, fraction: float, dim: str = "mode", *, unit: float | None = None
+) -> xr.DataArray:
+    """`spectra.collapsed_dimensions` along a dimension of labelled spectra; nan where a value is not a number."""
+    counts = xr.apply_ufunc(
+        lambda spectrum: np.asarray(spectra.collapsed_dimensions(spectrum, fraction, unit=unit)),
+        values,
+        input_core_dims=[[dim]],
+    )
+    return counts.where(values.notnull().all(dim)) if values.isnull().any() else counts

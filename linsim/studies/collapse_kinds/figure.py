@@ -1,59 +1,27 @@
-"""Figures of deeper networks, and of the kinds of collapse (paper, Figures 1, 2 and 11)."""
+"""The figure of the kinds of collapse (paper, Figures 1 and 2)."""
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from linsim.plots.style import BLOCK_COLOURS, MARKERS, POPULATION, plt
 from linsim.spectra import kinds_found
+from linsim.studies.style import BLOCK_COLOURS, POPULATION, figure, look
 
 
-def depth(dataset: xr.Dataset) -> Figure:
-    """The paper's Figure 11: embedding spectrum by depth, linear and ReLU; and collapsed dimensions in time.
-
-    Bands: range over seeds; dashed: the balanced population flow at the same time. Args: dataset of `experiments/depth.py`.
-    """
-    networks = dataset["network"].values
-    figure, axes = plt.subplots(1, len(networks) + 1, figsize=(3.2 * len(networks) + 3.2, 3.3))
-    end = dataset.isel(time=-1)
-    rank = np.arange(1, dataset.sizes["mode"] + 1)
-    shades = dict(zip(dataset["depth"].values, np.linspace(0, 0.85, dataset.sizes["depth"]), strict=True))
-    for axis, network, letter in zip(axes, networks, "ab", strict=False):
-        for layers, marker in zip(dataset["depth"].values, MARKERS, strict=False):
-            spectrum = end["embedding_spectrum"].sel(network=network, depth=layers)
-            colour = plt.get_cmap("cividis")(shades[layers])
-            axis.fill_between(rank, spectrum.min("seed"), spectrum.max("seed"), color=colour, alpha=0.25, linewidth=0)
-            axis.plot(rank, spectrum.median("seed"), color=colour, marker=marker, label=f"{layers}")
-            if network == "linear":
-                axis.plot(rank, end["population_embedding_spectrum"].sel(depth=layers), color=colour, **POPULATION)
-        axis.set(yscale="log", xlabel="rank", title=f"({letter}) {'ReLU' if network == 'relu' else network} layers")
-        axis.set_ylim(1e-11, 5 * float(end["embedding_spectrum"].max()))
-        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes[0].set_ylabel("eigenvalue of embedding covariance")
-    axes[0].legend(title="layers", loc="lower left")
-    for layers, marker in zip(dataset["depth"].values, MARKERS, strict=False):
-        colour = plt.get_cmap("cividis")(shades[layers])
-        one = dataset.sel(depth=layers).isel(time=slice(1, None))
-        for network, line in zip(networks, ("-", ":"), strict=False):
-            counts = one["collapsed"].sel(network=network).mean("seed")
-            axes[-1].plot(one["time"], counts, color=colour, linestyle=line, marker=marker, markevery=10)
-        axes[-1].plot(one["time"], one["predicted_collapsed"], color=colour, **POPULATION)
-    styles = [Line2D([], [], color="0.2", linestyle=s, label=n) for n, s in zip(networks, ("-", ":"), strict=False)]
-    axes[-1].legend(handles=[*styles, Line2D([], [], color="0.2", label="population (linear)", **POPULATION)], loc="upper left")
-    axes[-1].set(xscale="log", xlabel="time t", ylabel="collapsed dimensions", title="(c) in time")
-    axes[-1].set_ylim(-0.5, 1.4 * dataset.sizes["mode"])
-    return figure
-
-
-def kinds(dataset: xr.Dataset) -> Figure:
+def draw(dataset: xr.Dataset) -> Figure:
     """The paper's Figures 1 and 2, one row per objective: scatter (two leading, two trailing directions), spectrum, evolution.
 
-    Dashed: population flow. Args: dataset of `experiments/collapse_kinds.py`; scatter of the first seed. Returns: Figure.
+    Dashed: population flow. Args: dataset of the study; scatter of the first seed. Returns: Figure.
     """
+    with look():
+        return _drawn(dataset)
+
+
+def _drawn(dataset: xr.Dataset) -> Figure:
     count = dataset.sizes["objective"]
-    figure, axes = plt.subplots(count, 3, figsize=(7.4, 1.45 * count + 0.6), squeeze=False, width_ratios=(1, 1.2, 1.3))
+    drawn = figure(7.4, 1.45 * count + 0.6)
+    axes = drawn.subplots(count, 3, squeeze=False, width_ratios=(1, 1.2, 1.3))
     rank = np.arange(1, dataset.sizes["mode"] + 1)
     limit = 1.1 * float(np.abs(dataset["scatter"].isel(seed=0)).max())
     for row, objective in zip(axes, dataset["objective"].values, strict=True):
@@ -87,5 +55,5 @@ def kinds(dataset: xr.Dataset) -> Figure:
         Line2D([], [], color="0.2", marker="o", label="simulation"),
         Line2D([], [], color="0.2", label="population flow", **POPULATION),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    return figure
+    drawn.legend(handles=handles, loc="outside lower center", ncols=4)
+    return drawn

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from linsim.plots.style import plt
+from linsim.studies.style import cividis, figure, look
 
 PANELS = {
     "one-view": "one layer, one noisy view",
@@ -18,16 +18,22 @@ PANELS = {
 }
 
 
-def phases(dataset: xr.Dataset) -> Figure:
+def draw(dataset: xr.Dataset) -> Figure:
     """Collapsed dimensions over noise and initial scale; below, measured minus predicted. One column per model.
 
     Solid lines: where the population flow crosses the cut-off; dashed: its threshold and escape times.
-    Args: dataset of `experiments/phase_diagram.py`. Returns: Figure.
+    Args: dataset of the study. Returns: Figure.
     """
+    with look():
+        return _drawn(dataset)
+
+
+def _drawn(dataset: xr.Dataset) -> Figure:
     count = dataset.sizes["model"]
-    figure, axes = plt.subplots(2, count, figsize=(2.3 * count + 1.2, 4.6), squeeze=False, sharex=True, sharey=True)
+    drawn = figure(2.3 * count + 1.2, 4.6)
+    axes = drawn.subplots(2, count, squeeze=False, sharex=True, sharey=True)
     dims = dataset.sizes["mode"]
-    counts = BoundaryNorm(np.arange(-0.5, dims + 1), plt.get_cmap("cividis").N)
+    counts = BoundaryNorm(np.arange(-0.5, dims + 1), cividis().N)
     for column, model in enumerate(dataset["model"].values):
         one = dataset.sel(model=model)
         measured = one["collapsed"].mean("seed")
@@ -42,13 +48,13 @@ def phases(dataset: xr.Dataset) -> Figure:
         axes[1, column].set_xlabel("noise")
     for row, label in enumerate(("collapsed dimensions", "measured − predicted")):
         axes[row, 0].set_ylabel("initial scale")
-        figure.colorbar(images[row], ax=axes[row, :], label=label, pad=0.02, ticks=MaxNLocator(5, integer=True))
+        drawn.colorbar(images[row], ax=axes[row, :], label=label, pad=0.02, ticks=MaxNLocator(5, integer=True))
     handles = [
         Line2D([], [], color="0.3", label="population flow at the cut-off"),
         Line2D([], [], color="0.3", linestyle="--", label="threshold √2, escape times"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    return figure
+    drawn.legend(handles=handles, loc="outside lower center", ncols=2)
+    return drawn
 
 
 def _phase_map(axis: Axes, values: xr.DataArray, colours: str, norm: Normalize):

@@ -6,8 +6,8 @@ import xarray as xr
 BOUNDARY_AGREEMENT = 0.95  # of the phase diagram's cells away from the predicted boundary
 
 
-def phases(dataset: xr.Dataset) -> str:
-    """Table and verdict of `experiments/phase_diagram.py`: in how many cells every seed counts what theory predicts."""
+def tell(dataset: xr.Dataset) -> str:
+    """Table and verdict of the study: in how many cells every seed counts what theory predicts."""
     agrees = (dataset["collapsed"] == dataset["predicted_collapsed"]).all("seed")
     away = (dataset["near_boundary"] == 0).transpose(*agrees.dims)
     lines = [

@@ -3,7 +3,7 @@
 import xarray as xr
 
 from linsim.studies.two_layers.words import setting
-from linsim.studies.words import count_range, number
+from linsim.studies.words import count_range
 
 ESCAPED = 10.0  # a mode has escaped once s1 s2 is this many times its start
 
@@ -30,12 +30,17 @@ def tell(dataset: xr.Dataset) -> str:
 
 def _singular_verdict(dataset: xr.Dataset) -> str:
     measured = _escaped(dataset, "")
+    told = (
+        f"verdict: {count_range(measured)} of {dataset.sizes['hidden_mode']} modes have escaped (s1 s2 grown {ESCAPED:g}-fold) "
+        f"by t = {float(dataset['time'][-1]):g}"
+    )
+    if dataset.attrs["no_theory"]:
+        return f"{told}; nothing to compare with ({dataset.attrs['no_theory']})"
     in_population = _escaped(dataset, "population_")
     by_time = (dataset["escape_time"] < float(dataset["time"][-1])).sum("hidden_mode")
     comparison = "as many as" if measured.equals(in_population) else "NOT as many as"
     return (
-        f"verdict: {count_range(measured)} of {dataset.sizes['hidden_mode']} modes have escaped (s1 s2 grown {ESCAPED:g}-fold) "
-        f"by t = {float(dataset['time'][-1]):g}, {comparison} the {count_range(in_population)} of the population flow "
+        f"{told}, {comparison} the {count_range(in_population)} of the population flow "
         f"({count_range(by_time)} escape times have passed)"
     )
 

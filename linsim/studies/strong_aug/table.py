@@ -5,7 +5,7 @@ import json
 import numpy as np
 import xarray as xr
 
-from linsim.studies.words import count_range, number
+from linsim.studies.words import collapsed_count, count_range, number
 
 EARLY_ALPHA = 0.1  # the population theory is compared at the last record with a mean alpha_ii below this
 SETTLED_EXPONENT = 0.1  # a block whose m changes more slowly than t^0.1 (either way) at the end has settled
@@ -41,16 +41,10 @@ def state(exponent: float, is_resolved: bool) -> str:
     return "growing" if exponent > SETTLED_EXPONENT else "settled"
 
 
-def collapsed_dimensions(dataset: xr.Dataset, threshold: float) -> xr.DataArray:
-    """Collapsed dimensions at the end of each run: singular values of W below `threshold` times the largest."""
-    values = dataset["weight_singular_values"].isel(time=-1)
-    return (values < threshold * values.max("mode")).sum("mode")
-
-
 def tell(dataset: xr.Dataset) -> str:
     """Table and verdict of the study."""
     threshold = dataset.attrs["collapse_threshold"]
-    counts = collapsed_dimensions(dataset, threshold)
+    counts = collapsed_count(dataset["weight_singular_values"].isel(time=-1), threshold)
     lines, remarks = [_setting(dataset)], []
     for i, j in np.ndindex(dataset.sizes["noise"], dataset.sizes["init_scale"]):
         one, measured = dataset.isel(noise=i, init_scale=j), counts.isel(noise=i, init_scale=j)
