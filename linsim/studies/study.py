@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-import linsim
 from linsim.config import BadInput, flag, made, one_sentence, parsed, require, stop
 from linsim.sweeps import cluster
+from linsim.sweeps.code import package_digest
 from linsim.sweeps.runtime import configure_jax, guard_against_deadlock, prepare_folder
 from linsim.sweeps.settings import Execution, Training, identity
 
@@ -214,7 +214,7 @@ class Study(ABC, Generic[S]):
     def _folder(self, settings: S):
         from linsim.sweeps.library import Folder
 
-        what = identity(settings) | {"study": self.name, "version": linsim.__version__}
+        what = identity(settings) | {"study": self.name, "code": package_digest()}
         worker = cluster.is_worker(os.environ)
         return Folder(settings.out, self.name, what, overwrite=settings.overwrite, worker=worker)
 

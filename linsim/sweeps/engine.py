@@ -21,10 +21,10 @@ import xarray as xr
 from jaxtyping import Int, Key, PRNGKeyArray
 from tqdm import tqdm
 
-import linsim
 from linsim.arrays import Array
 from linsim.sweeps import results
 from linsim.sweeps.cluster import WHOLE, Share
+from linsim.sweeps.code import digest
 from linsim.sweeps.library import InMemory, Library, run_id
 from linsim.training.records import described
 
@@ -126,13 +126,13 @@ def even(total: int, most: int, multiple: int) -> int:
 class _Point:
     """One run of a sweep: its place in the flattened grid, its record and the number of its key, and its name."""
 
-    def __init__(self, sweep: Sweep[Any], place: int, run: Any, number: int) -> None:
+    def __init__(self, sweep: Sweep[Any], place: int, run: Any, number: int, code: str) -> None:
         self.place, self.run, self.number = place, run, number
         self.static = jax.tree.structure(run)
-        self.name = _name(sweep, run, number)
+        self.name = _name(sweep, run, number, code)
 
 
-def _name(sweep: Sweep[Any], run: Any, number: int) -> str:
+def _name(sweep: Sweep[Any], run: Any, number: int, code: str) -> str:
     """`run_id` of a run; one that has no plain description is known to this process alone."""
     try:
         record = described(run)
@@ -140,13 +140,16 @@ def _name(sweep: Sweep[Any], run: Any, number: int) -> str:
         record = repr(run)
     precision = str(jnp.zeros(()).dtype)
     what = {"run": record, "key": [sweep.seed, number], "kept": sweep.kept}
-    return run_id(what | {"dtype": precision, "version": linsim.__version__})
+    return run_id(what | {"dtype": precision, "code": code})
 
 
 def _points(sweep: Sweep[Any]) -> list[_Point]:
     grid = [sweep.make(**dict(zip(sweep.axes, values, strict=True))) for values in itertools.product(*sweep.axes.values())]
+    code = digest(sweep.make, sweep.simulate)
     return [
-        _Point(sweep, sweep.seeds * index + number, run, number) for index, run in enumerate(grid) for number in range(sweep.seeds)
+        _Point(sweep, sweep.seeds * index + number, run, number, code)
+        for index, run in enumerate(grid)
+        for number in range(sweep.seeds)
     ]
 
 

@@ -4,8 +4,8 @@
     <out>/<name>.runs/<digest>.ids   the names of these runs, one a line
     <out>/<name>.nc                  the result of the latest command that ended, replaced only by a complete new one
 
-A run's name (`run_id`) is a digest of everything that decides its numbers: its record, its key, the precision, linsim's version
-and what is kept of it. Any command finds in the folder whatever it shares with earlier ones. Files are written under another
+A run's name (`run_id`) is a digest of everything that decides its numbers: its record, its key, the precision, the code that
+computes it, and what is kept of it. Any command finds in the folder whatever it shares with earlier ones. Files are written under another
 name and then renamed; a file whose bytes do not match its name is left out, and its runs are trained again.
 """
 

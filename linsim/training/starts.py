@@ -3,12 +3,13 @@
 from typing import Protocol
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from linsim.training import models
 from linsim.training.models import Params
 from linsim.training.names import OneLayerStart, TwoLayerStart
-from linsim.training.records import Real, record
+from linsim.training.records import Real, record, static
 
 
 class Start(Protocol):
@@ -59,13 +60,17 @@ class Spectral:
 
 @record
 class Balanced:
-    """The same singular values with aligned layers: W_l W_l^T = W_(l+1)^T W_(l+1)."""
+    """The same singular values with aligned layers: W_l W_l^T = W_(l+1)^T W_(l+1).
 
-    decay: Real = 0.35
+    The decay does not vary within a program: the powers are taken in float64, since deep networks multiply their rounding.
+    """
+
+    decay: float = static(0.35)
 
     def draw(self, key: PRNGKeyArray, widths: tuple[int, ...], scale: Real) -> Params:
         """See `models.balanced`."""
-        return models.balanced(key, widths, _values(widths, scale, self.decay))
+        values = np.exp(-self.decay * np.arange(min(widths)))
+        return models.balanced(key, widths, scale * jnp.asarray(values, dtype=float))
 
 
 @record
