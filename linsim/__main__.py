@@ -1,43 +1,83 @@
-"""`python -m linsim COMMAND`: the commands that are not experiments."""
+"""The one console command, `linsim` (also `python -m linsim`)."""
 
-import importlib
 import sys
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from linsim.config import BadInput, CannotWrite, stop
+import linsim
+from linsim.config import BadInput, one_sentence, stop
+from linsim.studies import NAMES, study
 
 
 class Command(NamedTuple):
-    """A module with a function main(argv), and one line of help."""
+    """What a command does with the words behind its name, and one line of help."""
 
-    module: str
+    main: Callable[[list[str]], None]
     help: str
 
 
-COMMANDS = {
-    "verify": Command("linsim.claims.command", "run the ledger of claims: every statement as printed and as corrected"),
-    "figures": Command("linsim.gallery", "regenerate the figures of the README's gallery"),
-    "diagnose": Command("linsim.diagnose", "measure the collapse of your own embeddings, or the alignment of two layers"),
+def run(argv: list[str]) -> None:
+    """`linsim run STUDY ...`."""
+    listed = "\n".join(f"  {name:16} {_first_line(name)}" for name in NAMES)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(f"usage: linsim run STUDY ... (--help after a study tells its flags)\n\n{listed}")
+        raise SystemExit(0 if argv else 2)
+    study(argv[0]).main(argv[1:], prog=f"linsim run {argv[0]}", own_process=True)
+
+
+def _first_line(name: str) -> str:
+    return (type(study(name)).__doc__ or "").strip().splitlines()[0]
+
+
+def verify(argv: list[str]) -> None:
+    """`linsim verify ...`."""
+    from linsim.claims import command
+
+    command.main(argv)
+
+
+def figures(argv: list[str]) -> None:
+    """`linsim figures ...`."""
+    from linsim.studies import gallery
+
+    gallery.main(argv)
+
+
+def diagnose(argv: list[str]) -> None:
+    """`linsim diagnose ...`."""
+    from linsim.diagnose import command
+
+    command.main(argv)
+
+
+COMMANDS: Mapping[str, Command] = {
+    "run": Command(run, "train the runs of a study, compare them with theory, draw and tell"),
+    "verify": Command(verify, "run the ledger of claims: every statement as printed and as corrected"),
+    "figures": Command(figures, "regenerate the figures of the gallery"),
+    "diagnose": Command(diagnose, "measure the collapse of your own embeddings, or the alignment of two layers"),
 }
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Run a command; ends the program with code 2 on bad input, with 1 if a result could not be written."""
-    listed = "\n".join(f"  {name:10} {command.help}" for name, command in COMMANDS.items())
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # on a terminal that lacks a sign, a question mark
+    argv = sys.argv[1:]
+    if argv[:1] == ["--version"]:
+        print(f"linsim {linsim.__version__}")
+        return
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: python -m linsim COMMAND ... (--help after a command tells its flags)\n\n{listed}")
+        listed = "\n".join(f"  {name:10} {command.help}" for name, command in COMMANDS.items())
+        print(f"usage: linsim COMMAND ... (--help after a command tells its flags; --version)\n\n{listed}")
         raise SystemExit(0 if argv else 2)
-    if argv[0] not in COMMANDS:
-        stop(f"command {argv[0]} is not allowed: it must be one of {', '.join(COMMANDS)}", 2)
-    try:
-        importlib.import_module(COMMANDS[argv[0]].module).main(argv[1:])
-    except BadInput as error:
-        stop(str(error), 2)
-    except CannotWrite as error:
-        stop(str(error), 1)
-    except KeyboardInterrupt:
-        stop("interrupted; no file is half-written", 130)
+    with one_sentence():
+        if argv[0] not in COMMANDS:
+            raise BadInput(f"command {argv[0]} is not allowed: it must be one of {', '.join(COMMANDS)}")
+        try:
+            COMMANDS[argv[0]].main(argv[1:])
+        except KeyboardInterrupt:
+            stop("interrupted; no file is half-written", 130)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

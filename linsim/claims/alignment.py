@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from linsim import models, spectra
+from linsim import spectra
 from linsim.arrays import Array
 from linsim.claims.layers import FLOW_TIMES, descent, flow
 from linsim.claims.ledger import Evidence, claim, rounding, solver
 from linsim.claims.setups import DIM, FLOW, above, batch_flow, below, case, jitted, layers, population_flow, rotation
 from linsim.theory import alignment
+from linsim.training import models
 
 WHERE = "README, Two layers"
 

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linsim import data, dynamics, models, spectra
+from linsim import spectra
 from linsim.claims.ledger import COUNT, Evidence, claim, solver
 from linsim.claims.setups import FLOW, SAMPLES, above, batch_flow, below, case, error, jitted, noisy_block, train
 from linsim.theory import infonce, population
+from linsim.training import data, dynamics, models
 
 TIMES = np.array([0.0, 1.0, 3.0])
 NOISY = 2  # of 4 coordinates

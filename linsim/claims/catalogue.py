@@ -1,6 +1,6 @@
 """All claims, in the order of the README's table. Importing this imports JAX."""
 
-from linsim.claims import alignment, augmentation, collapse, directclr, gradients, layers, networks, population  # noqa: F401
+from linsim.claims import alignment, augmentation, collapse, gradients, layers, networks, population  # noqa: F401
 from linsim.claims.ledger import LEDGER, Claim
 
 FAMILIES = "CPAND"  # the paper's statements, population theory, alignment, no negatives, DirectCLR

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from linsim import contrast, data, dynamics, kinds, models, spectra
+from linsim import spectra
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding, solver
 from linsim.claims.setups import FLOW, above, case, error
-from linsim.config import at
-from linsim.presets import KINDS
+from linsim.studies.collapse_kinds import ObjectiveName
+from linsim.studies.collapse_kinds.runs import OBJECTIVES
 from linsim.theory import noncontrastive
+from linsim.training import contrast, data, dynamics, models
+from linsim.training.predictor import PredictorRun
 
 DECAY = 0.1  # weight decay of the objectives that have one
 RATE, STEPS, DIM = 0.05, 1600, 4
@@ -22,13 +24,13 @@ EVERYWHERE, IN_TWO = np.diag([0.5, 0.5, 2.5, 2.5]), np.diag([0.0, 0.0, 2.5, 2.5]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def spectra_of(objective: str, seed, noise_factor):
+def spectra_of(objective: ObjectiveName, seed, noise_factor):
     """Embedding covariance's eigenvalues before and after training with two noisy views."""
-    sample, _ = data.sampler(jax.random.key(0), "fresh", jnp.eye(DIM), noise_factor, views="two", batch_size=64)
+    sample = data.source(jax.random.key(0), "fresh", jnp.eye(DIM), noise_factor, views="two", batch_size=64)
     decay = DECAY if objective == "predictor" else 0.0
 
     def gradient(params, key):
-        value, towards = jax.value_and_grad(kinds.loss(objective))(params, *sample(key))
+        value, towards = jax.value_and_grad(OBJECTIVES[objective].loss)(params, *sample(key))
         return towards, value, None
 
     key = jax.random.fold_in(jax.random.key(4), seed)
@@ -38,7 +40,7 @@ def spectra_of(objective: str, seed, noise_factor):
     return jax.vmap(spectra.singular_values)(w) ** 2
 
 
-def kind(objective: str, seed: int, noise_factor: np.ndarray = EVERYWHERE) -> str:
+def kind(objective: ObjectiveName, seed: int, noise_factor: np.ndarray = EVERYWHERE) -> str:
     """The kind of collapse that training ends in."""
     spectrum = np.asarray(spectra_of(objective, seed, noise_factor))
     return spectra.collapse_kind(spectrum[-1], spectrum[0].sum())
@@ -151,9 +153,9 @@ def predictor_and_stop_gradient_are_needed(seed: int, wrong: bool) -> Evidence:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def loss_gradient(objective, params, x, x_pos):
+def loss_gradient(objective: ObjectiveName, params, x, x_pos):
     """Gradient of the mean loss of an objective."""
-    return jax.grad(kinds.loss(objective))(params, x, x_pos)
+    return jax.grad(OBJECTIVES[objective].loss)(params, x, x_pos)
 
 
 @claim("N05", "new", "Tian et al. 2021, Eq. 2, 3", tolerance=rounding(512), recorded="exact")
@@ -161,12 +163,15 @@ def flows_are_gradients_of_the_losses(seed: int, wrong: bool) -> Evidence:
     """Each model's flow is minus the expected gradient of its loss, with and without predictor and stop-gradient, less ηW."""
     signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 9, indexing="ij")).reshape(9, -1).T  # second moments exactly the population's
     params, residual = covariances(seed)[2:], 0.0
-    for objective in ("alignment-only", "predictor", "no-stop-gradient", "no-predictor"):
-        config: Any = at(KINDS["strong"], objective=objective, dim=3, noisy_dims=1)
-        noise = signs[:, 3:].reshape(-1, 2, 3) * np.sqrt(np.diag(kinds.noise_covariance(config)))
+    objectives: tuple[ObjectiveName, ...] = ("alignment-only", "predictor", "no-stop-gradient", "no-predictor")
+    for objective in objectives:
+        run = PredictorRun(objective=OBJECTIVES[objective], dim=3, noisy_dims=1)
+        deviations = np.asarray(run.noise_deviations())
+        noise = signs[:, 3:].reshape(-1, 2, 3) * deviations
         x, x_pos = (jnp.asarray(signs[:, :3] + noise[:, view]) for view in (0, 1))
-        towards, rates = loss_gradient(objective, params, x, x_pos), kinds.rates(config)(params)
-        decay = (1.01 if wrong else 1.0) * kinds.decay(config)
+        towards = loss_gradient(objective, params, x, x_pos)
+        rates = run.objective.rates(params, np.eye(3), np.diag(deviations**2), run.decay)
+        decay = (1.01 if wrong else 1.0) * run.decay
         trained_layers = 1 if objective in ("no-predictor", "alignment-only") else 2
         for gradient, layer, rate in list(zip(towards, params, rates, strict=True))[:trained_layers]:
             residual = max(residual, error(-gradient - decay * layer, rate))

@@ -1,4 +1,4 @@
-"""`python -m linsim verify`: run the ledger's checks and compare their verdicts with the recorded ones.
+"""`linsim verify`: run the ledger's checks and compare their verdicts with the recorded ones.
 
 Imports no numerical library until the command line has been read.
 """
@@ -10,23 +10,24 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import tyro
 
 from linsim.claims.ledger import Claim, Evidence, Outcome, Section, examine
-from linsim.config import BadInput, command_line, configure_jax, require, try_to_write
+from linsim.config import BadInput, Checked, Count, Several, parsed, require
+from linsim.sweeps.runtime import configure_jax, try_to_write
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VerifyConfig:
+@dataclasses.dataclass(kw_only=True)
+class VerifySettings(Checked):
     """Check each statement of the theory, and that a wrong formula would have been noticed."""
 
-    ids: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    ids: Annotated[tuple[str, ...], tyro.conf.Positional, Several(may_be_empty=True, may_repeat=True)] = ()
     """Claims to check, such as C13 P04 (default: all that are quick)."""
-    section: str | None = None
+    section: Section | None = None
     """Only claims about this section of the paper (3, 4, 5, 6), or what is not in it (new)."""
-    seeds: int = 5
+    seeds: Count = 5
     """Independent runs of every check; the worst decides."""
     all: bool = False
     """Also the claims that need minutes of training."""
@@ -38,22 +39,27 @@ class VerifyConfig:
 
 def main(argv: Sequence[str]) -> None:
     """Check and print a table; ends the program with code 0 if all is as recorded, else 1. Raises: BadInput, CannotWrite."""
-    config = command_line(VerifyConfig, list(argv), "verify")
+    config = parsed(VerifySettings, list(argv), prog="linsim verify")
     check_flags(config)
-    configure_jax(x64=True)
-    outcomes = examined(chosen(config), config.seeds)
+    configure_jax()
+    import jax
+
+    with jax.enable_x64(True):
+        asked = chosen(config)
+        claims = [claim for claim in asked if not claim.missing]
+        outcomes = examined(claims, config.seeds)
     print(table(outcomes))
+    for claim in asked:
+        if claim.missing:
+            print(f"{claim.id} skipped: it needs {claim.missing}, pip install 'linsim[{claim.extra}]'")
     save(outcomes, config)
     raise SystemExit(0 if all(outcome.as_recorded for outcome in outcomes) else 1)
 
 
-def check_flags(config: VerifyConfig) -> None:
+def check_flags(config: VerifySettings) -> None:
     """Check what can be checked without the claims. Raises: BadInput."""
-    require(config.seeds >= 1, "seeds", config.seeds, "a whole number of at least 1")
-    sections = get_args(Section)
-    require(config.section is None or config.section in sections, "section", config.section, f"one of {', '.join(sections)}")
-    for name in ("json", "markdown"):
-        if (path := getattr(config, name)) is not None:
+    for name, path in (("json", config.json), ("markdown", config.markdown)):
+        if path is not None:
             require(not path.is_dir() and _writable(path.absolute().parent), name, path, "a file in a folder that can be written")
 
 
@@ -65,7 +71,7 @@ def _writable(folder: Path) -> bool:
     return True
 
 
-def chosen(config: VerifyConfig) -> list[Claim]:
+def chosen(config: VerifySettings) -> list[Claim]:
     """The claims that a command line asks for. Raises: BadInput."""
     from linsim.claims.catalogue import claims
 
@@ -162,9 +168,9 @@ def plain(evidence: Evidence) -> dict[str, Any]:
     return residuals | {"assumptions": assumptions}
 
 
-def save(outcomes: Sequence[Outcome], config: VerifyConfig) -> None:
+def save(outcomes: Sequence[Outcome], config: VerifySettings) -> None:
     """Write the files that were asked for, each whole or not at all. Raises: CannotWrite."""
-    from linsim import results
+    from linsim.sweeps import results
 
     if config.json is not None:
         content = json.dumps(record(outcomes), indent=1, ensure_ascii=False, allow_nan=False)

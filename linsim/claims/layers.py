@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from linsim import contrast, data, dynamics, losses, models, modes, spectra
+from linsim import losses, spectra
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding, solver
 from linsim.claims.setups import (
     DIM,
@@ -24,7 +24,9 @@ from linsim.claims.setups import (
     loss_gradient,
     population_flow,
 )
+from linsim.studies.two_layers import modes
 from linsim.theory import alignment, infonce, population, singular
+from linsim.training import contrast, data, dynamics, loss, models
 
 WIDTHS = (DIM, DIM, DIM)
 VALUES = 1.2 * jnp.exp(-0.35 * jnp.arange(DIM))  # singular values of the random layers
@@ -34,7 +36,7 @@ DIFFERENCES = Tolerance(
     "truncation of fourth-order central differences, 30 (step / smallest gap of the singular values)^4",
     numerical=True,
 )
-ALIGNED = Tolerance(1 - modes.ALIGNED_COSINE, "a mode counts as aligned from |A_kk| = 0.98 on (linsim.modes)")
+ALIGNED = Tolerance(1 - modes.ALIGNED_COSINE, "a mode counts as aligned from |A_kk| = 0.98 on (linsim.studies.two_layers.modes)")
 FLOW_TIMES = np.array([0.0, 1.0, 10.0, 100.0])
 
 
@@ -318,8 +320,8 @@ def toy(seed, data_factor, start, rate, *, steps: tuple[int, ...]):
     """The released toy: dot loss at τ = 0.1, two noisy views, minibatches of 128 out of 2,000 samples."""
     noise = 0.001 * jnp.eye(WIDTH)
     key = jax.random.fold_in(jax.random.key(2), seed)
-    sample, _ = data.sampler(key, "dataset", data_factor, noise, views="two", batch_size=128, dataset_size=2_000)
-    drive = contrast.named("dot")
+    sample = data.source(key, "dataset", data_factor, noise, views="two", batch_size=128, dataset_size=2_000)
+    drive = loss.Dot().drive
     return dynamics.gradient_descent(start, lambda w, k: drive(w, *sample(k)), optax.sgd(rate), steps, key).weights
 
 

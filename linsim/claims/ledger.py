@@ -1,5 +1,6 @@
 """What a claim is, what a check measures, and how evidence becomes a verdict. Imports no numerical library."""
 
+import importlib.util
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -68,7 +69,7 @@ class Claim:
     """One statement and the check that can refute it.
 
     check(seed, wrong) measures one seed; wrong=True runs the same machinery on a wrong formula or a broken assumption, for
-    which `rejected_as` must come out. `recorded` is the verdict that the check is known to give.
+    which `rejected_as` must come out. `recorded` is the verdict that the check is known to give. `extra` is what it needs.
     """
 
     id: str
@@ -82,8 +83,16 @@ class Claim:
     conditions: str = ""
     rejected_as: Verdict = "fails"
     slow: bool = False
+    extra: str = ""
+
+    @property
+    def missing(self) -> str:
+        """The package that the claim needs and that is not installed; empty if all is there."""
+        package = EXTRAS.get(self.extra, "")
+        return package if package and importlib.util.find_spec(package) is None else ""
 
 
+EXTRAS = {"probe": "sklearn"}  # a package of each extra that claims may need
 LEDGER: dict[str, Claim] = {}
 
 
@@ -98,6 +107,7 @@ def claim(
     conditions: str = "",
     rejected_as: Verdict = "fails",
     slow: bool = False,
+    extra: str = "",
 ) -> Callable[[Check], Check]:
     """Enter a check into the ledger; its docstring is the statement. Raises: ValueError if the id is taken."""
 
@@ -116,6 +126,7 @@ def claim(
             conditions=conditions,
             rejected_as=rejected_as,
             slow=slow,
+            extra=extra,
         )
         return check
 

@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from linsim import data, deep, dynamics, models, spectra
+from linsim import spectra
 from linsim.claims.ledger import COUNT, Evidence, claim
+from linsim.training import data, dynamics, models
+from linsim.training.names import Activation
+from linsim.training.run import Run, gradient
 
 WIDTH, BATCH, STEPS, RATE, NOISE = 8, 64, 400, 0.05, 0.1
 DEPTHS = (1, 2, 3)
@@ -17,23 +20,24 @@ CONDITIONS = "from layers that all have small singular values, at one time (t = 
 
 
 @functools.partial(jax.jit, static_argnames="network")
-def embedding_deviations(params: models.Params, seed, *, network: str):
+def embedding_deviations(params: models.Params, seed, *, network: Activation):
     """Standard deviations of the embedded clean data, largest first, after training on fresh batches, noise on one view."""
     unit = jnp.eye(WIDTH)
-    sample, _ = data.sampler(jax.random.key(0), "fresh", unit, NOISE * unit, views="one", batch_size=BATCH)
-    gradient, key = deep.gradient(network), jax.random.fold_in(jax.random.key(3), seed)
+    sample = data.source(jax.random.key(0), "fresh", unit, NOISE * unit, views="one", batch_size=BATCH)
+    run, key = Run(activation=network), jax.random.fold_in(jax.random.key(3), seed)
 
     def step(params, step_key):
-        towards, loss, _ = gradient(params, *sample(step_key))
-        return towards, loss, None
+        towards, now = gradient(run, params, *sample(step_key))
+        return towards, now.loss, None
 
     trained, _, _ = dynamics.descend(params, step, optax.sgd(RATE), (0, 1, STEPS), key)
     x, _ = sample(jax.random.fold_in(key, STEPS))
-    z = deep.embed(network)(jax.tree.map(lambda w: w[-1], trained), x)
+    params = jax.tree.map(lambda w: w[-1], trained)
+    z = models.relu_network(params, x) if network == "relu" else x @ models.product(params).T
     return spectra.singular_values(z - jnp.mean(z, axis=0))
 
 
-def counts(network: str, seed: int, decay: float = 0.7) -> list[int]:
+def counts(network: Activation, seed: int, decay: float = 0.7) -> list[int]:
     """Collapsed dimensions with each number of layers, from layers whose singular values are e^(-decay k)."""
     values = jnp.exp(-decay * jnp.arange(WIDTH))
     found = []

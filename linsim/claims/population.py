@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linsim import contrast, data, dynamics, models, runs
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding
 from linsim.claims.setups import FLOW, above, below, error, jitted, noisy_block, population_flow, rotation, train
 from linsim.theory import late_time, population
+from linsim.training import contrast, data, dynamics, models, observe
 
 WHERE = "README, The theory"
 DIM = 4
@@ -50,7 +50,7 @@ SIZES, DRAWS = (16, 45, 128), 400_000
 @functools.partial(jax.jit, static_argnums=0)
 def mean_contrast(size: int, w, clean_factor, noise_factor, seed):
     """X/N averaged over DRAWS samples in batches of `size`."""
-    sample, _ = data.sampler(jax.random.key(0), "fresh", clean_factor, noise_factor, views="one", batch_size=size)
+    sample = data.source(jax.random.key(0), "fresh", clean_factor, noise_factor, views="one", batch_size=size)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(5), seed), DRAWS // size)
     return jnp.mean(jax.lax.map(lambda key: contrast.distance(w, *sample(key)).contrast, keys), axis=0)
 
@@ -256,8 +256,8 @@ def condensed(seed: int, views: data.Views, noise: float):
 
 
 def block_strength(run: dynamics.Trajectory):
-    """m of the clean and of the noisy modes (`runs.observe`)."""
-    return runs.observe(run, jnp.eye(8), 8 - CLEAN)["block_strength"]
+    """m of the clean and of the noisy modes at every record."""
+    return jax.vmap(lambda w: observe.block_strength(w, 8 - CLEAN))(run.weights[0])
 
 
 def noisy_modes(views: data.Views, noise: float, factor: float = 1.0) -> late_time.Modes:

@@ -9,10 +9,11 @@ import numpy as np
 import optax
 from jaxtyping import Float
 
-from linsim import contrast, data, dynamics, losses, models
+from linsim import losses
 from linsim.arrays import Array
 from linsim.claims.ledger import Assumption
 from linsim.theory import population
+from linsim.training import contrast, data, dynamics, models
 
 FLOW = 1e-10  # tolerance per step of every flow here
 SAMPLES = 16
@@ -55,7 +56,7 @@ def case(seed: int) -> Case:
     """SAMPLES rows in DIM dimensions, noise 0.7 on the positives, weights of unit rows."""
     key_w, key_x = jax.random.split(jax.random.key(seed))
     unit = data.factor(np.eye(DIM))
-    sample, _ = data.sampler(key_x, "fixed", unit, 0.7 * unit, views="one", batch_size=SAMPLES)
+    sample = data.source(key_x, "fixed", unit, 0.7 * unit, views="one", batch_size=SAMPLES)
     return Case(models.gaussian(key_w, (DIM, DIM), 1.0)[0], *sample(key_x))
 
 
@@ -102,7 +103,7 @@ def train(
 ) -> dynamics.Trajectory:
     """Gradient descent on the mean distance loss of fresh batches of isotropic Gaussian data; records at `steps`."""
     clean = jnp.eye(noise_factor.shape[1])
-    sample, _ = data.sampler(jax.random.key(0), "fresh", clean, noise_factor, views=views, batch_size=batch_size)
+    sample = data.source(jax.random.key(0), "fresh", clean, noise_factor, views=views, batch_size=batch_size)
     key = jax.random.fold_in(jax.random.key(1), seed)
     return dynamics.gradient_descent(params, lambda w, k: contrast.distance(w, *sample(k)), optax.sgd(rate), steps, key)
 

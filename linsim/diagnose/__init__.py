@@ -1,0 +1,1 @@
+"""The measures of collapse for one's own arrays: `linsim diagnose`."""

@@ -1,25 +1,27 @@
-"""`python -m linsim diagnose`: the measures of collapse for one's own arrays, embeddings or two adjacent weight matrices."""
+"""`linsim diagnose`: the measures of collapse for one's own arrays, embeddings or two adjacent weight matrices."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from linsim.config import BadInput, command_line, configure_jax, prepare_folder
+from linsim.config import BadInput, Checked, Several, parsed
+from linsim.sweeps.runtime import configure_jax, prepare_folder
 
 SUFFIXES = (".npy", ".npz", ".csv", ".safetensors")
+MAYBE = Several(may_be_empty=True, may_repeat=True)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
+@dataclass(kw_only=True)
+class Request(Checked):
     """Measure the collapse of one's own embeddings, or the alignment of two adjacent weight matrices."""
 
     file: Positional[Path | None] = None
     """Embeddings, one row a sample: .npy, .npz, .csv or .safetensors."""
-    weights: tuple[Path, ...] = ()
+    weights: Annotated[tuple[Path, ...], MAYBE] = ()
     """Instead: two adjacent layers' weight matrices, first layer first (h, d) and (n, h); or one file that holds both."""
-    names: tuple[str, ...] = ()
+    names: Annotated[tuple[str, ...], MAYBE] = ()
     """Names of the arrays inside .npz or .safetensors files, where they hold several."""
     out: Path = Path("results/diagnose")
     """Folder for the picture."""
@@ -27,19 +29,34 @@ class Request:
 
 def main(argv: list[str]) -> None:
     """Command line. Raises: BadInput."""
-    request = command_line(Request, argv, "diagnose")
+    request = parsed(Request, argv, prog="linsim diagnose")
     if (request.file is None) == (not request.weights):
         given = "neither" if request.file is None else "both"
         raise BadInput(f"diagnose needs either a FILE of embeddings or --weights W1 W2, and was given {given}")
-    kind, name = ("layers", "weights") if request.file is None else ("embeddings", request.file.stem)
-    arrays = load_layers(request.weights, request.names) if request.file is None else (load(request.file, request.names),)
+    if request.file is None:
+        name, arrays = "weights", load_layers(request.weights, request.names)
+    else:
+        name, arrays = request.file.stem, (load(request.file, request.names),)
     prepare_folder(request.out)
-    configure_jax(x64=True)
-    from linsim import plots, report
+    configure_jax()
+    import jax
 
-    said, figure = (getattr(module, kind)(*arrays) for module in (report, plots))
-    path = plots.save(figure, request.out / f"{name}.png")
-    print(f"saved {path}\n\n{said}")
+    with jax.enable_x64(True):
+        _report(request.out / f"{name}.png", arrays)
+
+
+def _report(path: Path, arrays: tuple[Any, ...]) -> None:
+    """Draw and tell: one matrix of embeddings, or those of two layers."""
+    from linsim.diagnose import figure, table
+    from linsim.studies.style import rendered
+    from linsim.sweeps import results
+
+    if len(arrays) == 1:
+        drawn, told = figure.embeddings(*arrays), table.embeddings(*arrays)
+    else:
+        drawn, told = figure.layers(*arrays), table.layers(*arrays)
+    results.write(rendered(drawn, "png"), path)
+    print(f"saved {path}\n\n{told}")
 
 
 def load(path: Path, names: tuple[str, ...] = ()) -> Any:

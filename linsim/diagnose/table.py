@@ -1,10 +1,10 @@
-"""Tables of `python -m linsim diagnose`: one's own embeddings, or two adjacent layers."""
+"""Tables of `linsim diagnose`: one's own embeddings, or two adjacent layers."""
 
 import numpy as np
 from jaxtyping import Float
 
 from linsim import spectra
-from linsim.modes import ALIGNED_COSINE
+from linsim.studies.two_layers.modes import ALIGNED_COSINE
 from linsim.spectra import DIMENSIONAL
 from linsim.theory import alignment as theory
 
@@ -32,7 +32,7 @@ def embeddings(z: Float[np.ndarray, "N n"]) -> str:
 
 def _verdict(spectrum: np.ndarray, square: float) -> str:
     kind = spectra.collapse_kind(spectrum, square)
-    collapsed = int(np.sum(spectrum < DIMENSIONAL * spectrum.max()))
+    collapsed = int(spectra.collapsed_dimensions(spectrum, DIMENSIONAL))
     said = {
         "none": "no collapse",
         "dimensional": f"dimensional collapse, {collapsed} of {len(spectrum)} dimensions",

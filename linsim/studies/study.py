@@ -143,9 +143,11 @@ class Study(ABC, Generic[S]):
                 print("examples:", *(f"  {prog} {example}" for example in self.examples), sep="\n")
             raise
 
-    def main(self, argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    def main(self, argv: Sequence[str] | None = None, prog: str | None = None, *, own_process: bool | None = None) -> None:
         """The study's command: train what is missing, compare, draw, tell.
 
+        Args: argv without the program, or None for sys.argv; prog: the program's name in the help; own_process: whether this
+        process does nothing else, so that it may start others like it, and end at once on Ctrl-C (default: without argv).
         Ends the program with code 2 on bad input, with 1 if training diverged or a result could not be written, with 130 if
         interrupted. Runs that have ended stay, and so does the old result until the new one is complete.
         """
@@ -153,13 +155,14 @@ class Study(ABC, Generic[S]):
             settings = self.parse(argv, prog)
             share = cluster.find(settings, os.environ)
             prepare_folder(settings.out)
-            if argv is None:
+            alone = argv is None if own_process is None else own_process
+            if alone:
                 signal.signal(signal.SIGINT, partial(_interrupted, settings.out))
             configure_jax(devices=settings.devices, compilation_cache=settings.compilation_cache)
             import jax
 
             with jax.enable_x64(settings.x64):
-                self._command(settings, share, [sys.executable, *sys.orig_argv[1:]] if argv is None else [])
+                self._command(settings, share, [sys.executable, *sys.orig_argv[1:]] if alone else [])
 
     def _command(self, settings: S, share: cluster.Share, command: list[str]) -> None:
         cluster.join(settings, share, os.environ)

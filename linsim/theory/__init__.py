@@ -1,1 +1,25 @@
-"""Closed forms only: one pure function per equation, importing nothing from the simulation."""
+"""Closed forms only: one pure function per equation, importing nothing from the simulation.
+
+    infonce          gradients of InfoNCE for one batch (paper, section 4.1)
+    population       infinitely many samples: losses, flows, thresholds, escape times
+    late_time        finite batches late in training: the condensed regime
+    alignment        what is exactly true about the alignment of two layers (paper, section 5.2)
+    singular         how singular values and vectors of two layers move (paper, Lemmas 4-7, Theorem 3)
+    noncontrastive   models without negatives (paper, section 3)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from linsim.theory import alignment, infonce, late_time, noncontrastive, population, singular
+
+__all__ = ["alignment", "infonce", "late_time", "noncontrastive", "population", "singular"]
+
+
+def __getattr__(name: str) -> Any:
+    """A module of closed forms, imported when it is first asked for."""
+    import importlib
+
+    if name in __all__:
+        return importlib.import_module(f"linsim.theory.{name}")
+    raise AttributeError(f"module 'linsim.theory' has no attribute {name!r}")
