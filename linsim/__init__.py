@@ -1,20 +1,21 @@
 """linsim: the theory of dimensional collapse in self-supervised learning, simulated and verified.
 
-Follows Jing, Vincent, LeCun, Tian, "Understanding Dimensional Collapse in Contrastive Self-supervised Learning" (ICLR 2022,
-arXiv 2110.09348), called "the paper" in every docstring.
+Follows Jing, Vincent, LeCun, Tian, "Understanding Dimensional Collapse in Contrastive
+Self-supervised Learning" (ICLR 2022, arXiv 2110.09348), called "the paper" in every docstring.
 
     import linsim
 
-    dataset = linsim.run("strong_aug", noise=[1, 2], seeds=3)   # train, and compare with theory: an xarray.Dataset
-    study = linsim.study("strong_aug")
-    print(study.table(dataset))
+    dataset = linsim.run("strong_aug", noise=[1, 2], seeds=3)   # train, and compare with theory: an
+    xarray.Dataset study = linsim.study("strong_aug") print(study.table(dataset))
     study.figure(dataset)
 
-`linsim.losses`, `linsim.spectra` and `linsim.theory` hold the losses, the measures of collapse and the closed forms;
-`linsim.Run`, `linsim.begin`, `linsim.step` and `linsim.simulate` are for single runs. Everything is loaded on first use:
-importing linsim loads no numerical library and changes nothing outside it.
+`linsim.losses`, `linsim.spectra` and `linsim.theory` hold the losses, the measures of collapse and
+the closed forms; `linsim.Run`, `linsim.begin`, `linsim.step` and `linsim.simulate` are for single
+runs. Everything is loaded on first use: importing linsim loads no numerical library and changes
+nothing outside it.
 
-Data flows one way: settings -> runs -> training -> measures -> labelled results -> comparison with theory -> figures and tables.
+Data flows one way: settings -> runs -> training -> measures -> labelled results -> comparison with
+theory -> figures and tables.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,18 @@ if TYPE_CHECKING:
     from linsim.training.observe import simulate
     from linsim.training.run import Run, begin, step
 
-__all__ = ["Run", "begin", "diagnose", "losses", "run", "simulate", "spectra", "step", "study", "theory"]
+__all__ = [
+    "Run",
+    "begin",
+    "diagnose",
+    "losses",
+    "run",
+    "simulate",
+    "spectra",
+    "step",
+    "study",
+    "theory",
+]
 
 
 def run(name: str, **settings: Any) -> "xarray.Dataset":
@@ -38,16 +50,20 @@ def run(name: str, **settings: Any) -> "xarray.Dataset":
         linsim.run("strong_aug", noise=[1, 2], seeds=3)
         linsim.run("strong_aug", preset="released", loss="dot", optimizer=optax.adam(1e-3))
 
-    Args: name of the study; its settings by the names of its flags (`linsim run NAME --help`), numbers, lists or arrays; preset:
-    which of its presets to start from; out: a folder in which runs and result are kept, so that nothing is trained twice.
-    Returns: Dataset whose variables say what they are. Raises: ValueError for settings that are not allowed, in one sentence;
-    `linsim.studies.study.Diverged` if training diverged; RuntimeError if JAX was started in a way in which it can deadlock.
+    Args: name of the study; its settings by the names of its flags (`linsim run NAME --help`),
+    numbers, lists or arrays; preset: which of its presets to start from; out: a folder in which
+    runs and result are kept, so that nothing is trained twice.
+    Returns: Dataset whose variables say what they are. Raises: ValueError for settings that are not
+    allowed, in one sentence; `linsim.studies.study.Diverged` if training diverged; RuntimeError if
+    JAX was started in a way in which it can deadlock.
     """
     return study(name).run(**settings)
 
 
 def study(name: str) -> "Study[Any]":
-    """A study by name: its settings, `run`, `figure` and `table`. Raises: ValueError, naming the studies there are."""
+    """A study by name: its settings, `run`, `figure` and `table`. Raises: ValueError, naming the
+    studies there are.
+    """
     from linsim import studies
 
     return studies.study(name)

@@ -1,5 +1,6 @@
 """The one console command, `linsim` (also `python -m linsim`)."""
 
+import io
 import sys
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -52,27 +53,39 @@ def diagnose(argv: list[str]) -> None:
 
 COMMANDS: Mapping[str, Command] = {
     "run": Command(run, "train the runs of a study, compare them with theory, draw and tell"),
-    "verify": Command(verify, "run the ledger of claims: every statement as printed and as corrected"),
+    "verify": Command(
+        verify, "run the ledger of claims: every statement as printed and as corrected"
+    ),
     "figures": Command(figures, "regenerate the figures of the gallery"),
-    "diagnose": Command(diagnose, "measure the collapse of your own embeddings, or the alignment of two layers"),
+    "diagnose": Command(
+        diagnose, "measure the collapse of your own embeddings, or the alignment of two layers"
+    ),
 }
 
 
 def main() -> None:
-    """Run a command; ends the program with code 2 on bad input, with 1 if a result could not be written."""
+    """Run a command; ends the program with code 2 on bad input, with 1 if a result could not be
+    written.
+    """
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # on a terminal that lacks a sign, a question mark
+        if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal lacks becomes "?"
+            stream.reconfigure(errors="replace")
     argv = sys.argv[1:]
     if argv[:1] == ["--version"]:
         print(f"linsim {linsim.__version__}")
         return
     if not argv or argv[0] in ("-h", "--help"):
         listed = "\n".join(f"  {name:10} {command.help}" for name, command in COMMANDS.items())
-        print(f"usage: linsim COMMAND ... (--help after a command tells its flags; --version)\n\n{listed}")
+        print(
+            "usage: linsim COMMAND ... (--help after a command tells its flags; "
+            f"--version)\n\n{listed}"
+        )
         raise SystemExit(0 if argv else 2)
     with one_sentence():
         if argv[0] not in COMMANDS:
-            raise BadInput(f"command {argv[0]} is not allowed: it must be one of {', '.join(COMMANDS)}")
+            raise BadInput(
+                f"command {argv[0]} is not allowed: it must be one of {', '.join(COMMANDS)}"
+            )
         try:
             COMMANDS[argv[0]].main(argv[1:])
         except KeyboardInterrupt:

@@ -1,13 +1,15 @@
-"""What a person can ask for: fields that carry their own rules, and one clear sentence for a bad value.
+"""What a person can ask for: fields that carry their own rules, and one clear sentence for a bad
+value.
 
-A class of settings is a dataclass below `Checked`. The rule of a field stands in its annotation, and every value is brought to
-the field's type and checked the moment it is set, whether it comes from the command line or from Python:
+A class of settings is a dataclass below `Checked`. The rule of a field stands in its annotation,
+and every value is brought to the field's type and checked the moment it is set, whether it comes
+from the command line or from Python:
 
     class Demo(Checked):
         noise: tuple[Amplitude, ...] = (1.0,)
 
-    Demo(noise=2)       # noise == (2.0,): one number, a list or an array will do
-    Demo(noise=[1, -1]) # BadInput: --noise -1.0 is not allowed: it must be a finite number of at least 0
+    Demo(noise=2)       # noise == (2.0,): one number, a list or an array will do Demo(noise=[1,
+    -1]) # BadInput: --noise -1.0 is not allowed: it must be a finite number of at least 0
 
 Imports no numerical library, so that `--help` and a bad flag answer at once.
 """
@@ -22,13 +24,25 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import tyro
 
 
 class BadInput(ValueError):
-    """A value that the user can mend; the message is one sentence: what, the value, what is allowed."""
+    """A value that the user can mend; the message is one sentence: what, the value, what is
+    allowed.
+    """
 
 
 class CannotWrite(Exception):
@@ -36,15 +50,17 @@ class CannotWrite(Exception):
 
 
 class Rule:
-    """What one value of a field must satisfy, as a function and in words that follow "it must be"."""
+    """What a value must satisfy, as a function and in words that follow "it must be"."""
 
     def __init__(self, allows: Callable[[Any], bool], wording: str) -> None:
-        """Args: allows: value -> whether it is allowed; wording, such as "a finite number above 0"."""
+        """Args: allows: value -> whether it is allowed; wording, as "a finite number above 0"."""
         self.allows, self.wording = allows, wording
 
 
 class Several:
-    """How many values a field of several values takes; without this note at least one, and all of them different."""
+    """How many values a field of several values takes; without this note at least one, and all of
+    them different.
+    """
 
     def __init__(self, *, may_be_empty: bool = False, may_repeat: bool = False) -> None:
         """Args: may_be_empty: none is fine; may_repeat: the same value may be given twice."""
@@ -53,12 +69,18 @@ class Several:
 
 def whole(low: int, high: float = math.inf) -> Rule:
     """The rule of a whole number between two bounds, both included."""
-    wording = f"a whole number of at least {low}" if high == math.inf else f"a whole number from {low} to {high}"
+    wording = (
+        f"a whole number of at least {low}"
+        if high == math.inf
+        else f"a whole number from {low} to {high}"
+    )
     return Rule(lambda value: low <= value <= high, wording)
 
 
 Finite = Annotated[float, Rule(math.isfinite, "a finite number")]
-Amplitude = Annotated[float, Rule(lambda v: math.isfinite(v) and v >= 0, "a finite number of at least 0")]
+Amplitude = Annotated[
+    float, Rule(lambda v: math.isfinite(v) and v >= 0, "a finite number of at least 0")
+]
 Positive = Annotated[float, Rule(lambda v: math.isfinite(v) and v > 0, "a finite number above 0")]
 Fraction = Annotated[float, Rule(lambda v: 0 < v < 1, "a number between 0 and 1")]
 Count = Annotated[int, whole(1)]
@@ -70,7 +92,9 @@ _UNCHECKED = contextvars.ContextVar("unchecked", default=False)
 
 @dataclasses.dataclass(kw_only=True)
 class Checked:
-    """A dataclass whose fields are brought to their type and held against their rules whenever they are set."""
+    """A dataclass whose fields are brought to their type and held against their rules whenever they
+    are set.
+    """
 
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value if _UNCHECKED.get() else checked(type(self), name, value))
@@ -95,7 +119,9 @@ def require(ok: bool, field: str, value: object, allowed: str) -> None:
 
 
 def checked(settings: type[Checked], field: str, value: object) -> object:
-    """A value as the field's type has it, or BadInput if it cannot be that or breaks the field's rules."""
+    """A value as the field's type has it, or BadInput if it cannot be that or breaks the field's
+    rules.
+    """
     hints = _hints(settings)
     if field not in hints:
         near = difflib.get_close_matches(field, hints, n=1)
@@ -105,7 +131,9 @@ def checked(settings: type[Checked], field: str, value: object) -> object:
 
 
 def made(settings: type[Made], given: Mapping[str, object], start: Made | None = None) -> Made:
-    """Settings made from keyword arguments, over those of `start` (default: the class's own). Raises: BadInput."""
+    """Settings made from keyword arguments, over those of `start` (default: the class's own).
+    Raises: BadInput.
+    """
     for name, value in given.items():
         checked(settings, name, value)  # names first: an unknown one is told before anything else
     return settings(**given) if start is None else dataclasses.replace(start, **given)
@@ -124,7 +152,11 @@ def _fitted(field: str, hint: Any, value: object) -> object:
     if origin is tuple:
         result: Any = _fitted_tuple(field, inner, notes, value)
     elif origin in (Union, types.UnionType):
-        result = None if value is None else _fitted(field, next(each for each in inner if each is not type(None)), value)
+        result = (
+            None
+            if value is None
+            else _fitted(field, next(each for each in inner if each is not type(None)), value)
+        )
     elif origin is Literal:
         require(value in inner, field, value, f"one of {', '.join(map(str, inner))}")
         result = value
@@ -145,9 +177,13 @@ def _bare(hint: Any) -> tuple[Any, tuple[object, ...]]:
     return hint, ()
 
 
-def _fitted_tuple(field: str, inner: tuple[Any, ...], notes: tuple[object, ...], value: object) -> tuple[object, ...]:
+def _fitted_tuple(
+    field: str, inner: tuple[Any, ...], notes: tuple[object, ...], value: object
+) -> tuple[object, ...]:
     """One value, or any iterable of values, as a tuple."""
-    alone = isinstance(value, str) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0
+    alone = (
+        isinstance(value, str) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0
+    )
     given = (value,) if alone else tuple(value)  # type: ignore[arg-type]
     if inner[-1] is not Ellipsis:
         require(len(given) == len(inner), field, _listed(given), f"{len(inner)} values")
@@ -155,7 +191,12 @@ def _fitted_tuple(field: str, inner: tuple[Any, ...], notes: tuple[object, ...],
     several = next((note for note in notes if isinstance(note, Several)), Several())
     require(len(given) > 0 or several.may_be_empty, field, "without a value", "given at least one")
     fitted = tuple(_fitted(field, inner[0], each) for each in given)
-    require(several.may_repeat or len(set(fitted)) == len(fitted), field, _listed(fitted), "given distinct values")
+    require(
+        several.may_repeat or len(set(fitted)) == len(fitted),
+        field,
+        _listed(fitted),
+        "given distinct values",
+    )
     return fitted
 
 
@@ -179,13 +220,21 @@ def _converted(field: str, kind: Any, value: object) -> object:
         return Path(value)
     elif kind not in (float, int, Path) and (kind is not str or isinstance(value, str)):
         return value
-    names = {float: "a number", int: "a whole number", bool: "True or False", Path: "a path", str: "a text"}
+    names = {
+        float: "a number",
+        int: "a whole number",
+        bool: "True or False",
+        Path: "a path",
+        str: "a text",
+    }
     raise BadInput(f"{flag(field)} {value} is not allowed: it must be {names[kind]}")
 
 
 @contextlib.contextmanager
 def _unchecked() -> Iterator[None]:
-    """Inside, settings are made as they come: the parser turns every ValueError into a box of its own."""
+    """Inside, settings are made as they come: the parser turns every ValueError into a box of its
+    own.
+    """
     token = _UNCHECKED.set(True)
     try:
         yield
@@ -193,16 +242,31 @@ def _unchecked() -> Iterator[None]:
         _UNCHECKED.reset(token)
 
 
-def parsed(settings: type[Made], argv: list[str], *, prog: str, description: str = "", default: Made | None = None) -> Made:
+def parsed(
+    settings: type[Made],
+    argv: list[str],
+    *,
+    prog: str,
+    description: str = "",
+    default: Made | None = None,
+) -> Made:
     """Settings from a command line; a flag that cannot be read ends the program with code 2.
 
-    Args: settings, whose docstring is the help if there is no description; argv without the program; prog, the program's name
-    in the help; default: what holds where nothing is given. Raises: BadInput.
+    Args: settings, whose docstring is the help if there is no description; argv without the
+    program; prog, the program's name in the help; default: what holds where nothing is given.
+    Raises: BadInput.
     """
     keywords: dict[str, Any] = {} if default is None else {"default": default}
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
     with _unchecked():
-        read = tyro.cli(settings, args=argv, prog=prog, description=description or None, config=config, **keywords)
+        read = tyro.cli(
+            settings,
+            args=argv,
+            prog=prog,
+            description=description or None,
+            config=config,
+            **keywords,
+        )
     return dataclasses.replace(read)
 
 
@@ -214,7 +278,8 @@ def stop(message: str, code: int) -> NoReturn:
 
 @contextlib.contextmanager
 def one_sentence(on_failed_write: str = "{}") -> Iterator[None]:
-    """Inside, BadInput ends the program with code 2 and CannotWrite with code 1, each with its sentence and no traceback.
+    """Inside, BadInput ends the program with code 2 and CannotWrite with code 1, each with its
+    sentence and no traceback.
 
     Args: on_failed_write: what is told of a CannotWrite; {} stands for its message.
     """

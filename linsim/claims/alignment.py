@@ -1,4 +1,6 @@
-"""Claims A01-A05: what is exactly true about the alignment of two layers (not in the paper; README "Two layers")."""
+"""Claims A01-A05: what is exactly true about the alignment of two layers (not in the paper; README
+"Two layers").
+"""
 
 import functools
 
@@ -11,7 +13,18 @@ from linsim import spectra
 from linsim.arrays import Array
 from linsim.claims.layers import FLOW_TIMES, descent, flow
 from linsim.claims.ledger import Evidence, claim, rounding, solver
-from linsim.claims.setups import DIM, FLOW, above, batch_flow, below, case, jitted, layers, population_flow, rotation
+from linsim.claims.setups import (
+    DIM,
+    FLOW,
+    above,
+    batch_flow,
+    below,
+    case,
+    jitted,
+    layers,
+    population_flow,
+    rotation,
+)
 from linsim.theory import alignment
 from linsim.training import models
 
@@ -20,29 +33,46 @@ WHERE = "README, Two layers"
 
 @claim("A01", "new", WHERE, tolerance=solver(FLOW), recorded="exact")
 def alignment_identity(seed: int, wrong: bool) -> Evidence:
-    """Along gradient flow A_jk (σ1_k² - σ2_j²) = v2_jᵀ C u1_k with the initial C = W1 W1ᵀ - W2ᵀ W2."""
+    """Along gradient flow A_jk (σ1_k² - σ2_j²) = v2_jᵀ C u1_k, C = W1 W1ᵀ - W2ᵀ W2 at t = 0."""
     conserved = (1.01 if wrong else 1.0) * alignment.imbalance(*layers(seed))
-    residuals = [jitted(alignment.identity_residual)(w1, w2, conserved) for w1, w2 in zip(*flow(seed).weights, strict=True)]
+    residuals = [
+        jitted(alignment.identity_residual)(w1, w2, conserved)
+        for w1, w2 in zip(*flow(seed).weights, strict=True)
+    ]
     return Evidence(float(max(residuals)))
 
 
 @claim("A02", "new", WHERE, tolerance=solver(FLOW), recorded="exact")
 def alignment_bound(seed: int, wrong: bool) -> Evidence:
-    """Along gradient flow |A_kk| ≥ √(1 - |C|₂²/δ_k²), δ_k = min_{j≠k} |σ1_k² - σ2_j²|: a mode aligns when its gap outgrows C."""
+    """Along gradient flow |A_kk| ≥ √(1 - |C|₂²/δ_k²), δ_k = min_{j≠k} |σ1_k² - σ2_j²|: a mode
+    aligns when its gap outgrows C.
+    """
     conserved = (0.99 if wrong else 1.0) * alignment.imbalance(*tilted(seed))
     short, highest = 0.0, 0.0
     for w1, w2 in zip(*tilted_flow(seed), strict=True):
         bound = jitted(alignment.alignment_bound)(w1, w2, conserved)
-        short = max(short, float(jnp.max(bound - jnp.abs(jnp.diag(jitted(spectra.alignment_matrix)(w1, w2))))))
+        short = max(
+            short,
+            float(jnp.max(bound - jnp.abs(jnp.diag(jitted(spectra.alignment_matrix)(w1, w2))))),
+        )
         highest = max(highest, float(bound.max()))
     return Evidence(short, assumptions=(above("largest bound on the way", highest, 0.5),))
 
 
 def tilted(seed: int) -> models.Params:
-    """Layers of equal singular values whose two strongest modes are turned against each other: the bound is attained."""
-    values, frame = jnp.array([1.5, 1.2, 0.8, 0.5, 0.2]), models.random_frame(jax.random.key(seed), DIM, DIM)
+    """Layers of equal singular values whose two strongest modes are turned against each other: the
+    bound is attained.
+    """
+    values, frame = (
+        jnp.array([1.5, 1.2, 0.8, 0.5, 0.2]),
+        models.random_frame(jax.random.key(seed), DIM, DIM),
+    )
     angle = 0.3 + 0.1 * jax.random.uniform(jax.random.key(seed))
-    turn = jnp.eye(DIM).at[:2, :2].set(jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]]))
+    turn = (
+        jnp.eye(DIM)
+        .at[:2, :2]
+        .set(jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]]))
+    )
     return frame * values, values[:, None] * (frame @ turn).T
 
 
@@ -54,7 +84,9 @@ def tilted_flow(seed: int) -> tuple[Float[Array, "T _out _in"], ...]:
 
 @claim("A03", "new", WHERE, tolerance=rounding(200 * DIM), recorded="exact")
 def identity_under_descent(seed: int, wrong: bool) -> Evidence:
-    """Along gradient descent the identity holds with C + Σ η² (W2ᵀ G Gᵀ W2 - W1 Gᵀ G W1ᵀ) in place of C."""
+    """Along gradient descent the identity holds with C + Σ η² (W2ᵀ G Gᵀ W2 - W1 Gᵀ G W1ᵀ) in place
+    of C.
+    """
     steps = descent(layers(seed), *case(seed)[1:])
     w1, w2 = (w[-1] for w in steps.weights)
     drift = (-1.0 if wrong else 1.0) * steps.tally[-1]
@@ -64,9 +96,13 @@ def identity_under_descent(seed: int, wrong: bool) -> Evidence:
 
 @claim("A04", "new", WHERE, tolerance=rounding(DIM**2), recorded="exact")
 def bound_is_sharp(seed: int, wrong: bool) -> Evidence:
-    """The bound cannot be improved: two neighbouring modes of equal layers, turned against each other, attain it."""
+    """The bound cannot be improved: two neighbouring modes of equal layers, turned against each
+    other, attain it.
+    """
     w1, w2 = tilted(seed)
-    bound = alignment.alignment_bound(w1, w2, (1.01 if wrong else 1.0) * alignment.imbalance(w1, w2))
+    bound = alignment.alignment_bound(
+        w1, w2, (1.01 if wrong else 1.0) * alignment.imbalance(w1, w2)
+    )
     attained = jnp.abs(jnp.diag(spectra.alignment_matrix(w1, w2)))
     return Evidence(float(jnp.min(jnp.abs(bound[:2] - attained[:2]))))
 
@@ -76,12 +112,21 @@ GROUP = 3  # of DIM modes
 
 @functools.cache
 def degenerate(seed: int):
-    """C, and layers in the population flow of isotropic data, from a start with a nearly degenerate group of strong modes.
+    """C, and layers in the population flow of isotropic data, from a start with a nearly degenerate
+    group of strong modes.
 
-    Inside the group the two layers have different bases; its span in the second layer is turned towards a weak mode.
+    Inside the group the two layers have different bases; its span in the second layer is turned
+    towards a weak mode.
     """
-    values, frame = jnp.array([1.5, 1.499, 1.498, 0.03, 0.02]), models.random_frame(jax.random.key(seed), DIM, DIM)
-    turn = jnp.eye(DIM).at[2:4, 2:4].set(jnp.array([[jnp.cos(0.3), -jnp.sin(0.3)], [jnp.sin(0.3), jnp.cos(0.3)]]))
+    values, frame = (
+        jnp.array([1.5, 1.499, 1.498, 0.03, 0.02]),
+        models.random_frame(jax.random.key(seed), DIM, DIM),
+    )
+    turn = (
+        jnp.eye(DIM)
+        .at[2:4, 2:4]
+        .set(jnp.array([[jnp.cos(0.3), -jnp.sin(0.3)], [jnp.sin(0.3), jnp.cos(0.3)]]))
+    )
     inside = jnp.eye(DIM).at[:GROUP, :GROUP].set(rotation(seed, GROUP))
     start = frame * values, values[:, None] * (frame @ turn @ inside).T
     flow = population_flow(start, jnp.eye(DIM), 0.1 * jnp.eye(DIM), np.array([0.0, 1.0, 20.0]))
@@ -97,7 +142,9 @@ def degenerate(seed: int):
     erratum="Theorem 2 would align each mode of the group by itself",
 )
 def degenerate_modes_align_as_a_subspace(seed: int, wrong: bool) -> Evidence:
-    """A group of strong modes spans the same subspace in both layers up to arcsin(|C|₂/δ), δ the gap in σ² to the other modes."""
+    """A group of strong modes spans the same subspace in both layers up to arcsin(|C|₂/δ), δ the
+    gap in σ² to the other modes.
+    """
     conserved, flow = degenerate(seed)
     norm = (0.9 if wrong else 1.0) * float(jnp.linalg.norm(conserved, 2))
     excess, ratio, alone = [], 0.0, 0.0
@@ -108,5 +155,7 @@ def degenerate_modes_align_as_a_subspace(seed: int, wrong: bool) -> Evidence:
         excess.append(np.sin(np.radians(alignment.group_angle(a, range(GROUP)))) - ratio)
         alone = np.sqrt(1 - np.abs(np.diag(a)[:GROUP]).min() ** 2)
     return Evidence(
-        float(max(*excess, 0.0)), printed=float(alone - ratio), assumptions=(below("|C| over the gap at the end", ratio, 1.0),)
+        float(max(*excess, 0.0)),
+        printed=float(alone - ratio),
+        assumptions=(below("|C| over the gap at the end", ratio, 1.0),),
     )

@@ -9,7 +9,18 @@ import numpy as np
 
 from linsim import spectra
 from linsim.claims.ledger import COUNT, Evidence, claim, solver
-from linsim.claims.setups import FLOW, SAMPLES, above, batch_flow, below, case, error, jitted, noisy_block, train
+from linsim.claims.setups import (
+    FLOW,
+    SAMPLES,
+    above,
+    batch_flow,
+    below,
+    case,
+    error,
+    jitted,
+    noisy_block,
+    train,
+)
 from linsim.theory import infonce, population
 from linsim.training import data, dynamics, models
 
@@ -17,7 +28,7 @@ TIMES = np.array([0.0, 1.0, 3.0])
 NOISY = 2  # of 4 coordinates
 STEPS = (0, 1, 400)
 RATE = 0.1
-SMALL_VARIANCE = 1e-4  # a dimension has collapsed below this fraction of the largest variance (`spectra.collapse_kind`)
+SMALL_VARIANCE = 1e-4  # of the largest: below it a dimension has collapsed (`collapse_kind`)
 
 
 @jax.jit
@@ -55,13 +66,19 @@ def frozen_contrast_gives_an_exponential(seed: int, wrong: bool) -> Evidence:
 def strong_augmentation(seed: int, noise: float, views: data.Views, scale: float):
     """One trained run with 2 of 4 coordinates noisy."""
     start = models.orthogonal(jax.random.key(seed), (4, 4), scale)
-    return train(start, noisy_block(4, NOISY, noise), seed, RATE, views=views, batch_size=128, steps=STEPS)
+    return train(
+        start, noisy_block(4, NOISY, noise), seed, RATE, views=views, batch_size=128, steps=STEPS
+    )
 
 
 def collapsed(seed: int, noise: float, views: data.Views, scale: float) -> int:
     """Collapsed dimensions of the embedded clean data's covariance after training."""
     w = strong_augmentation(seed, noise, views, scale).weights[0][-1]
-    return int(np.sum(spectra.collapsed_dimensions(np.linalg.svd(w, compute_uv=False) ** 2, SMALL_VARIANCE)))
+    return int(
+        np.sum(
+            spectra.collapsed_dimensions(np.linalg.svd(w, compute_uv=False) ** 2, SMALL_VARIANCE)
+        )
+    )
 
 
 @claim(
@@ -70,17 +87,25 @@ def collapsed(seed: int, noise: float, views: data.Views, scale: float) -> int:
     "Corollary 1",
     tolerance=COUNT,
     recorded="holds only under conditions",
-    conditions="noise² ≥ 2 with one noisy view; two noisy views never collapse, even where X(0) has negative eigenvalues",
+    conditions="noise² ≥ 2 with one noisy view; two noisy views never collapse, even where X(0) "
+    "has negative eigenvalues",
 )
 def strong_augmentation_collapses(seed: int, wrong: bool) -> Evidence:
-    """With strong augmentation, X having negative eigenvalues, the embedding covariance becomes low-rank."""
+    """With strong augmentation, X having negative eigenvalues, the embedding covariance becomes
+    low-rank.
+    """
     noise = 1.3 if wrong else 2.0
-    lowest = {views: np.linalg.eigvalsh(strong_augmentation(seed, 2.0, views, 1.0).contrast[0])[1] for views in ("one", "two")}
+    lowest = {
+        views: np.linalg.eigvalsh(strong_augmentation(seed, 2.0, views, 1.0).contrast[0])[1]
+        for views in ("one", "two")
+    }
     return Evidence(
         abs(collapsed(seed, noise, "one", 1.0) - NOISY),
         outside=abs(collapsed(seed, 2.0, "two", 1.0) - NOISY),
         assumptions=tuple(
-            below(f"second smallest eigenvalue of X/N at the start, {views} noisy view(s)", value, 0.0)
+            below(
+                f"second smallest eigenvalue of X/N at the start, {views} noisy view(s)", value, 0.0
+            )
             for views, value in lowest.items()
         ),
     )
@@ -92,15 +117,20 @@ def strong_augmentation_collapses(seed: int, wrong: bool) -> Evidence:
     "Fig. 3",
     tolerance=COUNT,
     recorded="holds as corrected",
-    erratum="the two covariances are normalised differently, over pairs and over samples: compared as printed they put the "
+    erratum="the two covariances are normalised differently, over pairs and over samples: "
+    "compared as printed they put the "
     "threshold at noise² = 1, where it is 2",
 )
 def spectrum_against_amplitude(seed: int, wrong: bool) -> Evidence:
-    """Stronger augmentation shrinks the noisy singular values, which vanish once the covariance of x' - x exceeds that of pairs
-    x_i - x_j."""
+    """Stronger augmentation shrinks the noisy singular values, which vanish once the covariance of
+    x' - x exceeds that of pairs x_i - x_j.
+    """
     noises = (0.5, 1.0, 1.3, 2.0)
     counts = np.array([collapsed(seed, noise, "one", 0.1) for noise in noises])
-    weakest = [np.linalg.svd(strong_augmentation(seed, noise, "one", 0.1).weights[0][-1])[1][-1] for noise in noises]
+    weakest = [
+        np.linalg.svd(strong_augmentation(seed, noise, "one", 0.1).weights[0][-1])[1][-1]
+        for noise in noises
+    ]
 
     def departure(threshold: Any) -> float:
         return float(np.abs(counts - NOISY * (np.square(noises) >= threshold)).max())

@@ -1,4 +1,6 @@
-"""Claims C21 and N01-N05: models without negatives (paper, section 3 and Figure 1; README "Without negatives")."""
+"""Claims C21 and N01-N05: models without negatives (paper, section 3 and Figure 1; README "Without
+negatives").
+"""
 
 import functools
 from typing import Any
@@ -20,13 +22,18 @@ from linsim.training.predictor import PredictorRun
 DECAY = 0.1  # weight decay of the objectives that have one
 RATE, STEPS, DIM = 0.05, 1600, 4
 EXPECTED = {"alignment-only": "complete", "predictor": "dimensional"}
-EVERYWHERE, IN_TWO = np.diag([0.5, 0.5, 2.5, 2.5]), np.diag([0.0, 0.0, 2.5, 2.5])  # factors of the views' noise
+EVERYWHERE, IN_TWO = (
+    np.diag([0.5, 0.5, 2.5, 2.5]),
+    np.diag([0.0, 0.0, 2.5, 2.5]),
+)  # factors of the views' noise
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def spectra_of(objective: ObjectiveName, seed, noise_factor):
     """Embedding covariance's eigenvalues before and after training with two noisy views."""
-    sample = data.source(jax.random.key(0), "fresh", jnp.eye(DIM), noise_factor, views="two", batch_size=64)
+    sample = data.source(
+        jax.random.key(0), "fresh", jnp.eye(DIM), noise_factor, views="two", batch_size=64
+    )
     decay = DECAY if objective == "predictor" else 0.0
 
     def gradient(params, key):
@@ -52,10 +59,13 @@ def kind(objective: ObjectiveName, seed: int, noise_factor: np.ndarray = EVERYWH
     "Fig. 1",
     tolerance=COUNT,
     recorded="holds only under conditions",
-    conditions="every direction is augmented (covariance of x' - x of full rank); what is not augmented does not collapse",
+    conditions="every direction is augmented (covariance of x' - x of full rank); what is not "
+    "augmented does not collapse",
 )
 def collapse_without_negatives(seed: int, wrong: bool) -> Evidence:
-    """Without negatives the embedding collapses completely; with a predictor and stop-gradient it collapses dimensionally."""
+    """Without negatives the embedding collapses completely; with a predictor and stop-gradient it
+    collapses dimensionally.
+    """
     objectives = ("infonce-two-views", "predictor") if wrong else tuple(EXPECTED)
     found = [kind(objective, seed) for objective in objectives]
     return Evidence(
@@ -68,12 +78,16 @@ def collapse_without_negatives(seed: int, wrong: bool) -> Evidence:
 def alignment_flow(w, x, x_pos):
     """Gradient flow of the alignment-only loss on one batch, at times 0, 1 and 3."""
     drive = lambda w: contrast.alignment_only(w, x, x_pos)  # noqa: E731
-    return dynamics.gradient_flow((w,), drive, jnp.array([0.0, 1.0, 3.0]), tolerance=FLOW).weights[0]
+    return dynamics.gradient_flow((w,), drive, jnp.array([0.0, 1.0, 3.0]), tolerance=FLOW).weights[
+        0
+    ]
 
 
 @claim("N01", "new", "README, Without negatives", tolerance=solver(FLOW), recorded="exact")
 def alignment_only_is_a_matrix_exponential(seed: int, wrong: bool) -> Evidence:
-    """Without negatives W(t) = W(0) e^{-Σn t}, Σn the batch's second moment of x' - x: here Theorem 1 is exact in training."""
+    """Without negatives W(t) = W(0) e^{-Σn t}, Σn the batch's second moment of x' - x: here Theorem
+    1 is exact in training.
+    """
     w, x, x_pos = case(seed)
     step = (1.001 if wrong else 1.0) * (x_pos - x)
     stated = [noncontrastive.alignment_only(w, step.T @ step / len(x), t) for t in (0.0, 1.0, 3.0)]
@@ -81,11 +95,14 @@ def alignment_only_is_a_matrix_exponential(seed: int, wrong: bool) -> Evidence:
 
 
 def covariances(seed: int):
-    """Random covariances of the views' mean and of the augmentation, both of full rank, and random layers."""
+    """Random covariances of the views' mean and of the augmentation, both of full rank, and random
+    layers.
+    """
     key = jax.random.key(seed)
     keys = jax.random.split(key, 4)
     mean, aug = (
-        jnp.eye(3) * base + (m @ m.T) / 6 for base, m in zip((0.5, 0.2), jax.random.normal(keys[0], (2, 3, 3)), strict=True)
+        jnp.eye(3) * base + (m @ m.T) / 6
+        for base, m in zip((0.5, 0.2), jax.random.normal(keys[0], (2, 3, 3)), strict=True)
     )
     return mean, aug, jax.random.normal(keys[1], (3, 3)), jax.random.normal(keys[2], (3, 3))
 
@@ -100,11 +117,15 @@ def solved(rates: Any, w, wp, mean, aug, weight_decay, ratio, time):
 
 @claim("N02", "new", "Tian et al. 2021, Theorem 2", tolerance=solver(FLOW), recorded="exact")
 def conserved_relation(seed: int, wrong: bool) -> Evidence:
-    """With predictor (learning-rate ratio ρ), stop-gradient and weight decay η: W Wᵀ - Wpᵀ Wp / ρ = e^{-2ηt} C."""
+    """With predictor (learning-rate ratio ρ), stop-gradient and weight decay η: W Wᵀ - Wpᵀ Wp / ρ =
+    e^{-2ηt} C.
+    """
     mean, aug, w, wp = covariances(seed)
     eta, ratio, time = 0.1, 3.0, 3.0
     w_end, wp_end = solved(noncontrastive.predictor_rates, w, wp, mean, aug, eta, ratio, time)
-    expected = np.exp(-2 * (1.01 if wrong else 1.0) * eta * time) * noncontrastive.conserved(w, wp, ratio)
+    expected = np.exp(-2 * (1.01 if wrong else 1.0) * eta * time) * noncontrastive.conserved(
+        w, wp, ratio
+    )
     return Evidence(error(noncontrastive.conserved(w_end, wp_end, ratio), expected))
 
 
@@ -112,12 +133,20 @@ def conserved_relation(seed: int, wrong: bool) -> Evidence:
     "N03",
     "new",
     "README, Without negatives",
-    tolerance=Tolerance(1e-6, "what is left of the slowest decay at t = 300, from the flow's tolerance of 1e-10", numerical=True),
+    tolerance=Tolerance(
+        1e-6,
+        "what is left of the slowest decay at t = 300, from the flow's tolerance of 1e-10",
+        numerical=True,
+    ),
     recorded="exact",
 )
 def predictor_fixed_point(seed: int, wrong: bool) -> Evidence:
-    """From a balanced start a mode settles at p = w = (σ + √(σ² - 4η(σ + a)))/(2(σ + a)), and collapses if σ² < 4η(σ + a)."""
-    noise = jnp.array([0.25, 0.8, 6.25]) * (1 + 0.1 * jax.random.uniform(jax.random.key(seed), (3,)))
+    """From a balanced start a mode settles at p = w = (σ + √(σ² - 4η(σ + a)))/(2(σ + a)), and
+    collapses if σ² < 4η(σ + a).
+    """
+    noise = jnp.array([0.25, 0.8, 6.25]) * (
+        1 + 0.1 * jax.random.uniform(jax.random.key(seed), (3,))
+    )
     eye = jnp.eye(3)
     w, wp = solved(noncontrastive.predictor_rates, eye, eye, eye, jnp.diag(noise), 0.1, 1.0, 300.0)
     fixed = noncontrastive.predictor_fixed_point(1.0, noise, 0.101 if wrong else 0.1)
@@ -131,7 +160,9 @@ def predictor_fixed_point(seed: int, wrong: bool) -> Evidence:
 
 
 def without_predictor(w, wp, mean, aug, *, ratio, weight_decay):
-    """`noncontrastive.no_predictor_rate` with the arguments of the other flows; the predictor stays."""
+    """`noncontrastive.no_predictor_rate` with the arguments of the other flows; the predictor
+    stays.
+    """
     return noncontrastive.no_predictor_rate(w, aug, weight_decay), jnp.zeros_like(wp)
 
 
@@ -139,17 +170,26 @@ def without_predictor(w, wp, mean, aug, *, ratio, weight_decay):
     "N04",
     "new",
     "Tian et al. 2021, Theorem 1",
-    tolerance=Tolerance(0.01, "collapse is complete below 1 % of the initial variance (spectra.collapse_kind)"),
+    tolerance=Tolerance(
+        0.01, "collapse is complete below 1 % of the initial variance (spectra.collapse_kind)"
+    ),
     recorded="holds",
 )
 def predictor_and_stop_gradient_are_needed(seed: int, wrong: bool) -> Evidence:
     """Removing the predictor or the stop-gradient collapses the embedding completely."""
     mean, aug, w, _ = covariances(seed)
-    flows = (noncontrastive.predictor_rates,) if wrong else (noncontrastive.joint_rates, without_predictor)
+    flows = (
+        (noncontrastive.predictor_rates,)
+        if wrong
+        else (noncontrastive.joint_rates, without_predictor)
+    )
     wp, eta = jnp.eye(3), 0.02
     ends = [solved(rates, w, wp, mean, aug, eta, 1.0, 100.0)[0] for rates in flows]
     left = [float(jnp.trace(end @ mean @ end.T) / jnp.trace(w @ mean @ w.T)) for end in ends]
-    return Evidence(max(left), assumptions=(above("smallest eigenvalue of Σa", jnp.linalg.eigvalsh(aug)[0], 0.0),))
+    return Evidence(
+        max(left),
+        assumptions=(above("smallest eigenvalue of Σa", jnp.linalg.eigvalsh(aug)[0], 0.0),),
+    )
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -160,10 +200,19 @@ def loss_gradient(objective: ObjectiveName, params, x, x_pos):
 
 @claim("N05", "new", "Tian et al. 2021, Eq. 2, 3", tolerance=rounding(512), recorded="exact")
 def flows_are_gradients_of_the_losses(seed: int, wrong: bool) -> Evidence:
-    """Each model's flow is minus the expected gradient of its loss, with and without predictor and stop-gradient, less ηW."""
-    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 9, indexing="ij")).reshape(9, -1).T  # second moments exactly the population's
+    """Each model's flow is minus the expected gradient of its loss, with and without predictor and
+    stop-gradient, less ηW.
+    """
+    signs = (
+        np.array(np.meshgrid(*[[-1.0, 1.0]] * 9, indexing="ij")).reshape(9, -1).T
+    )  # second moments exactly the population's
     params, residual = covariances(seed)[2:], 0.0
-    objectives: tuple[ObjectiveName, ...] = ("alignment-only", "predictor", "no-stop-gradient", "no-predictor")
+    objectives: tuple[ObjectiveName, ...] = (
+        "alignment-only",
+        "predictor",
+        "no-stop-gradient",
+        "no-predictor",
+    )
     for objective in objectives:
         run = PredictorRun(objective=OBJECTIVES[objective], dim=3, noisy_dims=1)
         deviations = np.asarray(run.noise_deviations())
@@ -173,6 +222,8 @@ def flows_are_gradients_of_the_losses(seed: int, wrong: bool) -> Evidence:
         rates = run.objective.rates(params, np.eye(3), np.diag(deviations**2), run.decay)
         decay = (1.01 if wrong else 1.0) * run.decay
         trained_layers = 1 if objective in ("no-predictor", "alignment-only") else 2
-        for gradient, layer, rate in list(zip(towards, params, rates, strict=True))[:trained_layers]:
+        for gradient, layer, rate in list(zip(towards, params, rates, strict=True))[
+            :trained_layers
+        ]:
             residual = max(residual, error(-gradient - decay * layer, rate))
     return Evidence(residual)

@@ -23,7 +23,9 @@ from linsim.sweeps.runtime import configure_jax, try_to_write
 class VerifySettings(Checked):
     """Check each statement of the theory, and that a wrong formula would have been noticed."""
 
-    ids: Annotated[tuple[str, ...], tyro.conf.Positional, Several(may_be_empty=True, may_repeat=True)] = ()
+    ids: Annotated[
+        tuple[str, ...], tyro.conf.Positional, Several(may_be_empty=True, may_repeat=True)
+    ] = ()
     """Claims to check, such as C13 P04 (default: all that are quick)."""
     section: Section | None = None
     """Only claims about this section of the paper (3, 4, 5, 6), or what is not in it (new)."""
@@ -38,7 +40,9 @@ class VerifySettings(Checked):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Check and print a table; ends the program with code 0 if all is as recorded, else 1. Raises: BadInput, CannotWrite."""
+    """Check and print a table; ends the program with code 0 if all is as recorded, else 1. Raises:
+    BadInput, CannotWrite.
+    """
     config = parsed(VerifySettings, list(argv), prog="linsim verify")
     check_flags(config)
     configure_jax()
@@ -51,7 +55,9 @@ def main(argv: Sequence[str]) -> None:
     print(table(outcomes))
     for claim in asked:
         if claim.missing:
-            print(f"{claim.id} skipped: it needs {claim.missing}, pip install 'linsim[{claim.extra}]'")
+            print(
+                f"{claim.id} skipped: it needs {claim.missing}, pip install 'linsim[{claim.extra}]'"
+            )
     save(outcomes, config)
     raise SystemExit(0 if all(outcome.as_recorded for outcome in outcomes) else 1)
 
@@ -60,7 +66,12 @@ def check_flags(config: VerifySettings) -> None:
     """Check what can be checked without the claims. Raises: BadInput."""
     for name, path in (("json", config.json), ("markdown", config.markdown)):
         if path is not None:
-            require(not path.is_dir() and _writable(path.absolute().parent), name, path, "a file in a folder that can be written")
+            require(
+                not path.is_dir() and _writable(path.absolute().parent),
+                name,
+                path,
+                "a file in a folder that can be written",
+            )
 
 
 def _writable(folder: Path) -> bool:
@@ -81,10 +92,17 @@ def chosen(config: VerifySettings) -> list[Claim]:
         if name not in known:
             raise BadInput(f"claim {name} is not known: it must be one of {', '.join(known)}")
         if config.ids and known[name].slow and not config.all:
-            raise BadInput(f"claim {name} is not allowed without --all: it needs minutes of training")
+            raise BadInput(
+                f"claim {name} is not allowed without --all: it needs minutes of training"
+            )
     asked = [known[name] for name in names if config.all or not known[name].slow]
     found = [claim for claim in asked if config.section in (None, claim.section)]
-    require(len(found) > 0, "section", config.section, f"one that holds any of the claims {', '.join(names)}")
+    require(
+        len(found) > 0,
+        "section",
+        config.section,
+        f"one that holds any of the claims {', '.join(names)}",
+    )
     return found
 
 
@@ -107,7 +125,10 @@ def table(outcomes: Sequence[Outcome]) -> str:
     """One line per claim, and a last line, or several, on whether all verdicts are as recorded."""
     rows = [COLUMNS, *map(row, outcomes)]
     widths = [max(len(line[column]) for line in rows) for column in range(len(COLUMNS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in rows
+    ]
     return "\n".join([*lines, "", *changes(outcomes)])
 
 
@@ -115,7 +136,14 @@ def row(outcome: Outcome) -> tuple[str, ...]:
     """One claim's cells, in the order of COLUMNS."""
     claim = outcome.claim
     noticed = "broken" if outcome.broken else f"rejected at {outcome.least_wrong:.1e}"
-    return claim.id, claim.where, outcome.found, f"{outcome.worst:.1e}", f"{claim.tolerance.value:.1e}", noticed
+    return (
+        claim.id,
+        claim.where,
+        outcome.found,
+        f"{outcome.worst:.1e}",
+        f"{claim.tolerance.value:.1e}",
+        noticed,
+    )
 
 
 def changes(outcomes: Sequence[Outcome]) -> list[str]:
@@ -124,9 +152,14 @@ def changes(outcomes: Sequence[Outcome]) -> list[str]:
     for outcome in outcomes:
         claim = outcome.claim
         if outcome.found != claim.recorded:
-            lines.append(f"{claim.id} changed: recorded {claim.recorded!r}, found {outcome.found!r}")
+            lines.append(
+                f"{claim.id} changed: recorded {claim.recorded!r}, found {outcome.found!r}"
+            )
         if outcome.broken:
-            lines.append(f"{claim.id} is broken: its counter-check was not told apart, so its verdict means nothing")
+            lines.append(
+                f"{claim.id} is broken: its counter-check was not told apart, so its verdict "
+                "means nothing"
+            )
     right = sum(outcome.as_recorded for outcome in outcomes)
     return [*lines, f"verdict: {right} of {len(outcomes)} claims as recorded"]
 
@@ -143,16 +176,34 @@ def markdown(verdicts: Sequence[tuple[Claim, str]]) -> str:
 
 def record(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Everything measured, as plain JSON values."""
-    versions = {name: importlib.metadata.version(name) for name in ("linsim", "jax", "jaxlib", "diffrax", "optax", "numpy")}
-    return {"versions": versions, "python": sys.version.split()[0], "claims": [entry(outcome) for outcome in outcomes]}
+    versions = {
+        name: importlib.metadata.version(name)
+        for name in ("linsim", "jax", "jaxlib", "diffrax", "optax", "numpy")
+    }
+    return {
+        "versions": versions,
+        "python": sys.version.split()[0],
+        "claims": [entry(outcome) for outcome in outcomes],
+    }
 
 
 def entry(outcome: Outcome) -> dict[str, Any]:
     """One claim's entry of the JSON file."""
     claim = outcome.claim
-    described = {name: getattr(claim, name) for name in ("id", "section", "where", "statement", "erratum", "conditions", "slow")}
-    measured = {"recorded": claim.recorded, "found": outcome.found, "as_recorded": outcome.as_recorded}
-    counter = {"broken": outcome.broken, "rejected_as": claim.rejected_as, "seeds": [plain(each) for each in outcome.counter]}
+    described = {
+        name: getattr(claim, name)
+        for name in ("id", "section", "where", "statement", "erratum", "conditions", "slow")
+    }
+    measured = {
+        "recorded": claim.recorded,
+        "found": outcome.found,
+        "as_recorded": outcome.as_recorded,
+    }
+    counter = {
+        "broken": outcome.broken,
+        "rejected_as": claim.rejected_as,
+        "seeds": [plain(each) for each in outcome.counter],
+    }
     seeds = {"seeds": [plain(each) for each in outcome.evidence], "counter_check": counter}
     return described | {"tolerance": claim.tolerance._asdict()} | measured | seeds
 
@@ -163,7 +214,10 @@ def plain(evidence: Evidence) -> dict[str, Any]:
     def number(value: float | None) -> float | str | None:
         return value if value is None or math.isfinite(value) else str(float(value))
 
-    residuals = {name: number(getattr(evidence, name)) for name in ("residual", "printed", "outside", "later")}
+    residuals = {
+        name: number(getattr(evidence, name))
+        for name in ("residual", "printed", "outside", "later")
+    }
     assumptions = [each._asdict() | {"value": number(each.value)} for each in evidence.assumptions]
     return residuals | {"assumptions": assumptions}
 
@@ -176,6 +230,9 @@ def save(outcomes: Sequence[Outcome], config: VerifySettings) -> None:
         content = json.dumps(record(outcomes), indent=1, ensure_ascii=False, allow_nan=False)
         results.write(content.encode(), config.json)
     if config.markdown is not None:
-        results.write(markdown([(outcome.claim, outcome.found) for outcome in outcomes]).encode(), config.markdown)
+        results.write(
+            markdown([(outcome.claim, outcome.found) for outcome in outcomes]).encode(),
+            config.markdown,
+        )
     for path in filter(None, (config.json, config.markdown)):
         print(f"saved {path}", file=sys.stderr)

@@ -12,7 +12,17 @@ import numpy as np
 import optax
 import xarray as xr
 
-from linsim import ablation, directclr, dynamics, gallery, losses, models, projectors, results, spectra
+from linsim import (
+    ablation,
+    directclr,
+    dynamics,
+    gallery,
+    losses,
+    models,
+    projectors,
+    results,
+    spectra,
+)
 from linsim.ablation import Comparison
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding
 from linsim.claims.setups import above, error

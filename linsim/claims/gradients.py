@@ -1,4 +1,6 @@
-"""Claims C01-C04: the gradients of InfoNCE for one linear layer (paper, section 4.1 and Appendix B.1-B.3)."""
+"""Claims C01-C04: the gradients of InfoNCE for one linear layer (paper, section 4.1 and Appendix
+B.1-B.3).
+"""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +31,9 @@ def weights_follow_the_embedding_gradients(seed: int, wrong: bool) -> Evidence:
 
 @claim("C02", "4", "Eq. 4", tolerance=rounding(SAMPLES), recorded="exact")
 def embedding_gradients_of_infonce(seed: int, wrong: bool) -> Evidence:
-    """g_zi = Σ_{j≠i} α_ij (z_j - z'_i) + Σ_{j≠i} α_ji (z_j - z_i) and g_z'i = Σ_{j≠i} α_ij (z'_i - z_i)."""
+    """g_zi = Σ_{j≠i} α_ij (z_j - z'_i) + Σ_{j≠i} α_ji (z_j - z_i) and g_z'i = Σ_{j≠i} α_ij (z'_i -
+    z_i).
+    """
     w, x, x_pos = case(seed)
     z, z_pos = x @ w.T, x_pos @ w.T
     stated = jitted(infonce.embedding_gradients)(z, z_pos)
@@ -38,7 +42,9 @@ def embedding_gradients_of_infonce(seed: int, wrong: bool) -> Evidence:
         pull = (alpha - alpha.T) @ z - (alpha.sum(1) - alpha.sum(0))[:, None] * z
         stated = stated[0] + pull, stated[1]
     size = SAMPLES * float(np.linalg.norm(z_pos))
-    return Evidence(max(error(a, b, size) for a, b in zip(stated, embedding_gradients(z, z_pos), strict=True)))
+    return Evidence(
+        max(error(a, b, size) for a, b in zip(stated, embedding_gradients(z, z_pos), strict=True))
+    )
 
 
 def misprinted_contrast(w, x, x_pos):
@@ -57,20 +63,25 @@ def misprinted_contrast(w, x, x_pos):
     erratum="Eq. 6 in the main text prints a minus before the first sum; Appendix B.2 has it right",
 )
 def gradient_is_minus_w_times_contrast(seed: int, wrong: bool) -> Evidence:
-    """G = -W X with X = Σ_i [Σ_{j≠i} α_ij (x'_i - x_j) + Σ_{j≠i} α_ji (x_i - x_j)] x_iᵀ - Σ_i (1 - α_ii)(x'_i - x_i) x'_iᵀ."""
+    """G = -W X with X = Σ_i [Σ_{j≠i} α_ij (x'_i - x_j) + Σ_{j≠i} α_ji (x_i - x_j)] x_iᵀ - Σ_i (1 -
+    α_ii)(x'_i - x_i) x'_iᵀ.
+    """
     model = case(seed)
     exact = loss_gradient(*model)
     x = jitted(infonce.contrast_matrix)(*model)
     if wrong:  # the augmentation's part 1 % too strong
         x = x - 0.01 * jitted(infonce.covariances)(*model)[1]
     printed = jitted(misprinted_contrast)(*model)
-    return Evidence(error(-model.w @ x, exact, model.size), printed=error(-model.w @ printed, exact, model.size))
+    return Evidence(
+        error(-model.w @ x, exact, model.size), printed=error(-model.w @ printed, exact, model.size)
+    )
 
 
 @claim("C04", "4", "Lemma 2", tolerance=rounding(SAMPLES**2), recorded="exact")
 def contrast_is_a_difference_of_covariances(seed: int, wrong: bool) -> Evidence:
-    """X = Σ̂0 - Σ̂1, Σ̂0 = Σ_{i≠j} α_ij (x_i - x_j)(x_i - x_j)ᵀ and Σ̂1 = Σ_i (1 - α_ii)(x'_i - x_i)(x'_i - x_i)ᵀ, both positive
-    semi-definite."""
+    """X = Σ̂0 - Σ̂1, Σ̂0 = Σ_{i≠j} α_ij (x_i - x_j)(x_i - x_j)ᵀ and Σ̂1 = Σ_i (1 - α_ii)(x'_i -
+    x_i)(x'_i - x_i)ᵀ, both positive semi-definite.
+    """
     w, x, x_pos = case(seed)
     alpha = np.asarray(off_diagonal(w, x, x_pos))
     apart, step = np.asarray(x[:, None] - x[None, :]), np.asarray(x_pos - x)

@@ -1,4 +1,6 @@
-"""Claims C08-C18: two linear layers, their singular values and their alignment (paper, section 5 and Appendix B.4-B.6)."""
+"""Claims C08-C18: two linear layers, their singular values and their alignment (paper, section 5
+and Appendix B.4-B.6).
+"""
 
 import functools
 from typing import NamedTuple
@@ -33,10 +35,14 @@ VALUES = 1.2 * jnp.exp(-0.35 * jnp.arange(DIM))  # singular values of the random
 STEP = 3e-4  # of the finite differences: how far a layer moves
 DIFFERENCES = Tolerance(
     30 * float(STEP / (VALUES[-2] - VALUES[-1])) ** 4,
-    "truncation of fourth-order central differences, 30 (step / smallest gap of the singular values)^4",
+    "truncation of fourth-order central differences, 30 (step / smallest gap of the singular "
+    "values)^4",
     numerical=True,
 )
-ALIGNED = Tolerance(1 - modes.ALIGNED_COSINE, "a mode counts as aligned from |A_kk| = 0.98 on (linsim.studies.two_layers.modes)")
+ALIGNED = Tolerance(
+    1 - modes.ALIGNED_COSINE,
+    "a mode counts as aligned from |A_kk| = 0.98 on (linsim.studies.two_layers.modes)",
+)
 FLOW_TIMES = np.array([0.0, 1.0, 10.0, 100.0])
 
 
@@ -49,13 +55,18 @@ def gradient(seed: int):
 
 def size(seed: int) -> float:
     """The size of the terms that cancel in the layers' gradients."""
-    return float(np.linalg.norm(case(seed).x_pos) ** 2 * (1 + sum(np.linalg.norm(w) for w in layers(seed))) ** 2)
+    return float(
+        np.linalg.norm(case(seed).x_pos) ** 2
+        * (1 + sum(np.linalg.norm(w) for w in layers(seed))) ** 2
+    )
 
 
 @jax.jit
 def layer_gradients(params, x, x_pos):
     """Automatic derivatives of Eq. 2 with respect to both layers."""
-    return jax.grad(lambda p: losses.infonce(x @ models.product(p).T, x_pos @ models.product(p).T))(params)
+    return jax.grad(lambda p: losses.infonce(x @ models.product(p).T, x_pos @ models.product(p).T))(
+        params
+    )
 
 
 @claim("C08", "5", "Lemma 3", tolerance=rounding(SAMPLES), recorded="exact")
@@ -87,19 +98,26 @@ def descent(params, x, x_pos):
     """200 steps of gradient descent, rate 0.1, tallying the drift of C."""
     drive = lambda w, key: contrast.distance(w, x, x_pos)  # noqa: E731
     drift = lambda p, grad: alignment.imbalance_drift(p[0], p[1], grad, 0.1)  # noqa: E731
-    return dynamics.gradient_descent(params, drive, optax.sgd(0.1), [0, 1, 200], jax.random.key(0), tally=drift)
+    return dynamics.gradient_descent(
+        params, drive, optax.sgd(0.1), [0, 1, 200], jax.random.key(0), tally=drift
+    )
 
 
 @claim("C10", "5", "App. B.5", tolerance=solver(FLOW), recorded="exact")
 def imbalance_is_conserved(seed: int, wrong: bool) -> Evidence:
-    """C = W1 W1ᵀ - W2ᵀ W2 is constant under gradient flow; a step η of descent adds exactly η² (W2ᵀ G Gᵀ W2 - W1 Gᵀ G W1ᵀ)."""
+    """C = W1 W1ᵀ - W2ᵀ W2 is constant under gradient flow; a step η of descent adds exactly η² (W2ᵀ
+    G Gᵀ W2 - W1 Gᵀ G W1ᵀ).
+    """
     start, ends = layers(seed), [w[-1] for w in flow(seed).weights]
     conserved = alignment.imbalance(*start)
     steps = descent(start, *case(seed)[1:])
     scaled = [ends[0], (1.01 if wrong else 1.0) * ends[1]]
     drifted = alignment.imbalance(*(w[-1] for w in steps.weights))
     return Evidence(
-        max(error(alignment.imbalance(*scaled), conserved), error(drifted, conserved + steps.tally[-1])),
+        max(
+            error(alignment.imbalance(*scaled), conserved),
+            error(drifted, conserved + steps.tally[-1]),
+        ),
         assumptions=(
             above("relative change of W1 under the flow", error(ends[0], start[0]), 0.1),
             above("relative drift of C under descent", error(drifted, conserved), 1e-5),
@@ -112,7 +130,9 @@ LATE = np.array([0.0, 2e3, 4e3])
 
 
 class Alignment(NamedTuple):
-    """A flow's end: 1 - |A_kk|, |C| over the smallest gap, |W1| over its value at half time, and the layers."""
+    """A flow's end: 1 - |A_kk|, |C| over the smallest gap, |W1| over its value at half time, and
+    the layers.
+    """
 
     departure: float
     ratio: float
@@ -122,7 +142,7 @@ class Alignment(NamedTuple):
 
 @functools.cache
 def aligned(seed: int, scale: float) -> Alignment:
-    """Population flow under noise that differs from mode to mode, from layers of the given scale."""
+    """Population flow under noise that differs from mode to mode, from layers of a scale."""
     start = models.spectral(jax.random.key(seed), WIDTHS, scale * jnp.exp(-0.05 * jnp.arange(DIM)))
     flow = population_flow(start, jnp.eye(DIM), GRADED, LATE)
     w1, w2 = (w[-1] for w in flow)
@@ -146,7 +166,8 @@ def wrongly_aligned(w1, w2) -> float:
     "Theorem 2",
     tolerance=ALIGNED,
     recorded="holds only under conditions",
-    conditions="up to sign, and only for modes whose gap |σ1_k² - σ2_j²| outgrows |C|; |W| need not grow without bound, as the "
+    conditions="up to sign, and only for modes whose gap |σ1_k² - σ2_j²| outgrows |C|; |W| need "
+    "not grow without bound, as the "
     "proof has it: it settles",
 )
 def layers_align(seed: int, wrong: bool) -> Evidence:
@@ -175,7 +196,9 @@ class Differences(NamedTuple):
 
 @jax.jit
 def differences(params, velocities) -> Differences:
-    """Fourth-order central differences of the singular values and vectors of both layers, and of A = V2ᵀ U1."""
+    """Fourth-order central differences of the singular values and vectors of both layers, and of A
+    = V2ᵀ U1.
+    """
     step = STEP / jnp.sqrt(sum(jnp.sum(velocity**2) for velocity in velocities))
     reference = [singular.Svd.of(w) for w in params]
 
@@ -183,7 +206,9 @@ def differences(params, velocities) -> Differences:
         found = []
         for w, velocity, known in zip(params, velocities, reference, strict=True):
             svd = singular.Svd.of(w + t * velocity)
-            sign = jnp.sign(jnp.sum(svd.u * known.u, axis=0))  # of each pair of singular vectors: arbitrary
+            sign = jnp.sign(
+                jnp.sum(svd.u * known.u, axis=0)
+            )  # of each pair of singular vectors: arbitrary
             found.append(singular.Svd(svd.u * sign, svd.s, svd.v * sign))
         first, second = found
         return Differences(first.s, second.s, first.u, first.v, second.v.T @ first.u)
@@ -196,7 +221,11 @@ def differences(params, velocities) -> Differences:
 def moving(seed: int) -> tuple[singular.Svd, singular.Svd, Differences]:
     """The SVDs of a seed's layers and their derivatives under gradient flow."""
     (w1, w2), grad = layers(seed), gradient(seed)
-    return singular.Svd.of(w1), singular.Svd.of(w2), differences((w1, w2), (-w2.T @ grad, -grad @ w1.T))
+    return (
+        singular.Svd.of(w1),
+        singular.Svd.of(w2),
+        differences((w1, w2), (-w2.T @ grad, -grad @ w1.T)),
+    )
 
 
 @claim("C12", "5", "Lemma 4", tolerance=DIFFERENCES, recorded="exact")
@@ -220,7 +249,9 @@ def singular_vector_rates(seed: int, wrong: bool) -> Evidence:
     first, _, exact = moving(seed)
     velocity = -layers(seed)[1].T @ gradient(seed)
     scaled = first._replace(s=1.01 * first.s) if wrong else first
-    stated, printed = (singular.vector_rates(scaled, velocity, printed=printed) for printed in (False, True))
+    stated, printed = (
+        singular.vector_rates(scaled, velocity, printed=printed) for printed in (False, True)
+    )
     both = (exact.u1, exact.v1)
     opposite = max(error(rate, -true) for rate, true in zip(printed, both, strict=True))
     return Evidence(
@@ -241,20 +272,28 @@ def alignment_rate(seed: int, wrong: bool) -> Evidence:
     """dA/dt = -A (H1 ∘ (AᵀF + FᵀA)) + (H2 ∘ (AFᵀ + FAᵀ)) A with F = S2 U2ᵀ G V1 S1."""
     first, second, exact = moving(seed)
     grad = gradient(seed).T if wrong else gradient(seed)
-    stated, printed = (singular.alignment_rate(first, second, grad, printed=printed) for printed in (False, True))
-    return Evidence(max(error(stated, exact.a), error(printed, -exact.a)), printed=error(printed, exact.a))
+    stated, printed = (
+        singular.alignment_rate(first, second, grad, printed=printed) for printed in (False, True)
+    )
+    return Evidence(
+        max(error(stated, exact.a), error(printed, -exact.a)), printed=error(printed, exact.a)
+    )
 
 
 @claim("C15", "5", "Lemma 7", tolerance=DIFFERENCES, recorded="exact")
 def layer_singular_value_rates(seed: int, wrong: bool) -> Evidence:
     """dσ1_k/dt = -Σ_j (v2_j·u1_k) σ2_j (u2_jᵀ G v1_k), likewise dσ2_k/dt."""
     first, second, exact = moving(seed)
-    stated = singular.layer_value_rates(first, second, gradient(seed).T if wrong else gradient(seed))
+    stated = singular.layer_value_rates(
+        first, second, gradient(seed).T if wrong else gradient(seed)
+    )
     return Evidence(max(error(stated[0], exact.s1), error(stated[1], exact.s2)))
 
 
 def theorem_3(params: models.Params, seed: int, *, swapped: bool = False) -> float:
-    """Largest relative error of Theorem 3's rates, and of σ1 dσ1/dt = σ2 dσ2/dt, for given layers under gradient flow."""
+    """Largest relative error of Theorem 3's rates, and of σ1 dσ1/dt = σ2 dσ2/dt, for given layers
+    under gradient flow.
+    """
     w1, w2 = params
     x = jitted(infonce.contrast_matrix)(w2 @ w1, *case(seed)[1:])
     push = w2 @ w1 @ x
@@ -275,7 +314,9 @@ def theorem_3(params: models.Params, seed: int, *, swapped: bool = False) -> flo
     erratum="alignment is printed as V2 = U1ᵀ; it must be V2 = U1",
 )
 def aligned_layers(seed: int, wrong: bool) -> Evidence:
-    """If V2 = U1: dσ1_k/dt = σ1_k σ2_k² (v1_kᵀ X v1_k), dσ2_k/dt = σ2_k σ1_k² (v1_kᵀ X v1_k), and σ1_k² - σ2_k² is constant."""
+    """If V2 = U1: dσ1_k/dt = σ1_k σ2_k² (v1_kᵀ X v1_k), dσ2_k/dt = σ2_k σ1_k² (v1_kᵀ X v1_k), and
+    σ1_k² - σ2_k² is constant.
+    """
     w1, w2 = models.imbalanced(jax.random.key(seed), WIDTHS, VALUES, 0.4)
     first, second = singular.Svd.of(w1), singular.Svd.of(w2)
     turned = second.u * second.s @ first.u  # V2 = U1ᵀ
@@ -292,11 +333,16 @@ EARLY, LAST = 25.0, 1000.0
     "Corollary 2, Fig. 6",
     tolerance=COUNT,
     recorded="transient",
-    conditions="with fresh samples every mode grows once its escape time 1/(2 λ(0) σ1σ2) has passed",
+    conditions="with fresh samples every mode grows once its escape time 1/(2 λ(0) σ1σ2) has "
+    "passed",
 )
 def small_singular_values_stay_behind(seed: int, wrong: bool) -> Evidence:
-    """Small singular values stay behind, by the time their start has given them, so that the embedding covariance is low-rank."""
-    values = jnp.exp(-1.4 * jnp.arange(DIM) + 0.05 * jax.random.normal(jax.random.key(seed), (DIM,)))
+    """Small singular values stay behind, by the time their start has given them, so that the
+    embedding covariance is low-rank.
+    """
+    values = jnp.exp(
+        -1.4 * jnp.arange(DIM) + 0.05 * jax.random.normal(jax.random.key(seed), (DIM,))
+    )
     start = models.imbalanced(jax.random.key(seed), WIDTHS, values)
     w1, w2 = population_flow(start, jnp.eye(DIM), 0.01 * jnp.eye(DIM), np.array([0.0, EARLY, LAST]))
     counts = [
@@ -317,12 +363,18 @@ WIDTH = 8
 
 @functools.partial(jax.jit, static_argnames="steps")
 def toy(seed, data_factor, start, rate, *, steps: tuple[int, ...]):
-    """The released toy: dot loss at τ = 0.1, two noisy views, minibatches of 128 out of 2,000 samples."""
+    """The released toy: dot loss at τ = 0.1, two noisy views, minibatches of 128 out of 2,000
+    samples.
+    """
     noise = 0.001 * jnp.eye(WIDTH)
     key = jax.random.fold_in(jax.random.key(2), seed)
-    sample = data.source(key, "dataset", data_factor, noise, views="two", batch_size=128, dataset_size=2_000)
+    sample = data.source(
+        key, "dataset", data_factor, noise, views="two", batch_size=128, dataset_size=2_000
+    )
     drive = loss.Dot().drive
-    return dynamics.gradient_descent(start, lambda w, k: drive(w, *sample(k)), optax.sgd(rate), steps, key).weights
+    return dynamics.gradient_descent(
+        start, lambda w, k: drive(w, *sample(k)), optax.sgd(rate), steps, key
+    ).weights
 
 
 @jax.jit
@@ -339,11 +391,15 @@ def released_flow(params, data_cov, times):
 
 @functools.cache
 def toy_layers(seed: int, defaults: bool) -> models.Params:
-    """Layers at the released code's defaults; else by population flow, of data whose variances differ, from a small start.
+    """Layers at the released code's defaults; else by population flow, of data whose variances
+    differ, from a small start.
 
-    At the defaults the initial singular values span the released range, e^0 to e^-5.25, in 8 steps instead of 16.
+    At the defaults the initial singular values span the released range, e^0 to e^-5.25, in 8 steps
+    instead of 16.
     """
-    values = jnp.exp(-0.7 * jnp.arange(WIDTH)) if defaults else 0.03 * jnp.exp(-0.05 * jnp.arange(WIDTH))
+    values = (
+        jnp.exp(-0.7 * jnp.arange(WIDTH)) if defaults else 0.03 * jnp.exp(-0.05 * jnp.arange(WIDTH))
+    )
     start = models.spectral(jax.random.key(seed), (WIDTH,) * 3, values)
     if defaults:
         return tuple(w[-1] for w in toy(seed, jnp.eye(WIDTH), start, 1e-2, steps=(0, 4_000)))
@@ -356,7 +412,9 @@ def grown_alignment(params: models.Params) -> tuple[float, float]:
     strength = np.prod([np.linalg.svd(w, compute_uv=False) for w in params], axis=0)
     grown = int(np.sum(strength > modes.GROWN * strength.max()))
     found = np.asarray(spectra.alignment_matrix(*params))
-    return 1 - float(np.abs(np.diag(found))[:grown].min()), alignment.group_angle(found, range(grown))
+    return 1 - float(np.abs(np.diag(found))[:grown].min()), alignment.group_angle(
+        found, range(grown)
+    )
 
 
 @claim(
@@ -365,11 +423,14 @@ def grown_alignment(params: models.Params) -> tuple[float, float]:
     "Fig. 5",
     tolerance=ALIGNED,
     recorded="holds only under conditions",
-    conditions="gradient flow from a small start on data whose variances differ; at the released code's defaults the grown modes "
+    conditions="gradient flow from a small start on data whose variances differ; at the released "
+    "code's defaults the grown modes "
     "are degenerate, and |A| is block-diagonal",
 )
 def absolute_alignment_is_the_identity(seed: int, wrong: bool) -> Evidence:
-    """After training with the dot loss the absolute value of A = V2ᵀ U1 is the identity on the modes that grew."""
+    """After training with the dot loss the absolute value of A = V2ᵀ U1 is the identity on the
+    modes that grew.
+    """
     w1, w2 = toy_layers(seed, defaults=False)
     bound = alignment.alignment_bound(w1, w2, alignment.imbalance(w1, w2))
     outside, angle = grown_alignment(toy_layers(seed, defaults=True))

@@ -1,4 +1,6 @@
-"""What a claim is, what a check measures, and how evidence becomes a verdict. Imports no numerical library."""
+"""What a claim is, what a check measures, and how evidence becomes a verdict. Imports no numerical
+library.
+"""
 
 import importlib.util
 import math
@@ -7,7 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Verdict = Literal["exact", "holds", "holds as corrected", "holds only under conditions", "transient", "fails", "vacuous"]
+Verdict = Literal[
+    "exact",
+    "holds",
+    "holds as corrected",
+    "holds only under conditions",
+    "transient",
+    "fails",
+    "vacuous",
+]
 Section = Literal["3", "4", "5", "6", "new"]
 
 
@@ -21,10 +31,12 @@ class Assumption(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What one seed's run of a check measured; every residual is held against the claim's one tolerance.
+    """What one seed's run of a check measured; every residual is held against the claim's one
+    tolerance.
 
-    residual: of the statement as it is held here; printed: as the paper prints it (None: the same); outside: where its condition
-    is not met (None: unconditional); later: late in training (None: not about time).
+    residual: of the statement as it is held here; printed: as the paper prints it (None: the same);
+    outside: where its condition is not met (None: unconditional); later: late in training (None:
+    not about time).
     """
 
     residual: float
@@ -35,12 +47,16 @@ class Evidence(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether every assumption was met, so that this evidence says something about the statement."""
+        """Whether every assumption was met, so that this evidence says something about the
+        statement.
+        """
         return all(assumption.met for assumption in self.assumptions)
 
 
 class Tolerance(NamedTuple):
-    """The largest residual that a statement may have, and why; numerical: nothing but the arithmetic's own error."""
+    """The largest residual that a statement may have, and why; numerical: nothing but the
+    arithmetic's own error.
+    """
 
     value: float
     origin: str
@@ -49,13 +65,19 @@ class Tolerance(NamedTuple):
 
 def rounding(terms: int) -> Tolerance:
     """64 machine epsilons of float64 per summed term, relative to the largest terms that cancel."""
-    return Tolerance(64 * sys.float_info.epsilon * terms, f"float64 rounding, 64 eps x {terms} summed terms", numerical=True)
+    return Tolerance(
+        64 * sys.float_info.epsilon * terms,
+        f"float64 rounding, 64 eps x {terms} summed terms",
+        numerical=True,
+    )
 
 
 def solver(step_tolerance: float) -> Tolerance:
     """The error of an adaptive solver: its tolerance per step, over up to a thousand steps."""
     return Tolerance(
-        1000 * step_tolerance, f"the flow solver's tolerance per step, {step_tolerance:g}, over 1,000 steps", numerical=True
+        1000 * step_tolerance,
+        f"the flow solver's tolerance per step, {step_tolerance:g}, over 1,000 steps",
+        numerical=True,
     )
 
 
@@ -68,8 +90,9 @@ Check = Callable[[int, bool], Evidence]
 class Claim:
     """One statement and the check that can refute it.
 
-    check(seed, wrong) measures one seed; wrong=True runs the same machinery on a wrong formula or a broken assumption, for
-    which `rejected_as` must come out. `recorded` is the verdict that the check is known to give. `extra` is what it needs.
+    check(seed, wrong) measures one seed; wrong=True runs the same machinery on a wrong formula or a
+    broken assumption, for which `rejected_as` must come out. `recorded` is the verdict that the
+    check is known to give. `extra` is what it needs.
     """
 
     id: str
@@ -109,7 +132,9 @@ def claim(
     slow: bool = False,
     extra: str = "",
 ) -> Callable[[Check], Check]:
-    """Enter a check into the ledger; its docstring is the statement. Raises: ValueError if the id is taken."""
+    """Enter a check into the ledger; its docstring is the statement. Raises: ValueError if the id
+    is taken.
+    """
 
     def enter(check: Check) -> Check:
         if id in LEDGER:
@@ -134,10 +159,12 @@ def claim(
 
 
 def verdict(tolerance: Tolerance, evidence: Sequence[Evidence]) -> Verdict:
-    """The verdict that follows from all seeds' evidence; seeds in which an assumption was not met do not count.
+    """The verdict that follows from all seeds' evidence; seeds in which an assumption was not met
+    do not count.
 
-    The worst seed decides: a statement holds if it does in every seed, and is refuted as printed, outside its conditions or
-    late in training if it is so in every seed. A residual that is not a number exceeds every tolerance.
+    The worst seed decides: a statement holds if it does in every seed, and is refuted as printed,
+    outside its conditions or late in training if it is so in every seed. A residual that is not a
+    number exceeds every tolerance.
     """
     counted = [each for each in evidence if each.counts]
 
@@ -175,9 +202,13 @@ class Outcome(NamedTuple):
 
     @property
     def broken(self) -> bool:
-        """Whether the check could not tell the wrong formula apart in a seed that counts: then its verdict means nothing."""
+        """Whether the check could not tell the wrong formula apart in a seed that counts: then its
+        verdict means nothing.
+        """
         vacuous = self.claim.rejected_as == "vacuous"
-        verdicts = [verdict(self.claim.tolerance, [each]) for each in self.counter if vacuous or each.counts]
+        verdicts = [
+            verdict(self.claim.tolerance, [each]) for each in self.counter if vacuous or each.counts
+        ]
         return not verdicts or any(found != self.claim.rejected_as for found in verdicts)
 
     @property

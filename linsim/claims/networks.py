@@ -15,15 +15,21 @@ from linsim.training.run import Run, gradient
 
 WIDTH, BATCH, STEPS, RATE, NOISE = 8, 64, 400, 0.05, 0.1
 DEPTHS = (1, 2, 3)
-SMALL_DEVIATION = 0.01  # a dimension has collapsed below this fraction of the largest standard deviation
+SMALL_DEVIATION = (
+    0.01  # a dimension has collapsed below this fraction of the largest standard deviation
+)
 CONDITIONS = "from layers that all have small singular values, at one time (t = 20)"
 
 
 @functools.partial(jax.jit, static_argnames="network")
 def embedding_deviations(params: models.Params, seed, *, network: Activation):
-    """Standard deviations of the embedded clean data, largest first, after training on fresh batches, noise on one view."""
+    """Standard deviations of the embedded clean data, largest first, after training on fresh
+    batches, noise on one view.
+    """
     unit = jnp.eye(WIDTH)
-    sample = data.source(jax.random.key(0), "fresh", unit, NOISE * unit, views="one", batch_size=BATCH)
+    sample = data.source(
+        jax.random.key(0), "fresh", unit, NOISE * unit, views="one", batch_size=BATCH
+    )
     run, key = Run(activation=network), jax.random.fold_in(jax.random.key(3), seed)
 
     def step(params, step_key):
@@ -38,12 +44,20 @@ def embedding_deviations(params: models.Params, seed, *, network: Activation):
 
 
 def counts(network: Activation, seed: int, decay: float = 0.7) -> list[int]:
-    """Collapsed dimensions with each number of layers, from layers whose singular values are e^(-decay k)."""
+    """Collapsed dimensions with each number of layers, from layers whose singular values are
+    e^(-decay k).
+    """
     values = jnp.exp(-decay * jnp.arange(WIDTH))
     found = []
     for depth in DEPTHS:
         start = models.balanced(jax.random.key(seed), (WIDTH,) * (depth + 1), values)
-        found.append(int(spectra.collapsed_dimensions(embedding_deviations(start, seed, network=network), SMALL_DEVIATION)))
+        found.append(
+            int(
+                spectra.collapsed_dimensions(
+                    embedding_deviations(start, seed, network=network), SMALL_DEVIATION
+                )
+            )
+        )
     return found
 
 
@@ -56,6 +70,14 @@ def linear_layers(seed: int, wrong: bool) -> Evidence:
 
 @claim("C20", "5", "Fig. 11b", tolerance=COUNT, recorded="holds", conditions=CONDITIONS)
 def relu_layers(seed: int, wrong: bool) -> Evidence:
-    """With ReLU between them, three layers collapse more dimensions than one, which collapses none; no layer lowers the count."""
-    found = counts("relu", seed)[:: -1 if wrong else 1]  # wrong: fewer layers, more collapsed dimensions
-    return Evidence(found[0] + (found[-1] <= found[0]) + sum(more < fewer for fewer, more in itertools.pairwise(found)))
+    """With ReLU between them, three layers collapse more dimensions than one, which collapses none;
+    no layer lowers the count.
+    """
+    found = counts("relu", seed)[
+        :: -1 if wrong else 1
+    ]  # wrong: fewer layers, more collapsed dimensions
+    return Evidence(
+        found[0]
+        + (found[-1] <= found[0])
+        + sum(more < fewer for fewer, more in itertools.pairwise(found))
+    )

@@ -1,4 +1,6 @@
-"""Claims P01-P18: infinitely many samples, and the condensed regime of finite batches (not in the paper; README "The theory")."""
+"""Claims P01-P18: infinitely many samples, and the condensed regime of finite batches (not in the
+paper; README "The theory").
+"""
 
 import functools
 
@@ -7,13 +9,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding
-from linsim.claims.setups import FLOW, above, below, error, jitted, noisy_block, population_flow, rotation, train
+from linsim.claims.setups import (
+    FLOW,
+    above,
+    below,
+    error,
+    jitted,
+    noisy_block,
+    population_flow,
+    rotation,
+    train,
+)
 from linsim.theory import late_time, population
 from linsim.training import contrast, data, dynamics, models, observe
 
 WHERE = "README, The theory"
 DIM = 4
-SETTLED = Tolerance(1e-7, "the flow solver's tolerance per step, 1e-10, over the slowest rate of return", numerical=True)
+SETTLED = Tolerance(
+    1e-7,
+    "the flow solver's tolerance per step, 1e-10, over the slowest rate of return",
+    numerical=True,
+)
 VANISHED = 1e-6  # a mode's m, from 1 or so, that can only go on falling
 
 
@@ -27,16 +43,22 @@ def random_covariances(seed: int):
 
 
 def settle(seed: int, variances, noise_variances, time: float):
-    """Strengths m at the end of the population flow of modes in random directions, in the order given."""
+    """Strengths m at the end of the population flow of modes in random directions, in the order
+    given.
+    """
     frame = rotation(seed, DIM)
-    covariances = (frame * values @ frame.T for values in map(jnp.asarray, (variances, noise_variances)))
+    covariances = (
+        frame * values @ frame.T for values in map(jnp.asarray, (variances, noise_variances))
+    )
     (w,) = population_flow((jnp.eye(DIM),), *covariances, np.array([0.0, 0.5 * time, time]))
     return jnp.sum((w[-1] @ frame) ** 2, axis=0)
 
 
 @claim("P01", "new", WHERE, tolerance=rounding(DIM**2), recorded="exact")
 def population_contrast_is_the_gradient(seed: int, wrong: bool) -> Evidence:
-    """(R + I)RΣ - Σn, R = (I + ΣS)⁻¹, is X of the loss ½tr(SΣn) - ½log det(I + ΣS) - ½tr(ΣSR), S = WᵀW."""
+    """(R + I)RΣ - Σn, R = (I + ΣS)⁻¹, is X of the loss ½tr(SΣn) - ½log det(I + ΣS) - ½tr(ΣSR), S =
+    WᵀW.
+    """
     w, cov, noise = random_covariances(seed)
     x = jitted(population.contrast_matrix)(w, cov, (1.001 if wrong else 1.0) * noise)
     return Evidence(error(-w @ x, gradient_of_loss(w, cov, noise)))
@@ -50,9 +72,13 @@ SIZES, DRAWS = (16, 45, 128), 400_000
 @functools.partial(jax.jit, static_argnums=0)
 def mean_contrast(size: int, w, clean_factor, noise_factor, seed):
     """X/N averaged over DRAWS samples in batches of `size`."""
-    sample = data.source(jax.random.key(0), "fresh", clean_factor, noise_factor, views="one", batch_size=size)
+    sample = data.source(
+        jax.random.key(0), "fresh", clean_factor, noise_factor, views="one", batch_size=size
+    )
     keys = jax.random.split(jax.random.fold_in(jax.random.key(5), seed), DRAWS // size)
-    return jnp.mean(jax.lax.map(lambda key: contrast.distance(w, *sample(key)).contrast, keys), axis=0)
+    return jnp.mean(
+        jax.lax.map(lambda key: contrast.distance(w, *sample(key)).contrast, keys), axis=0
+    )
 
 
 @functools.cache
@@ -68,16 +94,22 @@ def batch_means(seed: int):
     "P02",
     "new",
     WHERE,
-    tolerance=Tolerance(0.2, "next order in 1/N at N = 16, and sampling: 400,000 samples for each N"),
+    tolerance=Tolerance(
+        0.2, "next order in 1/N at N = 16, and sampling: 400,000 samples for each N"
+    ),
     recorded="holds",
 )
 def finite_batches_approach_the_population(seed: int, wrong: bool) -> Evidence:
-    """X/N of a batch deviates from its limit by order 1/N: the slope of the error against N, both in logarithms, is -1."""
+    """X/N of a batch deviates from its limit by order 1/N: the slope of the error against N, both
+    in logarithms, is -1.
+    """
     cov, noise, means = batch_means(seed)
     limit = population.contrast_matrix(0.7 * jnp.eye(2), cov, (0.95 if wrong else 1.0) * noise)
     errors = [error(mean, limit) for mean in means]
     slope = np.polyfit(np.log(SIZES), np.log(errors), 1)[0]
-    return Evidence(abs(float(slope) + 1), assumptions=(below("relative error at N = 128", errors[-1], 0.1),))
+    return Evidence(
+        abs(float(slope) + 1), assumptions=(below("relative error at N = 128", errors[-1], 0.1),)
+    )
 
 
 @claim("P03", "new", WHERE, tolerance=COUNT, recorded="holds")
@@ -93,7 +125,10 @@ def threshold(seed: int, wrong: bool) -> Evidence:
 @claim("P04", "new", WHERE, tolerance=SETTLED, recorded="exact")
 def fixed_point(seed: int, wrong: bool) -> Evidence:
     """Below the threshold a mode settles at m* = (1/u - 1)/a, u = (-1 + √(1 + 4c/a))/2."""
-    a, ratios = 0.5 + jax.random.uniform(jax.random.key(seed), (DIM,)), jnp.array([0.1, 0.5, 1.0, 1.8])
+    a, ratios = (
+        0.5 + jax.random.uniform(jax.random.key(seed), (DIM,)),
+        jnp.array([0.1, 0.5, 1.0, 1.8]),
+    )
     stated = population.fixed_point(a, (1.001 if wrong else 1.0) * ratios * a)
     return Evidence(error(settle(seed, a, ratios * a, 500.0), stated))
 
@@ -111,8 +146,14 @@ def two_noisy_views_never_collapse(seed: int, wrong: bool) -> Evidence:
 
 @functools.cache
 def beyond_the_threshold(seed: int):
-    """Two covariances whose largest generalised eigenvalue is 2.05, oblique to the data's axes, and the population flow's end."""
-    w, frame, values = random_covariances(seed)[0], rotation(seed, DIM), jax.random.uniform(jax.random.key(seed), (2, DIM))
+    """Two covariances whose largest generalised eigenvalue is 2.05, oblique to the data's axes, and
+    the population flow's end.
+    """
+    w, frame, values = (
+        random_covariances(seed)[0],
+        rotation(seed, DIM),
+        jax.random.uniform(jax.random.key(seed), (2, DIM)),
+    )
     oblique = frame @ jnp.kron(jnp.array([[1, 1], [1, -1]]), jnp.array([[1, 1], [1, -1]])) / 2
     cov = frame * (0.5 + values[0]) @ frame.T
     noise = oblique * (jnp.array([1.0, 0.2, 0.2, 0.2]) + 0.1 * values[1]) @ oblique.T
@@ -122,14 +163,18 @@ def beyond_the_threshold(seed: int):
 
 @claim("P06", "new", WHERE, tolerance=COUNT, recorded="holds")
 def generalised_eigenvalues(seed: int, wrong: bool) -> Evidence:
-    """Commuting or not, the collapsed dimensions are the generalised eigenvalues of (Σn, Σ) that are ≥ 2."""
+    """Commuting or not, the collapsed dimensions are the generalised eigenvalues of (Σn, Σ) that
+    are ≥ 2.
+    """
     cov, noise, trained = beyond_the_threshold(seed)
     values, vectors = np.linalg.eigh(cov)
     along = np.diag(vectors.T @ noise @ vectors) / values  # ratios along the data's own axes
     stated = int(np.sum(along >= 2)) if wrong else population.collapsed_dimensions(cov, noise)
     vanished = int(np.sum(np.linalg.svd(trained, compute_uv=False) ** 2 < VANISHED))
     commutator = error(cov @ noise, noise @ cov)
-    return Evidence(abs(vanished - stated), assumptions=(above("|ΣΣn - ΣnΣ| over |ΣΣn|", commutator, 0.01),))
+    return Evidence(
+        abs(vanished - stated), assumptions=(above("|ΣΣn - ΣnΣ| over |ΣΣn|", commutator, 0.01),)
+    )
 
 
 @claim("P07", "new", WHERE, tolerance=rounding(DIM**2), recorded="exact")
@@ -144,13 +189,20 @@ def dot_contrast_is_the_gradient(seed: int, wrong: bool) -> Evidence:
 @jax.jit
 def dot_flow(w, cov, noise, temperature, decay, times):
     """Population flow of the dot loss with two noisy views and weight decay: W at `times`."""
-    field = lambda w: w @ population.contrast_matrix_dot(w, cov + noise, cov + noise, cov, temperature) - decay * w  # noqa: E731
+    views = cov + noise
+
+    def field(w):
+        return w @ population.contrast_matrix_dot(w, views, views, cov, temperature) - decay * w
+
     return dynamics.integrate(field, w, times, tolerance=FLOW)
 
 
 def dot_modes(seed: int):
     """Clean variances k and noise variances of four modes, and the axes along which they lie."""
-    k, noise = jnp.array([1.0, 0.8, 0.4, 0.3]), jnp.array([0.2, 2.0, 0.1, 1.0]) * (1 + jax.random.uniform(jax.random.key(seed)))
+    k, noise = (
+        jnp.array([1.0, 0.8, 0.4, 0.3]),
+        jnp.array([0.2, 2.0, 0.1, 1.0]) * (1 + jax.random.uniform(jax.random.key(seed))),
+    )
     return k, noise, rotation(seed, DIM)
 
 
@@ -159,10 +211,15 @@ def dot_mode_is_logistic(seed: int, wrong: bool) -> Evidence:
     """Dot loss: m(t) = m*/(1 + (m*/m0 - 1) e^{-4kt/τ}) with m* = τk/(aa'): no threshold."""
     k, noise, axes = dot_modes(seed)
     m0, tau, times = 1e-3, 0.1, np.linspace(0.0, 1.0, 5)
-    w = dot_flow(np.sqrt(m0) * jnp.eye(DIM), axes * k @ axes.T, axes * noise @ axes.T, tau, 0.0, times)
+    w = dot_flow(
+        np.sqrt(m0) * jnp.eye(DIM), axes * k @ axes.T, axes * noise @ axes.T, tau, 0.0, times
+    )
     m = jnp.sum((w @ axes) ** 2, axis=1)
     settled = population.fixed_point_dot(k + noise, k + noise, k, tau)
-    stated = [population.mode_strength_dot((1.001 if wrong else 1.0) * t, m0, settled, k, tau) for t in times]
+    stated = [
+        population.mode_strength_dot((1.001 if wrong else 1.0) * t, m0, settled, k, tau)
+        for t in times
+    ]
     return Evidence(error(m, jnp.stack(stated)))
 
 
@@ -171,18 +228,37 @@ def weight_decay_restores_a_threshold(seed: int, wrong: bool) -> Evidence:
     """Dot loss with weight decay γ: m* = (τk - γτ²/2)/(aa'), and a mode vanishes if k ≤ γτ/2."""
     k, noise, axes = dot_modes(seed)
     tau, gamma = 0.1, 12.0
-    w = dot_flow(0.3 * jnp.eye(DIM), axes * k @ axes.T, axes * noise @ axes.T, tau, gamma, np.linspace(0.0, 20.0, 5))
-    stated = population.fixed_point_dot(k + noise, k + noise, k, tau, (1.001 if wrong else 1.0) * gamma)
+    w = dot_flow(
+        0.3 * jnp.eye(DIM),
+        axes * k @ axes.T,
+        axes * noise @ axes.T,
+        tau,
+        gamma,
+        np.linspace(0.0, 20.0, 5),
+    )
+    stated = population.fixed_point_dot(
+        k + noise, k + noise, k, tau, (1.001 if wrong else 1.0) * gamma
+    )
     return Evidence(
         error(jnp.sum((w[-1] @ axes) ** 2, axis=0), stated),
         assumptions=(above("modes beyond the threshold", jnp.sum(k <= gamma * tau / 2), 1),),
     )
 
 
-@claim("P10", "new", WHERE, tolerance=Tolerance(0.0025, "the next order, (c/a)² at c = 0.05 and a ≥ 1"), recorded="holds")
+@claim(
+    "P10",
+    "new",
+    WHERE,
+    tolerance=Tolerance(0.0025, "the next order, (c/a)² at c = 0.05 and a ≥ 1"),
+    recorded="holds",
+)
 def isotropic_noise_is_whitened(seed: int, wrong: bool) -> Evidence:
-    """Under weak isotropic augmentation every mode settles at m ≈ 1/c, whatever the data's spectrum."""
-    variances = jnp.array([1.0, 2.0, 5.0, 10.0]) * (1 + 0.5 * jax.random.uniform(jax.random.key(seed)))
+    """Under weak isotropic augmentation every mode settles at m ≈ 1/c, whatever the data's
+    spectrum.
+    """
+    variances = jnp.array([1.0, 2.0, 5.0, 10.0]) * (
+        1 + 0.5 * jax.random.uniform(jax.random.key(seed))
+    )
     m = settle(seed, variances, jnp.full(DIM, 0.05), 1000.0)
     return Evidence(float(jnp.abs(m * (0.05 * 1.005 if wrong else 0.05) - 1).max()))
 
@@ -191,7 +267,9 @@ def isotropic_noise_is_whitened(seed: int, wrong: bool) -> Evidence:
     "P11",
     "new",
     WHERE,
-    tolerance=Tolerance(0.02, "a lag of order 1/λ(0), where growth slows, against escape times above 100"),
+    tolerance=Tolerance(
+        0.02, "a lag of order 1/λ(0), where growth slows, against escape times above 100"
+    ),
     recorded="holds",
 )
 def escape_times(seed: int, wrong: bool) -> Evidence:
@@ -199,7 +277,11 @@ def escape_times(seed: int, wrong: bool) -> Evidence:
     w0 = 1e-3 * (1 + float(jax.random.uniform(jax.random.key(seed))))
     errors = []
     for depth in (2, 3, 4):
-        stated = float(population.escape_time(w0, depth, 2.0)) * (2 * depth - 2) / (2 * depth - 2 + 0.2 * wrong)
+        stated = (
+            float(population.escape_time(w0, depth, 2.0))
+            * (2 * depth - 2)
+            / (2 * depth - 2 + 0.2 * wrong)
+        )
         times = stated * np.linspace(0.8, 1.2, 401)
         w = population.balanced_flow(np.array([w0]), times, depth, 1.0, 0.0)[:, 0]
         errors.append(abs(np.interp(0.0, np.log(w), times) / stated - 1))
@@ -207,10 +289,14 @@ def escape_times(seed: int, wrong: bool) -> Evidence:
 
 
 def product_rates(params: models.Params, variance: float, noise: float):
-    """Rates of the product's singular values in the population flow of isotropic data, and the values, largest first."""
+    """Rates of the product's singular values in the population flow of isotropic data, and the
+    values, largest first.
+    """
     width = len(params[0])
     rates = population.layer_rates(params, variance * jnp.eye(width), noise * jnp.eye(width))
-    total = sum(models.product((*params[:k], rate, *params[k + 1 :])) for k, rate in enumerate(rates))
+    total = sum(
+        models.product((*params[:k], rate, *params[k + 1 :])) for k, rate in enumerate(rates)
+    )
     u, w, vt = jnp.linalg.svd(models.product(params))
     return jnp.einsum("nk,nd,kd->k", u, total, vt), w
 
@@ -221,35 +307,63 @@ def balanced_depth(seed: int, wrong: bool) -> Evidence:
     values = jnp.array([0.9, 0.7, 0.5, 0.3]) * (1 + 0.1 * jax.random.uniform(jax.random.key(seed)))
     errors = []
     for depth in (2, 3, 4):
-        exact, w = product_rates(models.balanced(jax.random.key(seed), (DIM,) * (depth + 1), values), 1.3, 0.3)
-        errors.append(error(population.balanced_rate((1.001 if wrong else 1.0) * w, depth, 1.3, 0.3), exact))
+        exact, w = product_rates(
+            models.balanced(jax.random.key(seed), (DIM,) * (depth + 1), values), 1.3, 0.3
+        )
+        errors.append(
+            error(population.balanced_rate((1.001 if wrong else 1.0) * w, depth, 1.3, 0.3), exact)
+        )
     return Evidence(max(errors))
 
 
 @claim("P13", "new", WHERE, tolerance=rounding(DIM**2), recorded="exact")
 def imbalance_removes_the_slow_modes(seed: int, wrong: bool) -> Evidence:
-    """Two layers with C = κI: dw/dt = w √(κ² + 4w²) λ(w²), so that small modes grow exponentially at |κ|λ(0)."""
+    """Two layers with C = κI: dw/dt = w √(κ² + 4w²) λ(w²), so that small modes grow exponentially
+    at |κ|λ(0).
+    """
     values = jnp.array([0.5, 0.3, 0.1, 1e-3])
     kappa = 0.5 + float(jax.random.uniform(jax.random.key(seed)))
     errors = []
     for signed in (kappa, -kappa):
-        exact, w = product_rates(models.imbalanced(jax.random.key(seed), (DIM, DIM, DIM), values, signed), 1.3, 0.3)
-        errors.append(error(population.imbalanced_rate(w, (1.001 if wrong else 1.0) * signed, 1.3, 0.3), exact))
+        exact, w = product_rates(
+            models.imbalanced(jax.random.key(seed), (DIM, DIM, DIM), values, signed), 1.3, 0.3
+        )
+        errors.append(
+            error(
+                population.imbalanced_rate(w, (1.001 if wrong else 1.0) * signed, 1.3, 0.3), exact
+            )
+        )
     return Evidence(max(errors))
 
 
 CLEAN = 4  # of 8 modes
 BATCH = 64
 STEPS, RATE = tuple(range(0, 4001, 100)), 0.1
-MOMENTS = {("one", 1.0): (1.0, 1.0, 0.0), ("two", 1.0): (2.0, 2.0, -1.0), ("one", 2.0): (1.0, 4.0, 0.0)}
+MOMENTS = {
+    ("one", 1.0): (1.0, 1.0, 0.0),
+    ("two", 1.0): (2.0, 2.0, -1.0),
+    ("one", 2.0): (1.0, 4.0, 0.0),
+}
 CONDENSED = 0.95  # alpha_ii from which on the pair theory is compared
-FIRST_ORDER = Tolerance(0.065, "1 - α_ii, 0.02 on average once below 0.05, and 3 standard deviations of 1.5 % over runs")
+FIRST_ORDER = Tolerance(
+    0.065, "1 - α_ii, 0.02 on average once below 0.05, and 3 standard deviations of 1.5 % over runs"
+)
 
 
 @functools.cache
 def condensed(seed: int, views: data.Views, noise: float):
-    """Times, strengths (T, 2) of the clean and the noisy modes, and alpha_ii of a long run on fresh batches, once condensed."""
-    run = train((0.3 * jnp.eye(8),), noisy_block(8, 8 - CLEAN, noise), seed, RATE, views=views, batch_size=BATCH, steps=STEPS)
+    """Times, strengths (T, 2) of the clean and the noisy modes, and alpha_ii of a long run on fresh
+    batches, once condensed.
+    """
+    run = train(
+        (0.3 * jnp.eye(8),),
+        noisy_block(8, 8 - CLEAN, noise),
+        seed,
+        RATE,
+        views=views,
+        batch_size=BATCH,
+        steps=STEPS,
+    )
     strength = np.asarray(jitted(block_strength)(run))
     start = int(np.argmax(run.alpha_ii > CONDENSED))
     return RATE * np.array(STEPS)[start:], strength[start:], float(run.alpha_ii[start])
@@ -268,12 +382,16 @@ def noisy_modes(views: data.Views, noise: float, factor: float = 1.0) -> late_ti
 
 @claim("P14", "new", WHERE, tolerance=FIRST_ORDER, recorded="holds")
 def condensed_strength(seed: int, wrong: bool) -> Evidence:
-    """Late on finite batches noisy modes settle where E[F_p(η)(Δ² - n²)] = 0 (Fermi-Dirac), not at the population's m*."""
+    """Late on finite batches noisy modes settle where E[F_p(η)(Δ² - n²)] = 0 (Fermi-Dirac), not at
+    the population's m*.
+    """
     errors, alphas = [], []
     for views in ("one", "two"):
         a, c, rho = MOMENTS[views, 1.0]
         _, strength, alpha = condensed(seed, views, 1.0)
-        stated = late_time.settled(a, (1.1 if wrong else 1.0) * c, rho, clean_modes=CLEAN, noisy_modes=8 - CLEAN)
+        stated = late_time.settled(
+            a, (1.1 if wrong else 1.0) * c, rho, clean_modes=CLEAN, noisy_modes=8 - CLEAN
+        )
         errors.append(abs(strength[len(strength) // 2 :, 1].mean() / stated - 1))
         alphas.append(alpha)
     return Evidence(float(max(errors)), assumptions=(above("α_ii", min(alphas), CONDENSED),))
@@ -284,18 +402,22 @@ def condensed_strength(seed: int, wrong: bool) -> Evidence:
     "new",
     WHERE,
     tolerance=Tolerance(
-        0.02, "the third term of F_p's series against the second, (2/3)^17 x 3 (1 - 3u²/(4v))^-3 with u²/v ≤ 4/7"
+        0.02,
+        "the third term of F_p's series against the second, (2/3)^17 x 3 (1 - 3u²/(4v))^-3 with "
+        "u²/v ≤ 4/7",
     ),
     recorded="holds",
 )
 def leading_order(seed: int, wrong: bool) -> Evidence:
-    """With many clean modes, p = d_s/2, k noisy modes tend to m = u/(2v), u = 2a - c, v = 2ac - ρ², and lie above it by
-    the fraction 2^-p (1 + u²/(4v))^{k/2 + 1}."""
+    """With many clean modes, p = d_s/2, k noisy modes tend to m = u/(2v), u = 2a - c, v = 2ac - ρ²,
+    and lie above it by the fraction 2^-p (1 + u²/(4v))^{k/2 + 1}.
+    """
     s2, clean, noisy = 1.0 + 0.5 * float(jax.random.uniform(jax.random.key(seed))), 32, 4
     errors = []
     for moments in ((1.0, s2, 0.0), (1 + s2, 2 * s2, -s2)):
         exact, leading = (
-            late_time.settled(*moments, clean_modes=clean, noisy_modes=noisy, order=order) for order in ("fermi-dirac", "leading")
+            late_time.settled(*moments, clean_modes=clean, noisy_modes=noisy, order=order)
+            for order in ("fermi-dirac", "leading")
         )
         modes = late_time.Modes.of(*moments, noisy)
         power = noisy / 2 + (0 if wrong else 1)
@@ -305,13 +427,19 @@ def leading_order(seed: int, wrong: bool) -> Evidence:
 
 
 @claim(
-    "P16", "new", WHERE, tolerance=Tolerance(1e-3, "corrections of order 1/m to a power law, at m above 1,000"), recorded="holds"
+    "P16",
+    "new",
+    WHERE,
+    tolerance=Tolerance(1e-3, "corrections of order 1/m to a power law, at m above 1,000"),
+    recorded="holds",
 )
 def clean_growth_exponent(seed: int, wrong: bool) -> Evidence:
     """In the condensed regime d_s clean modes grow as t^{2/(d_s + 2)} on fresh batches."""
     noise = 0.5 + float(jax.random.uniform(jax.random.key(seed)))
     groups = [late_time.Modes.of(1.0, 0.0, 0.0, 2), late_time.Modes.of(1.0, noise, 0.0, 3)]
-    flow = late_time.flow(np.geomspace(1.0, 1e9, 50), np.array([2.0, 0.1]), groups, batch_size=128)[-10:, 0]
+    flow = late_time.flow(np.geomspace(1.0, 1e9, 50), np.array([2.0, 0.1]), groups, batch_size=128)[
+        -10:, 0
+    ]
     exponent = np.polyfit(np.log(np.geomspace(1.0, 1e9, 50)[-10:]), np.log(flow), 1)[0]
     stated = late_time.growth_exponent(2) * (1.01 if wrong else 1.0)
     return Evidence(abs(exponent / stated - 1), assumptions=(above("clean m", flow[0], 1000),))
@@ -319,12 +447,14 @@ def clean_growth_exponent(seed: int, wrong: bool) -> Evidence:
 
 @claim("P17", "new", WHERE, tolerance=FIRST_ORDER, recorded="holds")
 def pair_flow(seed: int, wrong: bool) -> Evidence:
-    """Once α_ii → 1 training follows the flow of the pairwise logistic loss (N - 1) E log(1 + e^η)."""
+    """Once α_ii → 1 training follows the flow of the pair loss (N - 1) E log(1 + e^η)."""
     errors, alphas = [], []
     for views in ("one", "two"):
         times, strength, alpha = condensed(seed, views, 1.0)
         groups = [late_time.Modes.of(1.0, 0.0, 0.0, CLEAN), noisy_modes(views, 1.0)]
-        flow = late_time.flow(times, strength[0], groups, batch_size=round((1.5 if wrong else 1.0) * BATCH))
+        flow = late_time.flow(
+            times, strength[0], groups, batch_size=round((1.5 if wrong else 1.0) * BATCH)
+        )
         errors.append(np.abs(strength[:, 0] / flow[:, 0] - 1).max())
         errors.append(abs(strength[:, 1].mean() / flow[:, 1].mean() - 1))
         alphas.append(alpha)
@@ -340,10 +470,20 @@ def pair_flow(seed: int, wrong: bool) -> Evidence:
     erratum="Theorem 1's e^{Xt}, read as a statement about training, has a constant rate",
 )
 def late_collapse_is_a_stretched_exponential(seed: int, wrong: bool) -> Evidence:
-    """Beyond the threshold m ~ exp(-(c - 2a) m_clean η(p)/η(p + 1)), η Dirichlet's, while m_clean grows as t^{2/(d_s + 2)}."""
+    """Beyond the threshold m ~ exp(-(c - 2a) m_clean η(p)/η(p + 1)), η Dirichlet's, while m_clean
+    grows as t^{2/(d_s + 2)}.
+    """
     times, strength, alpha = condensed(seed, "one", 2.0)
     log_m = np.log(strength[:, 1])
     slope = np.polyfit(strength[:, 0], log_m, 1)[0]
-    stated = late_time.decay_per_growth(noisy_modes("one", 2.0, 1.1 if wrong else 1.0), clean_modes=CLEAN)
-    early, late = (np.polyfit(times[part], log_m[part], 1)[0] for part in (slice(0, 5), slice(-5, None)))
-    return Evidence(abs(slope / stated - 1), printed=abs(late / early - 1), assumptions=(above("α_ii", alpha, CONDENSED),))
+    stated = late_time.decay_per_growth(
+        noisy_modes("one", 2.0, 1.1 if wrong else 1.0), clean_modes=CLEAN
+    )
+    early, late = (
+        np.polyfit(times[part], log_m[part], 1)[0] for part in (slice(0, 5), slice(-5, None))
+    )
+    return Evidence(
+        abs(slope / stated - 1),
+        printed=abs(late / early - 1),
+        assumptions=(above("α_ii", alpha, CONDENSED),),
+    )

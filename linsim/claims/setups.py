@@ -1,4 +1,6 @@
-"""Small random models, batches and runs that many checks share: one compiled function per shape, whatever the seed."""
+"""Small random models, batches and runs that many checks share: one compiled function per shape,
+whatever the seed.
+"""
 
 import functools
 from typing import Any, NamedTuple
@@ -25,7 +27,9 @@ jitted = functools.cache(jax.jit)
 def error(actual: Any, expected: Any, scale: float | None = None) -> float:
     """Frobenius norm of the difference, over `scale` or that of `expected`."""
     actual, expected = np.asarray(actual), np.asarray(expected)
-    return float(np.linalg.norm(actual - expected) / (np.linalg.norm(expected) if scale is None else scale))
+    return float(
+        np.linalg.norm(actual - expected) / (np.linalg.norm(expected) if scale is None else scale)
+    )
 
 
 def above(what: str, value: Any, limit: float | int) -> Assumption:
@@ -67,20 +71,32 @@ def layers(seed: int) -> models.Params:
 
 
 @jax.jit
-def loss_gradient(w: Float[Array, "n d"], x: Float[Array, "N d"], x_pos: Float[Array, "N d"]) -> Float[Array, "n d"]:
+def loss_gradient(
+    w: Float[Array, "n d"], x: Float[Array, "N d"], x_pos: Float[Array, "N d"]
+) -> Float[Array, "n d"]:
     """dL/dW of the paper's Eq. 2, by automatic differentiation."""
     return jax.grad(lambda w: losses.infonce(x @ w.T, x_pos @ w.T))(w)
 
 
 @jax.jit
-def batch_flow(params: models.Params, x: Float[Array, "N d"], x_pos: Float[Array, "N d"], times: Float[Array, "T"]):
+def batch_flow(
+    params: models.Params,
+    x: Float[Array, "N d"],
+    x_pos: Float[Array, "N d"],
+    times: Float[Array, "T"],
+):
     """Gradient flow of the mean distance loss on one fixed batch."""
-    return dynamics.gradient_flow(params, lambda w: contrast.distance(w, x, x_pos), times, tolerance=FLOW)
+    return dynamics.gradient_flow(
+        params, lambda w: contrast.distance(w, x, x_pos), times, tolerance=FLOW
+    )
 
 
 @jax.jit
 def population_flow(
-    params: models.Params, data_cov: Float[Array, "d d"], noise_cov: Float[Array, "d d"], times: Float[Array, "T"]
+    params: models.Params,
+    data_cov: Float[Array, "d d"],
+    noise_cov: Float[Array, "d d"],
+    times: Float[Array, "T"],
 ) -> tuple[Float[Array, "T _out _in"], ...]:
     """Gradient flow of infinitely many samples: the layers at `times`."""
 
@@ -101,11 +117,17 @@ def train(
     batch_size: int,
     steps: tuple[int, ...],
 ) -> dynamics.Trajectory:
-    """Gradient descent on the mean distance loss of fresh batches of isotropic Gaussian data; records at `steps`."""
+    """Gradient descent on the mean distance loss of fresh batches of isotropic Gaussian data;
+    records at `steps`.
+    """
     clean = jnp.eye(noise_factor.shape[1])
-    sample = data.source(jax.random.key(0), "fresh", clean, noise_factor, views=views, batch_size=batch_size)
+    sample = data.source(
+        jax.random.key(0), "fresh", clean, noise_factor, views=views, batch_size=batch_size
+    )
     key = jax.random.fold_in(jax.random.key(1), seed)
-    return dynamics.gradient_descent(params, lambda w, k: contrast.distance(w, *sample(k)), optax.sgd(rate), steps, key)
+    return dynamics.gradient_descent(
+        params, lambda w, k: contrast.distance(w, *sample(k)), optax.sgd(rate), steps, key
+    )
 
 
 def noisy_block(dim: int, noisy_dims: int, noise: float) -> Float[Array, "rank d"]:

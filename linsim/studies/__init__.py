@@ -1,6 +1,7 @@
 """One folder per study: what it can be asked, its runs, its theory, its figure and its table.
 
-The studies are known by name here, and nowhere else; a new one is a module with a `STUDY`, and two lines in `study`.
+The studies are known by name here, and nowhere else; a new one is a module with a `STUDY`, and two
+lines in `study`.
 """
 
 from typing import Any, Literal, get_args
@@ -9,7 +10,13 @@ from linsim.config import BadInput
 from linsim.studies.study import Study
 
 StudyName = Literal[
-    "strong_aug", "alignment", "singular_values", "phase_diagram", "depth", "collapse_kinds", "directclr"
+    "strong_aug",
+    "alignment",
+    "singular_values",
+    "phase_diagram",
+    "depth",
+    "collapse_kinds",
+    "directclr",
 ]
 NAMES: tuple[StudyName, ...] = get_args(StudyName)
 

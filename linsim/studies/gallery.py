@@ -1,4 +1,6 @@
-"""`linsim figures`: every picture of the gallery, from saved results, or from a run where there are none."""
+"""`linsim figures`: every picture of the gallery, from saved results, or from a run where there are
+none.
+"""
 
 import shutil
 import subprocess
@@ -53,7 +55,10 @@ def main(argv: list[str]) -> None:
             raise BadInput(f"figure {name} is not allowed: it must be one of {', '.join(entries)}")
     if request.list:
         for name, (made_by, picture) in entries.items():
-            print(f"{name:20} {f'linsim run {made_by.name} ' + ' '.join(picture.flags):44} {picture.paper}")
+            print(
+                f"{name:20} {f'linsim run {made_by.name} ' + ' '.join(picture.flags):44} "
+                f"{picture.paper}"
+            )
         return
     for folder in (request.out, request.results):
         prepare_folder(folder)
@@ -63,15 +68,30 @@ def main(argv: list[str]) -> None:
 
 def draw(name: str, request: Request) -> Path:
     """Put a picture of the gallery into place. Returns: its path. Raises: CannotWrite."""
-    return Path(shutil.copyfile(run(name, request.results).with_suffix(".png"), request.out / f"{name}.png"))
+    return Path(
+        shutil.copyfile(run(name, request.results).with_suffix(".png"), request.out / f"{name}.png")
+    )
 
 
 def run(name: str, folder: Path = RESULTS) -> Path:
-    """Run a picture's study, or go on from its saved results. Returns: its result file. Raises: CannotWrite if it fails."""
+    """Run a picture's study, or go on from its saved results. Returns: its result file. Raises:
+    CannotWrite if it fails.
+    """
     made_by, picture = gallery()[name]
     saved = folder / name
-    words = [sys.executable, "-m", "linsim", "run", made_by.name, *picture.flags, "--out", str(saved)]
+    words = [
+        sys.executable,
+        "-m",
+        "linsim",
+        "run",
+        made_by.name,
+        *picture.flags,
+        "--out",
+        str(saved),
+    ]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise CannotWrite(f"figure {name} could not be drawn: {made_by.name} ended with code {done.returncode}")
+        raise CannotWrite(
+            f"figure {name} could not be drawn: {made_by.name} ended with code {done.returncode}"
+        )
     return saved / f"{made_by.name}.nc"

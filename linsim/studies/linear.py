@@ -1,4 +1,6 @@
-"""What the studies of linear networks on Gaussian data can be asked, and the run that each point of their grids is."""
+"""What the studies of linear networks on Gaussian data can be asked, and the run that each point of
+their grids is.
+"""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +28,12 @@ class GaussianData(Settings):
     def relations(self) -> None:
         """Check the fields against one another. Raises: BadInput."""
         super().relations()
-        require(self.noisy_dims <= self.dim, "noisy_dims", self.noisy_dims, f"at most --dim, here {self.dim}")
+        require(
+            self.noisy_dims <= self.dim,
+            "noisy_dims",
+            self.noisy_dims,
+            f"at most --dim, here {self.dim}",
+        )
 
 
 @dataclass(kw_only=True)
@@ -49,11 +56,15 @@ class Network(Settings):
     """What linear layers are trained on, and with which loss."""
 
     noise: tuple[Amplitude, ...] = (1.0,)
-    """Standard deviation of the additive noise, in units of the data's; several values make a sweep."""
+    """Standard deviation of the additive noise, in units of the data's; several values make a
+    sweep.
+    """
     views: Views = "one"
     """Noisy views: one (anchor clean, the paper) or two (both, the released code and SimCLR)."""
     loss: LossName = "distance"
-    """InfoNCE on distances (paper, Eq. 2), on inner products (released code), on cosines (NT-Xent), or without negatives."""
+    """InfoNCE on distances (paper, Eq. 2), on inner products (released code), on cosines (NT-Xent),
+    or without negatives.
+    """
     init_scale: tuple[Positive, ...] = (0.1,)
     """Root mean square of the initial singular values; several values make a sweep."""
     batches: Batches = "dataset"
@@ -77,7 +88,12 @@ class Linear(StudySettings, Descent, GaussianData, Network):
 
 def require_batch_fits(batch_size: int, dataset_size: int) -> None:
     """Raise BadInput unless a batch can be drawn from the data set without repetition."""
-    require(batch_size <= dataset_size, "batch_size", batch_size, f"at most --dataset-size, here {dataset_size}")
+    require(
+        batch_size <= dataset_size,
+        "batch_size",
+        batch_size,
+        f"at most --dataset-size, here {dataset_size}",
+    )
 
 
 def optimizer(settings: Descent) -> "AnyOptimizer":
@@ -86,7 +102,9 @@ def optimizer(settings: Descent) -> "AnyOptimizer":
 
     if settings.custom_optimizer is not None:
         return settings.custom_optimizer
-    return Optimizer(name=settings.optimizer, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    return Optimizer(
+        name=settings.optimizer, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
 
 
 def run_fields(settings: Linear) -> dict[str, Any]:

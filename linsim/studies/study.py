@@ -1,9 +1,11 @@
 """A study: one question put to the models, with all that belongs to it in one object.
 
-What it can be asked (its settings and presets), the runs that answer it, the theory beside them, its figure, its table with the
-verdict, and its pictures in the gallery. The command line, `linsim.run`, the gallery and the tests all go through it.
+What it can be asked (its settings and presets), the runs that answer it, the theory beside them,
+its figure, its table with the verdict, and its pictures in the gallery. The command line,
+`linsim.run`, the gallery and the tests all go through it.
 
-A study's module is light; its methods import what is heavy, so that `--help` and a bad flag answer at once.
+A study's module is light; its methods import what is heavy, so that `--help` and a bad flag answer
+at once.
 """
 
 import dataclasses
@@ -42,7 +44,9 @@ S = TypeVar("S", bound=StudySettings)
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of the gallery: its name, the study's flags, and what it corresponds to in the paper."""
+    """One picture of the gallery: its name, the study's flags, and what it corresponds to in the
+    paper.
+    """
 
     name: str
     flags: tuple[str, ...]
@@ -66,7 +70,9 @@ class Diverged(ArithmeticError):
 
 
 class Study(ABC, Generic[S]):
-    """One experiment as one object; subclasses say what it is about in their docstring, which is the help."""
+    """One experiment as one object; subclasses say what it is about in their docstring, which is
+    the help.
+    """
 
     name: str
     presets: Mapping[str, Preset[S]]
@@ -77,11 +83,15 @@ class Study(ABC, Generic[S]):
 
     @abstractmethod
     def sweeps(self, settings: S, engine: "Engine") -> "tuple[Sweep[Any], ...]":
-        """All runs. Args: settings; the engine that will solve them, for what is computed beside them."""
+        """All runs. Args: settings; the engine that will solve them, for what is computed beside
+        them.
+        """
 
     @abstractmethod
     def compare(self, results: "tuple[xr.Dataset, ...]", settings: S) -> "xr.Dataset":
-        """One Dataset of all measured runs, with theory beside them. Args: the results of `sweeps`, in order; settings."""
+        """One Dataset of all measured runs, with theory beside them. Args: the results of `sweeps`,
+        in order; settings.
+        """
 
     @abstractmethod
     def figure(self, dataset: "xr.Dataset") -> "Figure":
@@ -93,7 +103,9 @@ class Study(ABC, Generic[S]):
 
     def solve(self, settings: S, engine: "Engine") -> "tuple[xr.Dataset | None, ...]":
         """The result of each sweep; None where runs of other processes are missing."""
-        return tuple(engine.run(sweep, turn=turn) for turn, sweep in enumerate(self.sweeps(settings, engine)))
+        return tuple(
+            engine.run(sweep, turn=turn) for turn, sweep in enumerate(self.sweeps(settings, engine))
+        )
 
     def missing(self, settings: S, engine: "Engine") -> int:
         """How many runs are still to be trained."""
@@ -109,11 +121,15 @@ class Study(ABC, Generic[S]):
     def run(self, *, out: Path | str | None = None, **given: object) -> "xr.Dataset":
         """Train every run of these settings and compare it with theory, in this process.
 
-        Args: settings by the names of the flags, numbers, lists or arrays, and `preset`; optimizer may be any optax optimiser;
-        out: a folder that keeps the runs and the result, as the command does (default: nothing is written).
-        Returns: Dataset. Raises: BadInput for settings that are not allowed; Diverged; RuntimeError where JAX could deadlock.
+        Args: settings by the names of the flags, numbers, lists or arrays, and `preset`; optimizer
+        may be any optax optimiser; out: a folder that keeps the runs and the result, as the command
+        does (default: nothing is written).
+        Returns: Dataset. Raises: BadInput for settings that are not allowed; Diverged; RuntimeError
+        where JAX could deadlock.
         """
-        settings = self.settings(**_custom_optimizer(given), **({} if out is None else {"out": out}))
+        settings = self.settings(
+            **_custom_optimizer(given), **({} if out is None else {"out": out})
+        )
         guard_against_deadlock()
         import jax
 
@@ -124,12 +140,16 @@ class Study(ABC, Generic[S]):
             folder = self._folder(settings)
             dataset = folder.finished()
             if dataset is None:
-                dataset = self._compared(settings, self._engine(settings, library=folder.library), _all)
+                dataset = self._compared(
+                    settings, self._engine(settings, library=folder.library), _all
+                )
                 folder.finish(dataset, self._drawn(dataset, settings.format), settings.format)
             return dataset
 
     def parse(self, argv: Sequence[str] | None = None, prog: str | None = None) -> S:
-        """Checked settings from a command line; --help and a flag that cannot be read end the program. Raises: BadInput."""
+        """Checked settings from a command line; --help and a flag that cannot be read end the
+        program. Raises: BadInput.
+        """
         words = self._spelled_out(list(sys.argv[1:] if argv is None else argv))
         chosen = _preset_of(words, next(iter(self.presets)))
         require(chosen in self.presets, "preset", chosen, f"one of {', '.join(self.presets)}")
@@ -137,19 +157,29 @@ class Study(ABC, Generic[S]):
         start = dataclasses.replace(start, preset=chosen, out=start.out / self.name)
         prog = prog or f"python experiments/{self.name}.py"
         try:
-            return parsed(type(start), words, prog=prog, description=self._description(), default=start)
+            return parsed(
+                type(start), words, prog=prog, description=self._description(), default=start
+            )
         except SystemExit as ended:
             if not ended.code and self.examples:
                 print("examples:", *(f"  {prog} {example}" for example in self.examples), sep="\n")
             raise
 
-    def main(self, argv: Sequence[str] | None = None, prog: str | None = None, *, own_process: bool | None = None) -> None:
+    def main(
+        self,
+        argv: Sequence[str] | None = None,
+        prog: str | None = None,
+        *,
+        own_process: bool | None = None,
+    ) -> None:
         """The study's command: train what is missing, compare, draw, tell.
 
-        Args: argv without the program, or None for sys.argv; prog: the program's name in the help; own_process: whether this
-        process does nothing else, so that it may start others like it, and end at once on Ctrl-C (default: without argv).
-        Ends the program with code 2 on bad input, with 1 if training diverged or a result could not be written, with 130 if
-        interrupted. Runs that have ended stay, and so does the old result until the new one is complete.
+        Args: argv without the program, or None for sys.argv; prog: the program's name in the help;
+        own_process: whether this process does nothing else, so that it may start others like it,
+        and end at once on Ctrl-C (default: without argv). Ends the program with code 2 on bad
+        input, with 1 if training diverged or a result could not be written, with 130 if
+        interrupted. Runs that have ended stay, and so does the old result until the new one is
+        complete.
         """
         with one_sentence("{}; runs that ended stay, and the same command goes on from them"):
             settings = self.parse(argv, prog)
@@ -162,7 +192,9 @@ class Study(ABC, Generic[S]):
             import jax
 
             with jax.enable_x64(settings.x64):
-                self._command(settings, share, [sys.executable, *sys.orig_argv[1:]] if alone else [])
+                self._command(
+                    settings, share, [sys.executable, *sys.orig_argv[1:]] if alone else []
+                )
 
     def _command(self, settings: S, share: cluster.Share, command: list[str]) -> None:
         cluster.join(settings, share, os.environ)
@@ -176,16 +208,27 @@ class Study(ABC, Generic[S]):
                 path = folder.finish_diverged(error.dataset)
                 stop(f"{error}; what was recorded is in {path}", 1)
         if dataset is None:
-            print(f"process {share.index} of {share.count} is done; the last one to finish writes {folder.path}")
+            print(
+                f"process {share.index} of {share.count} is done; the last one to finish writes "
+                f"{folder.path}"
+            )
             return
         figure = self._drawn(dataset, settings.format)
-        picture = folder.finish(dataset, figure, settings.format) if new else folder.redraw(figure, settings.format)
+        picture = (
+            folder.finish(dataset, figure, settings.format)
+            if new
+            else folder.redraw(figure, settings.format)
+        )
         print(f"saved {folder.path} and {picture}\n\n{self.table(dataset)}")
 
-    def _shared(self, settings: S, share: cluster.Share, command: list[str], library: "Library") -> "xr.Dataset | None":
-        """The result, from runs that several processes share; None in a process that leaves it to another.
+    def _shared(
+        self, settings: S, share: cluster.Share, command: list[str], library: "Library"
+    ) -> "xr.Dataset | None":
+        """The result, from runs that several processes share; None in a process that leaves it to
+        another.
 
-        The second pass solves what this process's workers left undone, and finds what others finished in the meantime.
+        The second pass solves what this process's workers left undone, and finds what others
+        finished in the meantime.
         """
         engine = self._engine(settings, library=library, share=share, meanwhile=self._imports)
         with cluster.workers(settings, share, command, self.missing(settings, engine)) as mine:
@@ -212,7 +255,9 @@ class Study(ABC, Generic[S]):
         from linsim.sweeps.engine import Engine
 
         devices = tuple(jax.local_devices())[: settings.devices]
-        return Engine(devices, settings.chunk_size, attributes=partial(results.provenance, settings), **where)
+        return Engine(
+            devices, settings.chunk_size, attributes=partial(results.provenance, settings), **where
+        )
 
     def _folder(self, settings: S):
         from linsim.sweeps.library import Folder
@@ -231,13 +276,19 @@ class Study(ABC, Generic[S]):
         import linsim.studies.style  # noqa: F401
 
     def _description(self) -> str:
-        presets = "\n".join(f"  --{name:12} {preset.about}" for name, preset in self.presets.items())
+        presets = "\n".join(
+            f"  --{name:12} {preset.about}" for name, preset in self.presets.items()
+        )
         return f"{inspect.getdoc(self)}\n\npresets (the first is the default):\n{presets}"
 
     def _spelled_out(self, argv: list[str]) -> list[str]:
         """The command line with --preset NAME for every --NAME of a preset."""
         named = {flag(name): name for name in self.presets}
-        return [part for word in argv for part in (("--preset", named[word]) if word in named else (word,))]
+        return [
+            part
+            for word in argv
+            for part in (("--preset", named[word]) if word in named else (word,))
+        ]
 
 
 def _all(study: Study[S], settings: S, engine: "Engine") -> "tuple[xr.Dataset | None, ...]":
@@ -250,8 +301,13 @@ def _custom_optimizer(given: dict[str, object]) -> dict[str, object]:
     if optimizer is None or isinstance(optimizer, str):
         return given
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        raise BadInput(f"optimizer {optimizer} is not allowed: it must be a name, or an optax.GradientTransformation")
-    return {name: value for name, value in given.items() if name != "optimizer"} | {"custom_optimizer": optimizer}
+        raise BadInput(
+            f"optimizer {optimizer} is not allowed: it must be a name, or an "
+            "optax.GradientTransformation"
+        )
+    return {name: value for name, value in given.items() if name != "optimizer"} | {
+        "custom_optimizer": optimizer
+    }
 
 
 def _preset_of(argv: list[str], default: str) -> str:
@@ -266,9 +322,13 @@ def _preset_of(argv: list[str], default: str) -> str:
 
 
 def _interrupted(out: Path, *_: Any) -> None:
-    """End at once: every file is whole at every moment but one that is just being written, which goes."""
+    """End at once: every file is whole at every moment but one that is just being written, which
+    goes.
+    """
     for part in out.rglob(f".*.{os.getpid()}.part"):
         part.unlink(missing_ok=True)
-    text = f"error: interrupted; runs that ended stay in {out}, and the same command goes on from them"
+    text = (
+        f"error: interrupted; runs that ended stay in {out}, and the same command goes on from them"
+    )
     print(text, file=sys.stderr, flush=True)
     os._exit(130)

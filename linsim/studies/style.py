@@ -1,7 +1,9 @@
-"""What all figures share: one look, marks and line styles. Nothing of matplotlib's own state is changed.
+"""What all figures share: one look, marks and line styles. Nothing of matplotlib's own state is
+changed.
 
-Colour follows the sweep (cividis, dark to light, with one marker each so that no figure needs colour); measured values are solid
-lines with markers, the population theory is dashed, the condensed regime dotted.
+Colour follows the sweep (cividis, dark to light, with one marker each so that no figure needs
+colour); measured values are solid lines with markers, the population theory is dashed, the
+condensed regime dotted.
 """
 
 import io
@@ -23,7 +25,9 @@ CONDENSED: dict[str, Any] = {"linestyle": ":", "linewidth": 1.8, "marker": ""}
 
 
 class StyledFigure(Figure):
-    """A figure that is made, drawn and saved in linsim's look, whatever matplotlib is set to. Needs no backend."""
+    """A figure that is made, drawn and saved in linsim's look, whatever matplotlib is set to. Needs
+    no backend.
+    """
 
     def draw(self, renderer: Any) -> None:
         """See matplotlib."""

@@ -1,7 +1,9 @@
-"""What theory says about the very runs that are trained: the flow of infinitely many samples from each run's own start.
+"""What theory says about the very runs that are trained: the flow of infinitely many samples from
+each run's own start.
 
-With each study's `compare` and with `linsim.claims`, the place where theory and simulation meet. A run whose loss has no theory,
-or whose optimiser is not plain gradient descent, gets nan, and tables say that nothing is known of it.
+With each study's `compare` and with `linsim.claims`, the place where theory and simulation meet. A
+run whose loss has no theory, or whose optimiser is not plain gradient descent, gets nan, and tables
+say that nothing is known of it.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,8 +25,14 @@ TOLERANCE = 1e-8  # of the population flows
 
 
 def covers(run: Run) -> bool:
-    """Whether there is a theory of a run's training: of its loss, under plain descent, with linear layers."""
-    return isinstance(run.loss, SolvedLoss) and optimizers.is_plain_descent(run.optimizer) and run.activation == "linear"
+    """Whether there is a theory of a run's training: of its loss, under plain descent, with linear
+    layers.
+    """
+    return (
+        isinstance(run.loss, SolvedLoss)
+        and optimizers.is_plain_descent(run.optimizer)
+        and run.activation == "linear"
+    )
 
 
 def silence(run: Run) -> str:
@@ -37,17 +45,25 @@ def silence(run: Run) -> str:
 
 
 def population_flow(run: Run, *layers: Array, tolerance: float | None = None) -> Trained:
-    """The flow of infinitely many samples from given initial layers, at the run's own records; float64, traceable."""
+    """The flow of infinitely many samples from given initial layers, at the run's own records;
+    float64, traceable.
+    """
     step = TOLERANCE if tolerance is None else tolerance
-    flow: Trajectory = dynamics.gradient_flow(layers, population_drive(run), run.times, tolerance=step)
+    flow: Trajectory = dynamics.gradient_flow(
+        layers, population_drive(run), run.times, tolerance=step
+    )
     return Trained(flow, jnp.eye(run.dim))
 
 
-def flows(flow: Callable[..., Observables], starts: tuple[str, ...], kept: tuple[str, ...], engine: Engine) -> Finish[Any]:
-    """A theory of every run of a chunk from its own initial weights, in float64, beside what was measured.
+def flows(
+    flow: Callable[..., Observables], starts: tuple[str, ...], kept: tuple[str, ...], engine: Engine
+) -> Finish[Any]:
+    """A theory of every run of a chunk from its own initial weights, in float64, beside what was
+    measured.
 
-    Args: flow(run, *initial weights) -> observables; names of the measured initial weights; names of the observables to keep,
-    as `population_<name>`; the engine. Returns: what a `Sweep` takes as `finish`.
+    Args: flow(run, *initial weights) -> observables; names of the measured initial weights; names
+    of the observables to keep, as `population_<name>`; the engine. Returns: what a `Sweep` takes as
+    `finish`.
     """
 
     def wide(tree: Any) -> Any:
@@ -68,7 +84,12 @@ def one_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
     kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
     if not covers(fixed):
         return unknown(kept)
-    return flows(lambda run, w: observe.one_layer(run, population_flow(run, w)), ("initial_weights",), kept, engine)
+    return flows(
+        lambda run, w: observe.one_layer(run, population_flow(run, w)),
+        ("initial_weights",),
+        kept,
+        engine,
+    )
 
 
 def two_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
@@ -87,6 +108,9 @@ def unknown(kept: tuple[str, ...]) -> Finish[Any]:
     """A `finish` that puts nan where theory is silent."""
 
     def finish(_: Any, measured: Arrays) -> Mapping[str, Array]:
-        return {**measured, **{f"population_{name}": jnp.full_like(measured[name], jnp.nan) for name in kept}}
+        return {
+            **measured,
+            **{f"population_{name}": jnp.full_like(measured[name], jnp.nan) for name in kept},
+        }
 
     return finish

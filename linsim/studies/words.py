@@ -1,4 +1,6 @@
-"""What all tables share: counts of collapsed dimensions, numbers, ranges, and what is told of a diverged run."""
+"""What all tables share: counts of collapsed dimensions, numbers, ranges, and what is told of a
+diverged run.
+"""
 
 import numpy as np
 import xarray as xr
@@ -13,11 +15,20 @@ def divergence(dataset: xr.Dataset) -> str | None:
         return None
     first = dict(zip(map(str, bad.dims), np.argwhere(bad.values)[0], strict=True))
     step = dataset["step"].values[max(first["time"], 1)]  # the first record repeats the second
-    settings = {name: dataset[name].values[index] for name, index in first.items() if name not in ("seed", "time")}
-    where = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items())
+    settings = {
+        name: dataset[name].values[index]
+        for name, index in first.items()
+        if name not in ("seed", "time")
+    }
+    where = ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in settings.items()
+    )
     return (
-        f"training diverged by step {step} at {where} ({int(bad.any('time').sum())} of {bad.isel(time=0).size} runs): "
-        "the learning rate, or time over --steps, must be lower (distance loss: below 2 over the variance of x' - x)"
+        f"training diverged by step {step} at {where} ({int(bad.any('time').sum())} of "
+        f"{bad.isel(time=0).size} runs): "
+        "the learning rate, or time over --steps, must be lower (distance loss: below 2 over the "
+        "variance of x' - x)"
     )
 
 
@@ -33,7 +44,9 @@ def count_range(counts: xr.DataArray) -> str:
 def collapsed_count(
     values: xr.DataArray, fraction: float, dim: str = "mode", *, unit: float | None = None
 ) -> xr.DataArray:
-    """`spectra.collapsed_dimensions` along a dimension of labelled spectra; nan where a value is not a number."""
+    """`spectra.collapsed_dimensions` along a dimension of labelled spectra; nan where a value is
+    not a number.
+    """
     counts = xr.apply_ufunc(
         lambda spectrum: np.asarray(spectra.collapsed_dimensions(spectrum, fraction, unit=unit)),
         values,

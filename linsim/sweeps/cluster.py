@@ -1,8 +1,10 @@
-"""Several processes, on one host or many, that share a sweep: which one this is, and which device it takes.
+"""Several processes, on one host or many, that share a sweep: which one this is, and which device
+it takes.
 
-Each process solves its own chunks and writes its own files into a folder that all of them see. Nothing is communicated, so
-JAX's distributed service is not started unless a coordinator is named: in jax 0.10 that service ends every process within
-seconds of the coordinator's death, while here a dead process costs its current chunk only.
+Each process solves its own chunks and writes its own files into a folder that all of them see.
+Nothing is communicated, so JAX's distributed service is not started unless a coordinator is named:
+in jax 0.10 that service ends every process within seconds of the coordinator's death, while here a
+dead process costs its current chunk only.
 """
 
 import contextlib
@@ -30,21 +32,27 @@ WHOLE = Share()
 
 
 def find(settings: Execution, environment: Mapping[str, str]) -> Share:
-    """The share by flags, else by Slurm's step (srun), else the whole. Raises: BadInput (--overwrite by several processes)."""
+    """The share by flags, else by Slurm's step (srun), else the whole. Raises: BadInput
+    (--overwrite by several processes).
+    """
     if settings.num_processes is not None and settings.process_id is not None:
         share = Share(settings.process_id, settings.num_processes)
     elif int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         share = Share(int(environment["SLURM_PROCID"]), int(environment["SLURM_STEP_NUM_TASKS"]))
     else:
         share = WHOLE
-    allowed = f"used by one process alone, here {share.count}: they would delete each other's results"
+    allowed = (
+        f"used by one process alone, here {share.count}: they would delete each other's results"
+    )
     alone = share.count == 1 or is_worker(environment)
     require(not settings.overwrite or alone, "overwrite", "", allowed)
     return share
 
 
 def join(settings: Execution, share: Share, environment: Mapping[str, str]) -> None:
-    """Take this process's devices: connect to the coordinator if one is named; under Slurm, of several GPUs only the own one."""
+    """Take this process's devices: connect to the coordinator if one is named; under Slurm, of
+    several GPUs only the own one.
+    """
     import jax
 
     already_one = "," not in environment.get("CUDA_VISIBLE_DEVICES", ",")
@@ -58,18 +66,24 @@ def join(settings: Execution, share: Share, environment: Mapping[str, str]) -> N
 
 
 def is_worker(environment: Mapping[str, str]) -> bool:
-    """Whether this process was started by `workers`: it solves its chunks and leaves the rest to its parent."""
+    """Whether this process was started by `workers`: it solves its chunks and leaves the rest to
+    its parent.
+    """
     return WORKER in environment
 
 
 @contextlib.contextmanager
-def workers(settings: Execution, share: Share, command: Sequence[str], missing: int) -> Iterator[Share]:
-    """Start the other processes of this computer; yields this one's share, and waits for them at the end.
+def workers(
+    settings: Execution, share: Share, command: Sequence[str], missing: int
+) -> Iterator[Share]:
+    """Start the other processes of this computer; yields this one's share, and waits for them at
+    the end.
 
-    Their number is --num-processes, or on CPUs one per core as long as each has its `runs_per_worker`. Whatever a worker leaves
-    undone is missing afterwards and can be solved by a share of the whole.
-    Args: settings; share; command: the words that started this process; empty if it was not a command, then it works alone;
-    missing: runs that are still to be trained.
+    Their number is --num-processes, or on CPUs one per core as long as each has its
+    `runs_per_worker`. Whatever a worker leaves undone is missing afterwards and can be solved by a
+    share of the whole.
+    Args: settings; share; command: the words that started this process; empty if it was not a
+    command, then it works alone; missing: runs that are still to be trained.
     """
     count = _worker_count(settings, missing) if share == WHOLE and command else 1
     started = [

@@ -1,9 +1,11 @@
-"""From one run to a grid of runs: stacked runs of one static part, in chunks of one compiled call that is spread over devices.
+"""From one run to a grid of runs: stacked runs of one static part, in chunks of one compiled call
+that is spread over devices.
 
-A sweep is a function from the values of its axes to a run (`Sweep`). Runs that differ in leaves alone share a program and are
-mapped over; every other difference is a program of its own. Chunks are independent: they may be solved by several processes
-(`linsim.sweeps.cluster`), are kept as they end (`linsim.sweeps.library`), and runs that are there already are not solved again.
-Nothing but a chunk and the result is ever in memory.
+A sweep is a function from the values of its axes to a run (`Sweep`). Runs that differ in leaves
+alone share a program and are mapped over; every other difference is a program of its own. Chunks
+are independent: they may be solved by several processes (`linsim.sweeps.cluster`), are kept as they
+end (`linsim.sweeps.library`), and runs that are there already are not solved again. Nothing but a
+chunk and the result is ever in memory.
 """
 
 import datetime
@@ -33,8 +35,12 @@ Record = TypeVar("Record")
 Arrays = Mapping[str, Array]
 Finish = Callable[[Record, Arrays], Arrays]
 
-AT_ONCE = {"cpu": 4}  # runs side by side on a device: what a CPU core's cache holds; on accelerators the whole chunk
-MOST_CHUNKS = 32  # of a sweep, unless memory asks for more: progress is seen and kept about this often
+AT_ONCE = {
+    "cpu": 4
+}  # runs side by side on a device: what a CPU core's cache holds; on accelerators the whole chunk
+MOST_CHUNKS = (
+    32  # of a sweep, unless memory asks for more: progress is seen and kept about this often
+)
 WORTH_PADDING = 4  # a chunk is padded with up to so many times its runs
 MEMORY_SHARE = 0.5  # of a device's memory that a chunk may take
 UNKNOWN_MEMORY = 8 << 30  # bytes that a device is taken to have where it cannot be asked
@@ -44,10 +50,12 @@ UNKNOWN_MEMORY = 8 << 30  # bytes that a device is taken to have where it cannot
 class Sweep(Generic[Record]):
     """A grid of runs, and what is kept of each.
 
-    axes: the values of each axis, by name; make(**point) -> the run at one value of each; simulate(run, key) -> its observables,
-    traceable; seeds: independent runs per point, with keys from the base key `seed`; finish(runs, measured) -> the arrays to keep,
-    from a chunk's stacked runs (in float64) and observables, which may still be under way on the device; kept: what simulate and finish keep,
-    in a word, so that runs of which something else was kept are told apart; coords and dims of the observables.
+    axes: the values of each axis, by name; make(**point) -> the run at one value of each;
+    simulate(run, key) -> its observables, traceable; seeds: independent runs per point, with keys
+    from the base key `seed`; finish(runs, measured) -> the arrays to keep, from a chunk's stacked
+    runs (in float64) and observables, which may still be under way on the device; kept: what
+    simulate and finish keep, in a word, so that runs of which something else was kept are told
+    apart; coords and dims of the observables.
     """
 
     axes: Mapping[str, Sequence[Any]]
@@ -62,7 +70,9 @@ class Sweep(Generic[Record]):
 
 
 def run_keys(seed: int, seeds: int) -> Key[Array, "seeds"]:
-    """One key per independent run; the same for every point of the grid, so that points differ by their settings only."""
+    """One key per independent run; the same for every point of the grid, so that points differ by
+    their settings only.
+    """
     return _run_keys(jax.random.key(seed), np.arange(seeds))
 
 
@@ -74,26 +84,36 @@ def _run_keys(key: Key[Array, ""], numbers: Int[Array, "seeds"]) -> Key[Array, "
 _picked = jax.jit(lambda keys, numbers: keys[numbers])
 
 
-def vectorised(function: Callable[..., Any], devices: Sequence[Device], side: int | None = None) -> Any:
-    """`function` of one run, compiled for stacked arguments that are split evenly over `devices`, without communication.
+def vectorised(
+    function: Callable[..., Any], devices: Sequence[Device], side: int | None = None
+) -> Any:
+    """`function` of one run, compiled for stacked arguments that are split evenly over `devices`,
+    without communication.
 
-    A device takes `side` at a time (default: `side_by_side`), one lot after another inside the compiled call.
+    A device takes `side` at a time (default: `side_by_side`), one lot after another inside the
+    compiled call.
     """
 
     def on_one_device(*columns):
         count = len(jax.tree.leaves(columns)[0])
         together = side_by_side(count, devices[0].platform) if side is None else side
-        lots = jax.tree.map(lambda column: column.reshape(count // together, together, *column.shape[1:]), columns)
+        lots = jax.tree.map(
+            lambda column: column.reshape(count // together, together, *column.shape[1:]), columns
+        )
         solved = jax.lax.map(lambda lot: jax.vmap(function)(*lot), lots)
         return jax.tree.map(lambda leaf: leaf.reshape(count, *leaf.shape[2:]), solved)
 
     spread = jax.sharding.PartitionSpec("run")
     mesh = jax.sharding.Mesh(np.array(devices), ("run",), axis_types=(jax.sharding.AxisType.Auto,))
-    return jax.jit(jax.shard_map(on_one_device, mesh=mesh, in_specs=spread, out_specs=spread, check_vma=False))
+    return jax.jit(
+        jax.shard_map(on_one_device, mesh=mesh, in_specs=spread, out_specs=spread, check_vma=False)
+    )
 
 
 def side_by_side(count: int, platform: str) -> int:
-    """How many of a device's `count` runs go side by side: all if they are few, else a divisor of at most AT_ONCE."""
+    """How many of a device's `count` runs go side by side: all if they are few, else a divisor of
+    at most AT_ONCE.
+    """
     most = AT_ONCE.get(platform, count)
     return count if count <= 2 * most else largest_divisor(count, most)
 
@@ -109,7 +129,7 @@ def dividing(devices: tuple[Device, ...], size: int) -> tuple[Device, ...]:
 
 
 def device_memory(device: Device) -> int:
-    """Bytes that one device may use: an accelerator's limit, or its share of the computer's memory."""
+    """Bytes that one device may use: an accelerator's limit, or its share of the memory."""
     if device.platform != "cpu":
         return int((device.memory_stats() or {}).get("bytes_limit", UNKNOWN_MEMORY))
     if not hasattr(os, "sysconf"):
@@ -118,13 +138,17 @@ def device_memory(device: Device) -> int:
 
 
 def even(total: int, most: int, multiple: int) -> int:
-    """The chunk size that splits `total` runs into the fewest equal chunks of at most `most`, each a multiple of `multiple`."""
+    """The chunk size that splits `total` runs into the fewest equal chunks of at most `most`, each
+    a multiple of `multiple`.
+    """
     most = max(most // multiple, 1) * multiple
     return multiple * -(-total // (-(-total // most) * multiple))
 
 
 class _Point:
-    """One run of a sweep: its place in the flattened grid, its record and the number of its key, and its name."""
+    """One run of a sweep: its place in the flattened grid, its record and the number of its key,
+    and its name.
+    """
 
     def __init__(self, sweep: Sweep[Any], place: int, run: Any, number: int, code: str) -> None:
         self.place, self.run, self.number = place, run, number
@@ -144,7 +168,10 @@ def _name(sweep: Sweep[Any], run: Any, number: int, code: str) -> str:
 
 
 def _points(sweep: Sweep[Any]) -> list[_Point]:
-    grid = [sweep.make(**dict(zip(sweep.axes, values, strict=True))) for values in itertools.product(*sweep.axes.values())]
+    grid = [
+        sweep.make(**dict(zip(sweep.axes, values, strict=True)))
+        for values in itertools.product(*sweep.axes.values())
+    ]
     code = digest(sweep.make, sweep.simulate)
     return [
         _Point(sweep, sweep.seeds * index + number, run, number, code)
@@ -157,9 +184,10 @@ def _points(sweep: Sweep[Any]) -> list[_Point]:
 class Engine:
     """Where sweeps run.
 
-    devices: to spread over (default: all of this process); chunk_size: runs per call and file, at most (default: by memory);
-    share: this process's part of the chunks; library: where runs are kept; attributes: start -> provenance; meanwhile: what to
-    do while the devices compute, at every chunk.
+    devices: to spread over (default: all of this process); chunk_size: runs per call and file, at
+    most (default: by memory); share: this process's part of the chunks; library: where runs are
+    kept; attributes: start -> provenance; meanwhile: what to do while the devices compute, at every
+    chunk.
     """
 
     devices: tuple[Device, ...] = ()
@@ -177,9 +205,10 @@ class Engine:
     def run(self, sweep: Sweep[Any], *, turn: int = 0) -> xr.Dataset | None:
         """Solve what is missing of a sweep, as far as it is this process's share.
 
-        Args: sweep; turn: the process that takes the first chunk, so that many small sweeps are shared evenly.
-        Returns: Dataset with dimensions (*axes, seed, ..), or None if runs of other processes are still missing.
-        Shows a progress bar on a terminal. Raises: CannotWrite.
+        Args: sweep; turn: the process that takes the first chunk, so that many small sweeps are
+        shared evenly.
+        Returns: Dataset with dimensions (*axes, seed, ..), or None if runs of other processes are
+        still missing. Shows a progress bar on a terminal. Raises: CannotWrite.
         """
         points, keys = _points(sweep), run_keys(sweep.seed, sweep.seeds)
         groups: dict[Any, list[_Point]] = {}
@@ -199,29 +228,44 @@ class Engine:
         unit: str,
         turn: int = 0,
     ) -> xr.Dataset | None:
-        """The same for runs that are no one compiled call: each is solved by itself, one after another.
+        """The same for runs that are no one compiled call: each is solved by itself, one after
+        another.
 
-        Args: sweep; solve(run, key, path, tick) -> Dataset of one run, where path is for the state of an unfinished run and
-        tick is told how much of its `work`, counted in `unit`, is done; turn as `run`. Needs a library in a folder.
+        Args: sweep; solve(run, key, path, tick) -> Dataset of one run, where path is for the state
+        of an unfinished run and tick is told how much of its `work`, counted in `unit`, is done;
+        turn as `run`. Needs a library in a folder.
         """
         points, keys = _points(sweep), run_keys(sweep.seed, sweep.seeds)
-        mine = [p for k, p in enumerate(points) if (turn * sweep.seeds + k) % self.share.count == self.share.index]
+        mine = [
+            p
+            for k, p in enumerate(points)
+            if (turn * sweep.seeds + k) % self.share.count == self.share.index
+        ]
         held: Any = self.library
         with self.progress(work * len(mine), 0, unit, unit_scale=True) as bar:
             for index, point in enumerate(mine):
                 start = index * work
                 if point.name not in held.held():
                     started, path = datetime.datetime.now(datetime.UTC), held.state_path(point.name)
-                    run = solve(point.run, keys[point.number], path, lambda done, start=start: bar.update(start + done - bar.n))
-                    held.save(run.expand_dims("run").assign_attrs(self.attributes(started)), [point.name])
+                    run = solve(
+                        point.run,
+                        keys[point.number],
+                        path,
+                        lambda done, start=start: bar.update(start + done - bar.n),
+                    )
+                    held.save(
+                        run.expand_dims("run").assign_attrs(self.attributes(started)), [point.name]
+                    )
                     path.unlink(missing_ok=True)
                 bar.update(start + work - bar.n)
         return self._merged(sweep, points)
 
     def vectorised(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function` of one run -> of as many stacked runs as come, on as many of the devices as divide them evenly.
+        """`function` of one run -> of as many stacked runs as come, on as many of the devices as
+        divide them evenly.
 
-        Its arguments may be any trees of arrays; the returned function takes them stacked along a leading axis.
+        Its arguments may be any trees of arrays; the returned function takes them stacked along a
+        leading axis.
         """
         programs: dict[Any, Any] = {}
 
@@ -230,15 +274,26 @@ class Engine:
             size = len(leaves[0])
             if (size, structure) not in programs:
                 devices = dividing(self._available(), size)
-                programs[size, structure] = vectorised(lambda *one: function(*structure.unflatten(one)), devices)
+                programs[size, structure] = vectorised(
+                    lambda *one: function(*structure.unflatten(one)), devices
+                )
             return programs[size, structure](*leaves)
 
         return call
 
-    def _solve(self, sweep: Sweep[Any], group: list[_Point], keys: Array, turn: int, groups: int, tick: Callable) -> None:
+    def _solve(
+        self,
+        sweep: Sweep[Any],
+        group: list[_Point],
+        keys: Array,
+        turn: int,
+        groups: int,
+        tick: Callable,
+    ) -> None:
         """Solve this process's missing runs of one static part.
 
-        With at least one static part for each process, each part is left to one of them and compiled once.
+        With at least one static part for each process, each part is left to one of them and
+        compiled once.
         """
         program = _Program(sweep, group[0].static, keys, self._devices(len(group)))
         held = self.library.held()
@@ -247,12 +302,18 @@ class Engine:
         size = self._choose(program, group)
         chunks = [group[start : start + size] for start in range(0, len(group), size)]
         together = groups >= self.share.count > 1
-        mine = [chunk for k, chunk in enumerate(chunks) if (turn + (0 if together else k)) % self.share.count == self.share.index]
+        mine = [
+            chunk
+            for k, chunk in enumerate(chunks)
+            if (turn + (0 if together else k)) % self.share.count == self.share.index
+        ]
         missing = [point for chunk in mine for point in chunk if point.name not in held]
         for some in (missing[start : start + size] for start in range(0, len(missing), size)):
             started = datetime.datetime.now(datetime.UTC)
             arrays = program.solve(some, size, self.meanwhile)
-            dataset = results.labelled_runs(arrays, ("run",), {}, sweep.dims).assign_attrs(self.attributes(started))
+            dataset = results.labelled_runs(arrays, ("run",), {}, sweep.dims).assign_attrs(
+                self.attributes(started)
+            )
             self.library.save(dataset, [point.name for point in some])
             tick()
 
@@ -262,29 +323,48 @@ class Engine:
         joined: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
         attributes, filled, inner = [], set(), {}
         for dataset, names in self.library.load(place):
-            rows = [(row, place[name]) for row, name in enumerate(names) if name in place and name not in filled]
+            rows = [
+                (row, place[name])
+                for row, name in enumerate(names)
+                if name in place and name not in filled
+            ]
             here, there = (list(each) for each in zip(*rows, strict=True)) if rows else ([], [])
             for name, variable in dataset.data_vars.items():
                 if name not in joined:
-                    joined[str(name)] = variable.dims[1:], np.empty((len(points), *variable.shape[1:]), variable.dtype)
+                    joined[str(name)] = (
+                        variable.dims[1:],
+                        np.empty((len(points), *variable.shape[1:]), variable.dtype),
+                    )
                 joined[str(name)][1][there] = variable.values[here]
             filled |= {names[row] for row in here}
             attributes.append(dataset.attrs)
-            inner = {name: coord for name, coord in dataset.coords.items() if "run" not in coord.dims}
+            inner = {
+                name: coord for name, coord in dataset.coords.items() if "run" not in coord.dims
+            }
         if len(filled) < len(place):
             return None
         axes = {**sweep.axes, "seed": range(sweep.seeds)}
         shape = tuple(len(values) for values in axes.values())
-        arrays = {name: ((*axes, *dims), flat.reshape(*shape, *flat.shape[1:])) for name, (dims, flat) in joined.items()}
+        arrays = {
+            name: ((*axes, *dims), flat.reshape(*shape, *flat.shape[1:]))
+            for name, (dims, flat) in joined.items()
+        }
         merged = results.labelled(arrays, {name: list(values) for name, values in axes.items()})
-        return merged.assign_coords({**inner, **sweep.coords}).assign_attrs(self._provenance(attributes))
+        return merged.assign_coords({**inner, **sweep.coords}).assign_attrs(
+            self._provenance(attributes)
+        )
 
     def _provenance(self, attributes: list[dict[str, Any]]) -> dict[str, Any]:
-        """This command's provenance, from its first chunk's start to the last one's end, and the code that trained its runs."""
+        """This command's provenance, from its first chunk's start to the last one's end, and the
+        code that trained its runs.
+        """
         now = dict(self.attributes(datetime.datetime.now(datetime.UTC)))
         if not now:
             return {}
-        span = {"started": min(a["started"] for a in attributes), "finished": max(a["finished"] for a in attributes)}
+        span = {
+            "started": min(a["started"] for a in attributes),
+            "finished": max(a["finished"] for a in attributes),
+        }
         return now | span | {"trained_by": " ".join(sorted({a["git_commit"] for a in attributes}))}
 
     def _available(self) -> tuple[Device, ...]:
@@ -295,7 +375,9 @@ class Engine:
         return available[: max(1, min(len(available), runs, self.chunk_size or runs))]
 
     def _choose(self, program: "_Program", group: list[_Point]) -> int:
-        """Runs per chunk, from how many there are in all, so that a chunk is the same whichever of them are missing."""
+        """Runs per chunk, from how many there are in all, so that a chunk is the same whichever of
+        them are missing.
+        """
         count, total = len(program.devices), len(group)
         if self.chunk_size is not None:
             return even(total, self.chunk_size, count)
@@ -307,15 +389,31 @@ class Engine:
         excess = program.bytes(group, size) / (MEMORY_SHARE * device_memory(program.devices[0]))
         return size if excess <= 1 else even(total, int(size / excess), count)
 
-    def progress(self, total: int, done: int, unit: str, *, hidden: bool = False, **options: Any) -> tqdm:
+    def progress(
+        self, total: int, done: int, unit: str, *, hidden: bool = False, **options: Any
+    ) -> tqdm:
         """A bar, shown by the first process on a terminal."""
-        layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} " + unit + " [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+        layout = (
+            "{l_bar}{bar}| {n_fmt}/{total_fmt} "
+            + unit
+            + " [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+        )
         disable = True if hidden or self.share.index > 0 else None
-        return tqdm(total=total, initial=done, unit=" " + unit, bar_format=layout, leave=False, disable=disable, **options)
+        return tqdm(
+            total=total,
+            initial=done,
+            unit=" " + unit,
+            bar_format=layout,
+            leave=False,
+            disable=disable,
+            **options,
+        )
 
 
 class _Bar:
-    """How many of some runs are there, by all processes: entered, a function to call when there may be more."""
+    """How many of some runs are there, by all processes: entered, a function to call when there may
+    be more.
+    """
 
     def __init__(self, engine: Engine, names: list[str]) -> None:
         self.engine, self.names = engine, set(names)
@@ -333,19 +431,30 @@ class _Bar:
 
 
 class _Program:
-    """The runs of one static part, compiled for chunks of a fixed size on the most devices that divide it evenly."""
+    """The runs of one static part, compiled for chunks of a fixed size on the most devices that
+    divide it evenly.
+    """
 
-    def __init__(self, sweep: Sweep[Any], static: Any, keys: Array, devices: tuple[Device, ...]) -> None:
+    def __init__(
+        self, sweep: Sweep[Any], static: Any, keys: Array, devices: tuple[Device, ...]
+    ) -> None:
         self.sweep, self.static, self.keys, self.devices = sweep, static, keys, devices
         self._compiled: dict[int, Any] = {}
 
-    def solve(self, points: list[_Point], size: int, meanwhile: Callable[[], object]) -> dict[str, np.ndarray]:
-        """The arrays of some runs, padded to `size` while computing, so that they are computed as in a full chunk to the last bit.
+    def solve(
+        self, points: list[_Point], size: int, meanwhile: Callable[[], object]
+    ) -> dict[str, np.ndarray]:
+        """The arrays of some runs, padded to `size` while computing, so that they are computed as
+        in a full chunk to the last bit.
 
-        So few that it would be a waste get a program of their own.
-        JAX returns arrays before they are computed: what `finish` compiles, and `meanwhile`, take place beside the runs.
+        So few that it would be a waste get a program of their own. JAX returns arrays before they
+        are computed: what `finish` compiles, and `meanwhile`, take place beside the runs.
         """
-        size = size if WORTH_PADDING * len(points) >= size else even(len(points), len(points), len(self.devices))
+        size = (
+            size
+            if WORTH_PADDING * len(points) >= size
+            else even(len(points), len(points), len(self.devices))
+        )
         keys, leaves = self._stacked(points, size)
         measured = self._at(points, size)(keys, *self._rounded(leaves))
         if self.sweep.finish is not None:

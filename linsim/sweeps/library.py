@@ -1,12 +1,15 @@
-"""Trained runs in a folder, each under a name that says what it computes, so that no run is ever trained twice.
+"""Trained runs in a folder, each under a name that says what it computes, so that no run is ever
+trained twice.
 
-    <out>/<name>.runs/<digest>.nc    some runs, as they were trained together; named after the SHA-256 of the file's bytes
-    <out>/<name>.runs/<digest>.ids   the names of these runs, one a line
-    <out>/<name>.nc                  the result of the latest command that ended, replaced only by a complete new one
+    <out>/<name>.runs/<digest>.nc    some runs, as they were trained together; named after the
+    SHA-256 of the file's bytes <out>/<name>.runs/<digest>.ids   the names of these runs, one a line
+    <out>/<name>.nc                  the result of the latest command that ended, replaced only by a
+    complete new one
 
-A run's name (`run_id`) is a digest of everything that decides its numbers: its record, its key, the precision, the code that
-computes it, and what is kept of it. Any command finds in the folder whatever it shares with earlier ones. Files are written under another
-name and then renamed; a file whose bytes do not match its name is left out, and its runs are trained again.
+A run's name (`run_id`) is a digest of everything that decides its numbers: its record, its key, the
+precision, the code that computes it, and what is kept of it. Any command finds in the folder
+whatever it shares with earlier ones. Files are written under another name and then renamed; a file
+whose bytes do not match its name is left out, and its runs are trained again.
 """
 
 import hashlib
@@ -25,7 +28,9 @@ OVERWRITE = ".new"  # ending of the folder that --overwrite trains into
 
 
 def run_id(described: Mapping[str, Any]) -> str:
-    """The name of a run. Args: everything that decides its numbers, as plain JSON values. Returns: 24 hexadecimal digits."""
+    """The name of a run. Args: everything that decides its numbers, as plain JSON values. Returns:
+    24 hexadecimal digits.
+    """
     return _digest(json.dumps(described, sort_keys=True).encode(), 24)
 
 
@@ -138,12 +143,22 @@ class InFolder:
 class Folder:
     """The folder of one study's results: its library, and the result of the latest command.
 
-    With `overwrite` runs are trained anew into a second library, which takes the place of the first when the result is complete;
-    until then everything that was there stays.
+    With `overwrite` runs are trained anew into a second library, which takes the place of the first
+    when the result is complete; until then everything that was there stays.
     """
 
-    def __init__(self, out: Path, name: str, identity: Mapping[str, Any], *, overwrite: bool = False, worker: bool = False) -> None:
-        """Args: out; name of the study; identity: what decides the result; overwrite; worker: one of several processes."""
+    def __init__(
+        self,
+        out: Path,
+        name: str,
+        identity: Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+        worker: bool = False,
+    ) -> None:
+        """Args: out; name of the study; identity: what decides the result; overwrite; worker: one
+        of several processes.
+        """
         self.out, self.name = out, name
         self.path = out / f"{name}.nc"
         self.identity = json.loads(json.dumps(identity, default=str))
@@ -163,10 +178,14 @@ class Folder:
             dataset = results.load(self.path)
         except (OSError, ValueError, RuntimeError, KeyError):
             return None
-        return dataset if json.loads(dataset.attrs.get("identity", "null")) == self.identity else None
+        return (
+            dataset if json.loads(dataset.attrs.get("identity", "null")) == self.identity else None
+        )
 
     def finish(self, dataset: xr.Dataset, figure: bytes, suffix: str) -> Path:
-        """Put a complete result into place, and its picture. Returns: the picture's path. Raises: CannotWrite."""
+        """Put a complete result into place, and its picture. Returns: the picture's path. Raises:
+        CannotWrite.
+        """
         dataset = dataset.assign_attrs(identity=json.dumps(self.identity))
         picture = self.out / f"{self.name}.{suffix}"
         results.write_all({self.path: results.encode(dataset), picture: figure})
@@ -179,7 +198,9 @@ class Folder:
         return results.write(figure, self.out / f"{self.name}.{suffix}")
 
     def finish_diverged(self, dataset: xr.Dataset) -> Path:
-        """Keep what diverged runs recorded, beside the latest result. Returns: path. Raises: CannotWrite."""
+        """Keep what diverged runs recorded, beside the latest result. Returns: path. Raises:
+        CannotWrite.
+        """
         return results.save(dataset, self.out / f"{self.name}.diverged.nc")
 
 

@@ -29,7 +29,8 @@ LONG_NAMES = {
     "step": "training step",
     "time": "learning rate x steps on the mean loss",
     "mode": "index, largest first",
-    "hidden_mode": "index of a mode of the hidden space, largest first (zeros where a layer has no rank)",
+    "hidden_mode": "index of a mode of the hidden space, largest first (zeros where a layer has "
+    "no rank)",
     "fine_noise": "noise, on the finer grid of the theory's curves",
     "fine_init_scale": "initial scale, on the finer grid of the theory's curves",
     "block": "clean or noisy coordinates",
@@ -38,16 +39,21 @@ LONG_NAMES = {
     "initial_w2": "W2 at time 0",
     "weight_singular_values": "singular values of W",
     "embedding_spectrum": "eigenvalues of the covariance of the embedded clean data",
-    "contrast_eigenvalues": "eigenvalues of the contrast matrix per anchor, X/N (mean since the last record)",
-    "block_strength": "m of a block: squared entries of its columns of W, per column; noisy: without the clean columns' span",
+    "contrast_eigenvalues": "eigenvalues of the contrast matrix per anchor, X/N (mean since the "
+    "last record)",
+    "block_strength": "m of a block: squared entries of its columns of W, per column; noisy: "
+    "without the clean columns' span",
     "population_settled": "population fixed point m* of one mode",
     "condensed_settled": "late settled strength m of one mode on finite batches",
-    "condensed_block_strength": "block's m in the condensed regime, from the median run's state when alpha_ii passes 0.5",
-    "embedding_deviation": "standard deviation of the anchors' embeddings along their principal axes, largest first",
+    "condensed_block_strength": "block's m in the condensed regime, from the median run's state "
+    "when alpha_ii passes 0.5",
+    "embedding_deviation": "standard deviation of the anchors' embeddings along their principal "
+    "axes, largest first",
     "predicted_deviation": "the same of a clean and a noisy mode of the balanced population flow",
     "collapsed": "collapsed dimensions",
     "objective": "what is trained: the loss, with or without predictor and stop-gradient",
-    "scatter": "embeddings of clean samples along the two leading and the two trailing principal axes",
+    "scatter": "embeddings of clean samples along the two leading and the two trailing principal "
+    "axes",
     "kind": "kind of collapse: 0 none, 1 dimensional, 2 complete",
     "projector": "what stands between representation and loss",
     "d0": "coordinates of the representation that the loss sees",
@@ -55,14 +61,17 @@ LONG_NAMES = {
     "feature": "what is probed: the representation r, its parts, or h behind the last block",
     "probe_accuracy": "share of test images that a linear probe gets right",
     "knn_accuracy": "the same for the vote of the nearest training images",
-    "online_accuracy": "share of an epoch's views that a detached probe, trained alongside, gets right",
+    "online_accuracy": "share of an epoch's views that a detached probe, trained alongside, gets "
+    "right",
     "online_test_accuracy": "share of test images that this probe gets right in the end",
     "untrained_accuracy": "probe accuracy of the untrained encoder",
-    "images_per_second": "training images, each seen as two views, per second of training (median over epochs)",
+    "images_per_second": "training images, each seen as two views, per second of training (median "
+    "over epochs)",
     "raw_accuracy": "the same for a probe on raw pixels",
     "representation_spectrum": "eigenvalues of the covariance of the representations",
     "representation_rankme": "RankMe of the representations",
-    "representation_rank": "effective rank of the centred representations: exp of the entropy of their singular values",
+    "representation_rank": "effective rank of the centred representations: exp of the entropy of "
+    "their singular values",
     "gradient_spectrum": "singular values of the gradient of one batch",
     "depth": "number of layers",
     "pair_imbalance": "Frobenius norm of W_l W_l^T - W_(l+1)^T W_(l+1) of adjacent layers",
@@ -76,15 +85,20 @@ LONG_NAMES = {
     "alignment": "A = V2^T U1",
     "alignment_bound": "lower bound on |A_kk| from the conserved imbalance",
     "imbalance_norm": "spectral norm of C = W1 W1^T - W2^T W2",
-    "identity_residual": "largest residual of A_jk (s1_k^2 - s2_j^2) = v2_j^T C u1_k with the conserved C",
+    "identity_residual": "largest residual of A_jk (s1_k^2 - s2_j^2) = v2_j^T C u1_k with the "
+    "conserved C",
     "mode_pull": "v1_k^T X/N v1_k",
     "alpha_ii": "softmax weight of the positive, mean over anchors (mean since the last record)",
     "loss": "mean loss per anchor (mean since the last record)",
 }
 
 
-def labelled(arrays: Mapping[str, tuple[tuple[str, ...], Any]], coords: Mapping[str, Any]) -> xr.Dataset:
-    """A Dataset of (dimensions, array) by variable name, with long names. All quantities are dimensionless."""
+def labelled(
+    arrays: Mapping[str, tuple[tuple[str, ...], Any]], coords: Mapping[str, Any]
+) -> xr.Dataset:
+    """A Dataset of (dimensions, array) by variable name, with long names. All quantities are
+    dimensionless.
+    """
     dataset = xr.Dataset(
         {name: (dims, np.asarray(values)) for name, (dims, values) in arrays.items()},
         coords=dict(coords),
@@ -133,23 +147,31 @@ def labelled_runs(
     coords: Mapping[str, Any],
     dims: Mapping[str, tuple[str, ...]] | None = None,
 ) -> xr.Dataset:
-    """A Dataset of a sweep's observables: dimensions `leading`, then `dims` or TRAILING by the name behind "population_".
+    """A Dataset of a sweep's observables: dimensions `leading`, then `dims` or TRAILING by the name
+    behind "population_".
 
     The axes of an observable without an entry in either are called <name>_0, <name>_1, ..
     """
     known = TRAILING | dict(dims or {})
 
     def trailing(name: str, count: int) -> tuple[str, ...]:
-        return known.get(name.removeprefix("population_"), tuple(f"{name}_{axis}" for axis in range(count)))
+        return known.get(
+            name.removeprefix("population_"), tuple(f"{name}_{axis}" for axis in range(count))
+        )
 
-    named = {name: (*leading, *trailing(name, np.ndim(values) - len(leading))) for name, values in arrays.items()}
+    named = {
+        name: (*leading, *trailing(name, np.ndim(values) - len(leading)))
+        for name, values in arrays.items()
+    }
     return labelled({name: (named[name], values) for name, values in arrays.items()}, coords)
 
 
 def _git(*words: str) -> str:
     command = ["git", "-C", str(Path(__file__).parent), *words]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 
@@ -173,9 +195,15 @@ def _version(package: str) -> str:
 
 
 def provenance(settings: Checked, started: datetime.datetime) -> dict[str, str | int | float]:
-    """Where a result comes from: all settings, command line, code version, packages, device, dtype, times."""
+    """Where a result comes from: all settings, command line, code version, packages, device, dtype,
+    times.
+    """
     fields = {name: value for name, value in vars(settings).items() if not name.startswith("_")}
-    plain = {k: v for k, v in fields.items() if isinstance(v, str | int | float) and not isinstance(v, bool)}
+    plain = {
+        k: v
+        for k, v in fields.items()
+        if isinstance(v, str | int | float) and not isinstance(v, bool)
+    }
     return plain | {
         "config": json.dumps(fields, default=str),
         "command": shlex.join(sys.argv),
@@ -189,15 +217,19 @@ def provenance(settings: Checked, started: datetime.datetime) -> dict[str, str |
 
 
 def write(content: bytes | memoryview, path: Path) -> Path:
-    """Write a file so that `path` is old or new at every moment, never half. Returns: path. Raises: CannotWrite."""
+    """Write a file so that `path` is old or new at every moment, never half. Returns: path. Raises:
+    CannotWrite.
+    """
     write_all({path: content})
     return path
 
 
 def write_all(contents: Mapping[Path, bytes | memoryview]) -> None:
-    """Write files under temporary names in their folders, sync them to disk, then rename all of them.
+    """Write files under temporary names in their folders, sync them to disk, then rename all of
+    them.
 
-    Nothing is renamed before everything is written. A folder that is missing is made. Args: contents by path.
+    Nothing is renamed before everything is written. A folder that is missing is made. Args:
+    contents by path.
     Raises: CannotWrite, after removing the temporary files.
     """
     temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
@@ -220,7 +252,9 @@ def write_all(contents: Mapping[Path, bytes | memoryview]) -> None:
 
 
 def encode(dataset: xr.Dataset) -> memoryview:
-    """The netCDF file as bytes. They are made in memory, so that a full disk is met by plain Python and not inside HDF5."""
+    """The netCDF file as bytes. They are made in memory, so that a full disk is met by plain Python
+    and not inside HDF5.
+    """
     return cast(memoryview, dataset.to_netcdf(engine="h5netcdf"))
 
 

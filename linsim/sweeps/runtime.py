@@ -1,9 +1,11 @@
 """How JAX is started: for a command, and what is checked when linsim is used as a library.
 
-On CPUs jaxlib 0.10.2 can deadlock: every batched LAPACK call (an SVD or QR under `vmap`) waits, inside XLA's thread pool, for
-other threads of that pool, so that calls that run at the same time can block one another for ever. One thread never waits, and
-for arrays this small one thread is fastest; more cores are used by more processes (`linsim.sweeps.cluster`). The number of
-threads is read from the environment variable NPROC when JAX starts its CPU backend, and cannot be changed afterwards.
+On CPUs jaxlib 0.10.2 can deadlock: every batched LAPACK call (an SVD or QR under `vmap`) waits,
+inside XLA's thread pool, for other threads of that pool, so that calls that run at the same time
+can block one another for ever. One thread never waits, and for arrays this small one thread is
+fastest; more cores are used by more processes (`linsim.sweeps.cluster`). The number of threads is
+read from the environment variable NPROC when JAX starts its CPU backend, and cannot be changed
+afterwards.
 """
 
 import contextlib
@@ -17,12 +19,14 @@ from linsim.config import BadInput
 
 
 def configure_jax(*, devices: int | None = None, compilation_cache: bool = True) -> None:
-    """Set up JAX for a script: the cache of programs, and on the CPU devices and threads. Call before all computation.
+    """Set up JAX for a script: the cache of programs, and on the CPU devices and threads. Call
+    before all computation.
 
-    Several CPU devices get a pool of threads so large that some thread is always free, which costs them half their speed. On
-    CPUs the compiler's first level of optimisation halves the time to compile, of which short sweeps consist, and costs 5 % of
-    the speed. A flow that fails gives nan: to raise, it would have to call Python, and such programs cannot be kept. Variables
-    already in the environment win.
+    Several CPU devices get a pool of threads so large that some thread is always free, which costs
+    them half their speed. On CPUs the compiler's first level of optimisation halves the time to
+    compile, of which short sweeps consist, and costs 5 % of the speed. A flow that fails gives nan:
+    to raise, it would have to call Python, and such programs cannot be kept. Variables already in
+    the environment win.
     """
     count = devices or 1
     os.environ.setdefault("NPROC", "1" if count == 1 else str(32 * count))
@@ -39,16 +43,20 @@ def configure_jax(*, devices: int | None = None, compilation_cache: bool = True)
 
 
 def guard_against_deadlock() -> None:
-    """Make sure, in a process that is not a command of ours, that JAX's CPU backend has or will have one thread.
+    """Make sure, in a process that is not a command of ours, that JAX's CPU backend has or will
+    have one thread.
 
-    Sets NPROC=1 for this process if JAX has not yet started a backend. Raises: RuntimeError if it has, without NPROC.
+    Sets NPROC=1 for this process if JAX has not yet started a backend. Raises: RuntimeError if it
+    has, without NPROC.
     """
     if "NPROC" in os.environ or os.cpu_count() == 1:
         return
     if _backend_is_running():
         raise RuntimeError(
-            "JAX was started with several CPU threads, with which jaxlib can deadlock in batched SVDs: set the environment "
-            "variable NPROC=1 before JAX computes anything (in a notebook: restart the kernel, then "
+            "JAX was started with several CPU threads, with which jaxlib can deadlock in batched "
+            "SVDs: set the environment "
+            "variable NPROC=1 before JAX computes anything (in a notebook: restart the kernel, "
+            "then "
             'os.environ["NPROC"] = "1" in the first cell, or call linsim.run there)'
         )
     os.environ["NPROC"] = "1"
@@ -72,12 +80,16 @@ def _keep_programs(folder: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """Where things are kept from one command to the next: XDG_CACHE_HOME/linsim, or ~/.cache/linsim."""
+    """Where things are kept from one command to the next: XDG_CACHE_HOME/linsim, or
+    ~/.cache/linsim.
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linsim"
 
 
 def _processor() -> str:
-    """A name for this computer's instruction set: a program compiled for another processor may not run on this one."""
+    """A name for this computer's instruction set: a program compiled for another processor may not
+    run on this one.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         described = next(line for line in lines if line.startswith(("flags", "Features")))
@@ -93,7 +105,9 @@ def prepare_folder(folder: Path) -> None:
         try_to_write(folder)
     except OSError as error:
         reason = error.strerror
-        raise BadInput(f"--out {folder} is not allowed: it must be a folder that can be written ({reason})") from None
+        raise BadInput(
+            f"--out {folder} is not allowed: it must be a folder that can be written ({reason})"
+        ) from None
 
 
 def try_to_write(folder: Path) -> None:

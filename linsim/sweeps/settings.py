@@ -1,4 +1,6 @@
-"""What every study can be told about training, and about how and where it runs. Imports no numerical library."""
+"""What every study can be told about training, and about how and where it runs. Imports no
+numerical library.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,9 @@ class Settings(Checked):
     """What a study can be asked."""
 
     preset: str = "paper"
-    """Named setting to start from, listed above (or --NAME for short); every other flag overrides it."""
+    """Named setting to start from, listed above (or --NAME for short); every other flag overrides
+    it.
+    """
 
 
 @dataclass(kw_only=True)
@@ -45,7 +49,9 @@ class Execution(Settings):
         """Check the fields against one another. Raises: BadInput."""
         super().relations()
         count, index = self.num_processes, self.process_id
-        require(index is None or count is not None, "process_id", index, "given with --num-processes")
+        require(
+            index is None or count is not None, "process_id", index, "given with --num-processes"
+        )
         if count is not None and index is not None:
             require(index < count, "process_id", index, f"below --num-processes, here {count}")
 

@@ -1,13 +1,15 @@
-"""The training step of a linear model in closed form: one Gram product, one exponential pass (`linsim.training.softmax`).
+"""The training step of a linear model in closed form: one Gram product, one exponential pass
+(`linsim.training.softmax`).
 
-Every loss in `linsim.losses` sees the embeddings z = W x only through S = W^T W, so its gradient with respect to the
-product W of the weights is
+Every loss in `linsim.losses` sees the embeddings z = W x only through S = W^T W, so its gradient
+with respect to the product W of the weights is
 
     dL/dW = -W X,   X symmetric (d, d),
 
-not only for the paper's distance loss (Eq. 5) but for the dot, cosine and alignment-only losses too. The functions here
-return X, the loss and the mean positive weight alpha_ii of one batch, all for the MEAN over anchors (the paper's Eq. 2
-is N times that), without an N x N x d intermediate. Tests hold them to `jax.grad` of the losses.
+not only for the paper's distance loss (Eq. 5) but for the dot, cosine and alignment-only losses
+too. The functions here return X, the loss and the mean positive weight alpha_ii of one batch, all
+for the MEAN over anchors (the paper's Eq. 2 is N times that), without an N x N x d intermediate.
+Tests hold them to `jax.grad` of the losses.
 """
 
 from typing import NamedTuple
@@ -25,7 +27,9 @@ Weights = Float[Array, "n d"]
 
 
 class Drive(NamedTuple):
-    """What drives a linear model at one moment: loss (mean), contrast matrix X/N, mean alpha_ii of the batch."""
+    """What drives a linear model at one moment: loss (mean), contrast matrix X/N, mean alpha_ii of
+    the batch.
+    """
 
     loss: Float[Array, "*batch"]
     contrast: Float[Array, "*batch d d"]
@@ -35,17 +39,22 @@ class Drive(NamedTuple):
 def distance(w: Weights, x: Batch, x_pos: Batch) -> Drive:
     """Drive of `losses.infonce` divided by N.
 
-        X = sigma0 - sigma1,   sigma0 = x^T D x - (Q + Q^T),   Q = x^T alpha x,   D = diag(row and column sums of alpha)
+        X = sigma0 - sigma1,   sigma0 = x^T D x - (Q + Q^T),   Q = x^T alpha x,   D = diag(row and
+        column sums of alpha)
 
     Source: paper, Lemma 2. Args: w (n, d); x, x_pos (N, d). Returns: Drive.
     """
-    centred, columns, steps = jax.lax.optimization_barrier((x - jnp.mean(x, axis=0), x.T, (x_pos - x).T))  # once, if x is fixed
+    centred, columns, steps = jax.lax.optimization_barrier(
+        (x - jnp.mean(x, axis=0), x.T, (x_pos - x).T)
+    )  # once, if x is fixed
     z = centred @ w.T
     terms = -0.5 * (z * z) @ jnp.ones_like(w[:, 0])
     positives = -0.5 * jnp.sum((w @ steps) ** 2, axis=0)
     scores = softmax.Scores(z, z, terms, terms, positives, jnp.zeros_like(positives[0]))
     alpha = softmax.sums(scores, columns, jnp.ones_like(columns[:1]))
-    half = ((alpha.negatives + alpha.pushed[0]) * columns - 2 * alpha.pulled) @ columns.T - (alpha.negatives * steps) @ steps.T
+    half = ((alpha.negatives + alpha.pushed[0]) * columns - 2 * alpha.pulled) @ columns.T - (
+        alpha.negatives * steps
+    ) @ steps.T
     return Drive(jnp.mean(alpha.losses), _symmetric(half) / len(x), jnp.mean(alpha.positives))
 
 
@@ -54,16 +63,19 @@ def dot(w: Weights, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
 
         X = (C + C^T) / (N tau),   C = x^T (I - p) x',   p = softmax of z z'^T / tau
 
-    Source: this project, README "The losses". Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive, alpha_ii = p_ii.
+    Source: this project, README "The losses". Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive,
+    alpha_ii = p_ii.
     """
     p = softmax.sums(_inner_products(x @ w.T / temperature, x_pos @ w.T), x_pos.T, x.T[:0])
     return _inner_product_drive(p, x, x_pos, temperature)
 
 
 def cosine(w: Weights, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
-    """Drive of `losses.ntxent`: the dot drive of the rescaled inputs x_i / |W x_i|, less its radial part.
+    """Drive of `losses.ntxent`: the dot drive of the rescaled inputs x_i / |W x_i|, less its radial
+    part.
 
-        X = X_dot(y) + sum_i (u_i . g_i) y_i y_i^T + sum_j (u'_j . g'_j) y'_j y'_j^T,   y_i = x_i / |z_i|, u_i = W y_i
+        X = X_dot(y) + sum_i (u_i . g_i) y_i y_i^T + sum_j (u'_j . g'_j) y'_j y'_j^T,   y_i = x_i /
+        |z_i|, u_i = W y_i
 
     Source: this project, README "The losses". Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive.
     """
@@ -87,7 +99,9 @@ def _inner_products(anchors: Float[Array, "N n"], others: Float[Array, "N n"]) -
 
 def _inner_product_drive(p: softmax.Softmax, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
     half = (p.negatives * x_pos.T - p.pulled) @ x
-    return Drive(jnp.mean(p.losses), 2 * _symmetric(half) / (len(x) * temperature), jnp.mean(p.positives))
+    return Drive(
+        jnp.mean(p.losses), 2 * _symmetric(half) / (len(x) * temperature), jnp.mean(p.positives)
+    )
 
 
 def _symmetric(matrix: Float[Array, "d d"]) -> Float[Array, "d d"]:
@@ -95,7 +109,8 @@ def _symmetric(matrix: Float[Array, "d d"]) -> Float[Array, "d d"]:
 
 
 def alignment_only(w: Weights, x: Batch, x_pos: Batch) -> Drive:
-    """Drive of `losses.alignment_only`: X = -(1/N) sum_i (x'_i - x_i)(x'_i - x_i)^T; alpha_ii is 0 by convention.
+    """Drive of `losses.alignment_only`: X = -(1/N) sum_i (x'_i - x_i)(x'_i - x_i)^T; alpha_ii is 0
+    by convention.
 
     Source: this project, README "The losses". Args: w (n, d); x, x_pos (N, d). Returns: Drive.
     """

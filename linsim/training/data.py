@@ -1,8 +1,9 @@
-"""Gaussian inputs and additive-noise view pairs, with their exact second moments (paper, sections 4 and 5).
+"""Gaussian inputs and additive-noise view pairs, with their exact second moments (paper, sections 4
+and 5).
 
-Conventions: a batch is rows; `noise` is the standard deviation of the additive noise in the noisy coordinates, in units
-of the data's; with one noisy view the anchor stays clean (the paper's setting), with two both are noisy (SimCLR's, and
-the released code's).
+Conventions: a batch is rows; `noise` is the standard deviation of the additive noise in the noisy
+coordinates, in units of the data's; with one noisy view the anchor stays clean (the paper's
+setting), with two both are noisy (SimCLR's, and the released code's).
 """
 
 from typing import NamedTuple
@@ -39,7 +40,8 @@ def moments(data_cov: Square, noise_cov: Square, views: Views) -> Moments:
 
         one: x = clean, x' = clean + noise;      two: x and x' = clean + independent noise
 
-    Args: data_cov, noise_cov (d, d), the noise of one noisy view; views "one" or "two". Returns: Moments.
+    Args: data_cov, noise_cov (d, d), the noise of one noisy view; views "one" or "two". Returns:
+    Moments.
     """
     noisy = data_cov + noise_cov
     return Moments(noisy if views == "two" else data_cov, noisy, data_cov)
@@ -48,7 +50,8 @@ def moments(data_cov: Square, noise_cov: Square, views: Views) -> Moments:
 class ModeMoments(NamedTuple):
     """Second moments of a pair of views along one mode.
 
-    anchor: variance a of x; step: variance c of x' - x; covariance rho of x with x' - x; positive: variance a' of x'.
+    anchor: variance a of x; step: variance c of x' - x; covariance rho of x with x' - x; positive:
+    variance a' of x'.
     """
 
     anchor: Real
@@ -58,9 +61,11 @@ class ModeMoments(NamedTuple):
 
 
 def mode_moments(noise_variance: Real, views: Views) -> ModeMoments:
-    """`ModeMoments` of a mode of unit clean variance whose noisy views have noise of this variance."""
+    """Moments of a mode of unit clean variance, with noise of this variance in a noisy view."""
     if views == "two":
-        return ModeMoments(1 + noise_variance, 2 * noise_variance, -noise_variance, 1 + noise_variance)
+        return ModeMoments(
+            1 + noise_variance, 2 * noise_variance, -noise_variance, 1 + noise_variance
+        )
     return ModeMoments(1.0, noise_variance, 0.0, 1 + noise_variance)
 
 
@@ -77,7 +82,8 @@ def block_covariance(dim: int, noisy_dims: int) -> Square:
 def noise_covariance(shape: NoiseShape, dim: int, noisy_dims: int) -> Square:
     """Covariance of one view's noise of amplitude 1.
 
-    "block": `block_covariance`; "graded": in all coordinates, of standard deviations (1 + k/d)/2, k = 1..d.
+    "block": `block_covariance`; "graded": in all coordinates, of standard deviations (1 + k/d)/2, k
+    = 1..d.
     """
     if shape == "graded":
         return np.diag((0.5 + 0.5 * np.arange(1, dim + 1) / dim) ** 2)
@@ -85,32 +91,51 @@ def noise_covariance(shape: NoiseShape, dim: int, noisy_dims: int) -> Square:
 
 
 def factor(cov: Square) -> Float[Array, "rank d"]:
-    """A factor F with F^T F = cov and no more rows than the rank, so that normal(rank) @ F has covariance cov.
+    """A factor F with F^T F = cov and no more rows than the rank, so that normal(rank) @ F has
+    covariance cov.
 
-    Args: cov (d, d), concrete (not traced). Raises: ValueError if cov is not symmetric positive semi-definite.
+    Args: cov (d, d), concrete (not traced). Raises: ValueError if cov is not symmetric positive
+    semi-definite.
     """
     matrix = np.asarray(cov, dtype=np.float64)
     eigenvalues, vectors = np.linalg.eigh(matrix)
-    rounding = 1e3 * len(matrix) * np.finfo(jnp.asarray(cov).dtype).eps * max(np.abs(eigenvalues).max(initial=0), 1e-300)
+    rounding = (
+        1e3
+        * len(matrix)
+        * np.finfo(jnp.asarray(cov).dtype).eps
+        * max(np.abs(eigenvalues).max(initial=0), 1e-300)
+    )
     if not np.allclose(matrix, matrix.T, atol=rounding) or eigenvalues.min(initial=0) < -rounding:
         raise ValueError("covariance must be symmetric and positive semi-definite")
     kept = eigenvalues > rounding
-    return jnp.asarray((vectors[:, kept] * np.sqrt(eigenvalues[kept])).T, dtype=jnp.asarray(cov).dtype)
+    return jnp.asarray(
+        (vectors[:, kept] * np.sqrt(eigenvalues[kept])).T, dtype=jnp.asarray(cov).dtype
+    )
 
 
 def gaussian(key: PRNGKeyArray, count: int, cov_factor: Float[Array, "rank d"]) -> Batch:
-    """Independent centred Gaussian rows with covariance F^T F. Args: key, count, F = `factor(cov)`. Returns: (count, d)."""
+    """Independent centred Gaussian rows with covariance F^T F. Args: key, count, F = `factor(cov)`.
+    Returns: (count, d).
+    """
     return _rows(noise.normal(key, (len(cov_factor), count), cov_factor.dtype), cov_factor)
 
 
 def _rows(normals: Float[Array, "rank N"], cov_factor: Float[Array, "rank d"]) -> Batch:
-    """Normals, a sample to a column as the closed form of the training step wants it, with covariance F^T F."""
+    """Normals, a sample to a column as the closed form of the training step wants it, with
+    covariance F^T F.
+    """
     return (cov_factor.T @ normals).T
 
 
-def view_pair(key: PRNGKeyArray, clean: Batch, noise_factor: Float[Array, "rank d"], views: Views) -> tuple[Batch, Batch]:
-    """Two views of each row by additive noise. Args: clean (N, d); noise_factor F (`factor`). Returns: x, x', each (N, d)."""
-    normals = noise.normal(key, (_noisy_views(views) * len(noise_factor), len(clean)), noise_factor.dtype)
+def view_pair(
+    key: PRNGKeyArray, clean: Batch, noise_factor: Float[Array, "rank d"], views: Views
+) -> tuple[Batch, Batch]:
+    """Two views of each row by additive noise. Args: clean (N, d); noise_factor F (`factor`).
+    Returns: x, x', each (N, d).
+    """
+    normals = noise.normal(
+        key, (_noisy_views(views) * len(noise_factor), len(clean)), noise_factor.dtype
+    )
     return _views(clean, normals, noise_factor)
 
 
@@ -118,29 +143,39 @@ def _noisy_views(views: Views) -> int:
     return 2 if views == "two" else 1
 
 
-def _views(clean: Batch, normals: Float[Array, "_ N"], noise_factor: Float[Array, "rank d"]) -> tuple[Batch, Batch]:
-    """The anchors and their positives; normals (rank, N) for the positives' noise, or (2 rank, N) for the anchors' too."""
+def _views(
+    clean: Batch, normals: Float[Array, "_ N"], noise_factor: Float[Array, "rank d"]
+) -> tuple[Batch, Batch]:
+    """The anchors and their positives; normals (rank, N) for the positives' noise, or (2 rank, N)
+    for the anchors' too.
+    """
     rank = len(noise_factor)
     noisy = clean + _rows(normals[:rank], noise_factor)
     return (clean if len(normals) == rank else clean + _rows(normals[rank:], noise_factor)), noisy
 
 
 def stratified_rows(key: PRNGKeyArray, count: int, total: int) -> Int[Array, "count"]:
-    """`count` distinct row numbers out of `total`: one, uniformly, from each of `count` equal strata.
+    """`count` distinct row numbers out of `total`: one, uniformly, from each of `count` equal
+    strata.
 
-    On independent rows this is a uniform batch without replacement, at O(count) instead of a shuffle of the whole set.
-    A repeated row would matter: a pair at distance zero dominates the softmax of the distance loss.
+    On independent rows this is a uniform batch without replacement, at O(count) instead of a
+    shuffle of the whole set. A repeated row would matter: a pair at distance zero dominates the
+    softmax of the distance loss.
     """
     edges = np.arange(count + 1) * total // count
-    return jnp.asarray(edges[:-1]) + jnp.floor(jax.random.uniform(key, (count,)) * jnp.asarray(np.diff(edges))).astype(int)
+    return jnp.asarray(edges[:-1]) + jnp.floor(
+        jax.random.uniform(key, (count,)) * jnp.asarray(np.diff(edges))
+    ).astype(int)
 
 
 @record
 class Source:
-    """Where a run's batches come from: a source called with a key gives the two views (x, x') of a batch.
+    """Where a run's batches come from: a source called with a key gives the two views (x, x') of a
+    batch.
 
-    "fresh": new samples and new noise in every batch; "dataset": distinct rows of a fixed set of clean samples
-    (`stratified_rows`) with new noise; "fixed": always the same batch, noise included. Made by `source`.
+    "fresh": new samples and new noise in every batch; "dataset": distinct rows of a fixed set of
+    clean samples (`stratified_rows`) with new noise; "fixed": always the same batch, noise
+    included. Made by `source`.
     """
 
     data_factor: Float[Array, "rank d"]
@@ -164,7 +199,9 @@ class Source:
         return _views(_rows(normals[:rank], self.data_factor), normals[rank:], self.noise_factor)
 
     def second_moment(self) -> Square:
-        """E[x x^T] of the clean samples, (d, d): of the data set or batch where there is one, else the population's."""
+        """E[x x^T] of the clean samples, (d, d): of the data set or batch where there is one, else
+        the population's.
+        """
         if self.dataset is None:
             return self.data_factor.T @ self.data_factor
         return self.dataset.T @ self.dataset / len(self.dataset)
@@ -180,18 +217,27 @@ def source(
     batch_size: int,
     dataset_size: int = 10_000,
 ) -> Source:
-    """A `Source` of batches: "fresh", from a "dataset" of `dataset_size` clean samples, or one "fixed" batch.
+    """A `Source` of batches: "fresh", from a "dataset" of `dataset_size` clean samples, or one
+    "fixed" batch.
 
-    Args: key of the data set or fixed batch; batches; factors of the covariances of data and noise (`factor`); views; sizes.
+    Args: key of the data set or fixed batch; batches; factors of the covariances of data and noise
+    (`factor`); views; sizes.
     Raises: ValueError if the batch is larger than the data set, or `batches` is unknown.
     """
     key_data, key_noise = jax.random.split(key)
-    held: dict = {"data_factor": data_factor, "noise_factor": noise_factor, "views": views, "batch_size": batch_size}
+    held: dict = {
+        "data_factor": data_factor,
+        "noise_factor": noise_factor,
+        "views": views,
+        "batch_size": batch_size,
+    }
     if batches == "fresh":
         return Source(**held)
     if batches == "dataset":
         if batch_size > dataset_size:
-            raise ValueError(f"batch_size must not exceed dataset_size = {dataset_size}; got {batch_size}")
+            raise ValueError(
+                f"batch_size must not exceed dataset_size = {dataset_size}; got {batch_size}"
+            )
         return Source(**held, dataset=gaussian(key_data, dataset_size, data_factor))
     if batches == "fixed":
         clean = gaussian(key_data, batch_size, data_factor)

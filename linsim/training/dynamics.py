@@ -1,7 +1,8 @@
-"""Training one linear model: gradient descent on batches, or gradient flow under a deterministic drive.
+"""Training one linear model: gradient descent on batches, or gradient flow under a deterministic
+drive.
 
-Both record the same `Trajectory` at chosen times. Rates and times belong to the MEAN loss: time = learning rate x steps.
-One run is the unit; `linsim.sweeps` vectorises.
+Both record the same `Trajectory` at chosen times. Rates and times belong to the MEAN loss: time =
+learning rate x steps. One run is the unit; `linsim.sweeps` vectorises.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,9 +28,10 @@ Gradient = Callable[[Any, PRNGKeyArray], tuple[Any, Any, Any]]
 class Trajectory(NamedTuple):
     """What a run recorded, with a leading axis of T times.
 
-    weights: one (T, out, in) array per layer; loss, contrast (T, d, d) and alpha_ii: from gradient descent the averages
-    over the steps since the previous record (the first record repeats the second's), from gradient flow the values at
-    that time. tally: what gradient descent was asked to add up (leading axis T), sums over all steps so far.
+    weights: one (T, out, in) array per layer; loss, contrast (T, d, d) and alpha_ii: from gradient
+    descent the averages over the steps since the previous record (the first record repeats the
+    second's), from gradient flow the values at that time. tally: what gradient descent was asked to
+    add up (leading axis T), sums over all steps so far.
     """
 
     weights: tuple[Float[Array, "T _out _in"], ...]
@@ -40,7 +42,9 @@ class Trajectory(NamedTuple):
 
 
 def record_steps(steps: int, count: int = 80) -> np.ndarray:
-    """At most `count` step numbers, 0, 1 and `steps` among them, evenly spaced on a log scale. Returns: (T,) integers."""
+    """At most `count` step numbers, 0, 1 and `steps` among them, evenly spaced on a log scale.
+    Returns: (T,) integers.
+    """
     return np.unique(np.concatenate([[0], np.rint(np.geomspace(1, steps, count - 1)).astype(int)]))
 
 
@@ -50,7 +54,9 @@ def no_tally(params: Params, gradient: Weights) -> None:
 
 def zeros_like(function: Callable, *args: Any) -> Any:
     """Zeros of the shapes that `function(*args)` would return."""
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, *args))
+    return jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, *args)
+    )
 
 
 def gradient_descent(
@@ -66,9 +72,11 @@ def gradient_descent(
 
         W_l <- W_l + optimizer update of dL/dW_l = (W_L .. W_{l+1})^T (-W X/N) (W_{l-1} .. W_1)^T
 
-    Source: paper, Lemmas 1 and 3; `linsim.training.contrast` for X. All steps run inside one compiled scan.
-    Args: params; drive (W, key) -> Drive of a batch; an optax optimizer; steps: the increasing step numbers to record,
-    starting with 0; key; tally: (params, gradient G) -> arrays to be added up over the steps.
+    Source: paper, Lemmas 1 and 3; `linsim.training.contrast` for X. All steps run inside one
+    compiled scan.
+    Args: params; drive (W, key) -> Drive of a batch; an optax optimizer; steps: the increasing step
+    numbers to record, starting with 0; key; tally: (params, gradient G) -> arrays to be added up
+    over the steps.
     Returns: Trajectory of T = len(steps) records.
     Raises: ValueError if `steps` does not start with 0 and increase.
     """
@@ -92,10 +100,12 @@ def descend(
 ) -> tuple[Any, Any, Any]:
     """Stochastic gradient descent of any model; all steps run inside one compiled scan.
 
-    Args: params, any arrays; gradient (params, key) -> (their gradient, arrays to average, arrays to add up); an optax
-    optimizer; steps: the increasing step numbers to record, starting with 0; key.
-    Returns: (params, averages since the previous record (the first repeats the second), sums so far), each with a leading axis
-    of T = len(steps) records. Raises: ValueError if `steps` does not start with 0 and increase.
+    Args: params, any arrays; gradient (params, key) -> (their gradient, arrays to average, arrays
+    to add up); an optax optimizer; steps: the increasing step numbers to record, starting with 0;
+    key.
+    Returns: (params, averages since the previous record (the first repeats the second), sums so
+    far), each with a leading axis of T = len(steps) records. Raises: ValueError if `steps` does not
+    start with 0 and increase.
     """
     steps = np.asarray(steps)
     if steps[0] != 0 or np.any(np.diff(steps) <= 0):
@@ -106,7 +116,12 @@ def descend(
         towards, now, counted = gradient(params, jax.random.fold_in(key, index))
         tallied = jax.tree.map(jnp.add, tallied, counted)
         updates, state = optimizer.update(towards, state, params)
-        return optax.apply_updates(params, updates), state, tallied, jax.tree.map(jnp.add, total, now)
+        return (
+            optax.apply_updates(params, updates),
+            state,
+            tallied,
+            jax.tree.map(jnp.add, total, now),
+        )
 
     def segment(carry, bounds):
         start, stop = bounds
@@ -118,7 +133,9 @@ def descend(
     bounds = (jnp.asarray(steps[:-1]), jnp.asarray(steps[1:]))
     _, (states, means) = jax.lax.scan(segment, (params, optimizer.init(params), untallied), bounds)
 
-    recorded, tallied = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), (params, untallied), states)
+    recorded, tallied = jax.tree.map(
+        lambda first, rest: jnp.concatenate([first[None], rest]), (params, untallied), states
+    )
     return recorded, jax.tree.map(lambda rest: jnp.concatenate([rest[:1], rest]), means), tallied
 
 
@@ -133,11 +150,14 @@ def gradient_flow(
     """Gradient flow dW_l/dt = -dL/dW_l of the mean loss, adaptive, in float64.
 
     Source: paper, Lemmas 1 and 3. Solver: `integrate`.
-    Args: params (float64); drive W -> Drive (a fixed batch, or the population); times (T,), increasing from the start.
+    Args: params (float64); drive W -> Drive (a fixed batch, or the population); times (T,),
+    increasing from the start.
     Returns: Trajectory of T records. Raises: TypeError unless the parameters are float64.
     """
     if any(w.dtype != jnp.float64 for w in params):
-        raise TypeError(f"gradient flow needs float64 parameters; got {params[0].dtype} (enable jax_enable_x64)")
+        raise TypeError(
+            f"gradient flow needs float64 parameters; got {params[0].dtype} (enable jax_enable_x64)"
+        )
 
     def velocity(params):
         weights = product(params)
@@ -155,10 +175,11 @@ def integrate(
     tolerance: float | Float[Array, ""],
     max_steps: int = 1_000_000,
 ) -> Any:
-    """Solve dy/dt = velocity(y) from y(times[0]) = start: diffrax Dopri8, relative and absolute `tolerance` per step.
+    """Solve dy/dt = velocity(y) from y(times[0]) = start: diffrax Dopri8, relative and absolute
+    `tolerance` per step.
 
-    Args: velocity y -> its rate; start, any arrays; times (T,), increasing. Returns: y at `times`, leading axis T; to be
-    differentiated in forward mode only.
+    Args: velocity y -> its rate; start, any arrays; times (T,), increasing. Returns: y at `times`,
+    leading axis T; to be differentiated in forward mode only.
     """
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda _, y, __: velocity(y)),

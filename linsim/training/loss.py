@@ -1,7 +1,7 @@
 """A loss as one object: the closed-form drive that training uses, and what theory says about it.
 
-A run takes its theory from its own loss, so that none can be compared with another loss's theory. A loss without a theory is a
-`Loss` and no `SolvedLoss`, and tables say so.
+A run takes its theory from its own loss, so that none can be compared with another loss's theory. A
+loss without a theory is a `Loss` and no `SolvedLoss`, and tables say so.
 """
 
 from abc import ABC, abstractmethod
@@ -20,18 +20,26 @@ from linsim.training.records import Real, record
 
 
 class Loss(ABC):
-    """A loss that sees a linear model through S = W^T W alone, so that dL/dW = -W X with a symmetric contrast matrix X."""
+    """A loss that sees a linear model through S = W^T W alone, so that dL/dW = -W X with a
+    symmetric contrast matrix X.
+    """
 
     @abstractmethod
     def drive(self, w: Weights, x: Batch, x_pos: Batch) -> Drive:
-        """Mean loss, contrast matrix and mean alpha_ii of a batch. Args: W (n, d); views x, x' (N, d)."""
+        """Mean loss, contrast matrix and mean alpha_ii of a batch. Args: W (n, d); views x, x' (N,
+        d).
+        """
 
 
 class SolvedLoss(Loss):
-    """A loss whose training on infinitely many Gaussian samples is known in closed form (mean loss)."""
+    """A loss whose training on infinitely many Gaussian samples is known in closed form (mean
+    loss).
+    """
 
     condenses: bool = False
-    """Whether the condensed regime of finite batches (`linsim.theory.late_time`) is that of this loss."""
+    """Whether the condensed regime of finite batches (`linsim.theory.late_time`) is that of this
+    loss.
+    """
 
     @abstractmethod
     def population_drive(self, w: Weights, moments: Moments) -> Drive:
@@ -39,7 +47,9 @@ class SolvedLoss(Loss):
 
     @abstractmethod
     def settled(self, mode: ModeMoments) -> float:
-        """Strength m (squared singular value) at which a mode settles: 0 if it vanishes, inf if it grows for ever."""
+        """Strength m (squared singular value) at which a mode settles: 0 if it vanishes, inf if it
+        grows for ever.
+        """
 
     @abstractmethod
     def collapsed(self, moments: Moments) -> int:
@@ -63,7 +73,11 @@ class Distance(SolvedLoss):
     def population_drive(self, w: Weights, moments: Moments) -> Drive:
         """See `population.contrast_matrix`."""
         loss = population.loss(w, moments.anchor, moments.step)
-        return Drive(loss, population.contrast_matrix(w, moments.anchor, moments.step), jnp.zeros((), w.dtype))
+        return Drive(
+            loss,
+            population.contrast_matrix(w, moments.anchor, moments.step),
+            jnp.zeros((), w.dtype),
+        )
 
     def settled(self, mode: ModeMoments) -> float:
         """See `population.fixed_point`."""
@@ -97,7 +111,9 @@ class Dot(SolvedLoss):
     def settled(self, mode: ModeMoments) -> float:
         """See `population.fixed_point_dot`, E[x x'] = a + rho."""
         cross = mode.anchor + mode.covariance
-        return float(population.fixed_point_dot(mode.anchor, mode.positive, cross, self.temperature))
+        return float(
+            population.fixed_point_dot(mode.anchor, mode.positive, cross, self.temperature)
+        )
 
     def collapsed(self, moments: Moments) -> int:
         """None: this loss has no threshold."""
@@ -110,7 +126,9 @@ class Dot(SolvedLoss):
 
 @record
 class Cosine(Loss):
-    """NT-Xent, InfoNCE on cosine similarities: `losses.ntxent` (SimCLR). Its training is not solved."""
+    """NT-Xent, InfoNCE on cosine similarities: `losses.ntxent` (SimCLR). Its training is not
+    solved.
+    """
 
     temperature: Real = 0.1
 
@@ -121,7 +139,9 @@ class Cosine(Loss):
 
 @record
 class AlignmentOnly(SolvedLoss):
-    """The positive term alone, without negatives: `losses.alignment_only`. All that is augmented vanishes."""
+    """The positive term alone, without negatives: `losses.alignment_only`. All that is augmented
+    vanishes.
+    """
 
     def drive(self, w: Weights, x: Batch, x_pos: Batch) -> Drive:
         """See `contrast.alignment_only`."""

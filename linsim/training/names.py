@@ -1,4 +1,4 @@
-"""Every choice that is made by name in training, each spelled once; imports no numerical library."""
+"""The choices that are made by name in training, each spelled once. A light module."""
 
 from typing import Literal
 

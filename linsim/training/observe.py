@@ -1,6 +1,8 @@
-"""What is kept of a run: spectra of one linear layer (paper, section 4), of two and their alignment (section 5), of any network.
+"""What is kept of a run: spectra of one linear layer (paper, section 4), of two and their alignment
+(section 5), of any network.
 
-Imbalance, identity residual and bound are those of `linsim.theory.alignment`, applied to the measured weights.
+Imbalance, identity residual and bound are those of `linsim.theory.alignment`, applied to the
+measured weights.
 """
 
 import itertools
@@ -23,11 +25,15 @@ BLOCKS: tuple[Block, ...] = ("clean", "noisy")
 MOST_PAIRS = 7  # of adjacent layers
 
 
-def simulate(run: Run, key: PRNGKeyArray, observe: Callable[[Run, Trained], Observables] | None = None) -> Observables:
-    """Train a run and observe it: arrays by the names of `linsim.sweeps.results.LONG_NAMES`, with the initial weights.
+def simulate(
+    run: Run, key: PRNGKeyArray, observe: Callable[[Run, Trained], Observables] | None = None
+) -> Observables:
+    """Train a run and observe it: arrays by the names of `linsim.sweeps.results.LONG_NAMES`, with
+    the initial weights.
 
-    Args: run; key of its initial weights, data and batches; observe: what to keep (default: `one_layer` or `two_layers`, by the
-    number of layers). Traceable, so that it can be compiled, and mapped over runs that share their static part.
+    Args: run; key of its initial weights, data and batches; observe: what to keep (default:
+    `one_layer` or `two_layers`, by the number of layers). Traceable, so that it can be compiled,
+    and mapped over runs that share their static part.
     Raises: ValueError for a run of more than two layers without `observe`.
     """
     if observe is None:
@@ -38,7 +44,9 @@ def simulate(run: Run, key: PRNGKeyArray, observe: Callable[[Run, Trained], Obse
 
 
 def residual(columns: Float[Array, "n b"], others: Float[Array, "n c"]) -> Float[Array, "n b"]:
-    """`columns` less their projection onto the span of `others`. Args: (n, b), (n, c). Returns: (n, b)."""
+    """`columns` less their projection onto the span of `others`. Args: (n, b), (n, c). Returns: (n,
+    b).
+    """
     basis, _ = jnp.linalg.qr(others)
     return columns - basis @ (basis.T @ columns)
 
@@ -46,18 +54,22 @@ def residual(columns: Float[Array, "n b"], others: Float[Array, "n c"]) -> Float
 def block_strength(w: Float[Array, "n d"], noisy_dims: int) -> Float[Array, "2"]:
     """Strength m per mode of the clean and of the noisy block of W's columns.
 
-        m = |W_c|^2 / d_c   and   m = |V_n|^2 / d_n,   V_n the part of W_n orthogonal to the columns of W_c
+        m = |W_c|^2 / d_c   and   m = |V_n|^2 / d_n,   V_n the part of W_n orthogonal to the columns
+        of W_c
 
-    Sampling noise keeps writing small multiples of the clean columns into the noisy ones; V_n leaves them out, as the singular
-    values of W do. Args: W (n, d), whose last `noisy_dims` columns are noisy. Returns: (2,), nan for an empty block.
+    Sampling noise keeps writing small multiples of the clean columns into the noisy ones; V_n
+    leaves them out, as the singular values of W do. Args: W (n, d), whose last `noisy_dims` columns
+    are noisy. Returns: (2,), nan for an empty block.
     """
     split = w.shape[1] - noisy_dims
     clean, noisy = w[:, :split], w[:, split:]
-    return jnp.stack([jnp.sum(block**2) / block.shape[1] for block in (clean, residual(noisy, clean))])
+    return jnp.stack(
+        [jnp.sum(block**2) / block.shape[1] for block in (clean, residual(noisy, clean))]
+    )
 
 
 def one_layer(run: Run, trained: Trained) -> Observables:
-    """Spectra of a one-layer run at its T records, and W(0). Returns: arrays with a leading axis T."""
+    """Spectra of a one-layer run at its T records, and W(0). Returns: arrays, T first."""
     trajectory, data_cov = trained
     (weights,) = trajectory.weights
 
@@ -76,9 +88,10 @@ def one_layer(run: Run, trained: Trained) -> Observables:
 def two_layers(run: Run, trained: Trained) -> Observables:
     """Spectra and alignment of a two-layer run at its T records, and its initial layers.
 
-    imbalance_norm: |C|_2 of C = W1 W1^T - W2^T W2; identity_residual: of the alignment identity with the C that ought to be
-    conserved, C(0) plus the tallied drift (nan for an optimiser whose drift is not tallied); mode_pull: v1_k^T X/N v1_k, what
-    Theorem 3 calls the pull of a mode. Returns: arrays with a leading axis T.
+    imbalance_norm: |C|_2 of C = W1 W1^T - W2^T W2; identity_residual: of the alignment identity
+    with the C that ought to be conserved, C(0) plus the tallied drift (nan for an optimiser whose
+    drift is not tallied); mode_pull: v1_k^T X/N v1_k, what Theorem 3 calls the pull of a mode.
+    Returns: arrays with a leading axis T.
     """
     trajectory, data_cov = trained
     first, second = trajectory.weights
@@ -96,7 +109,9 @@ def two_layers(run: Run, trained: Trained) -> Observables:
         return {
             "w1_singular_values": complete(spectra.singular_values(w1)),
             "w2_singular_values": complete(spectra.singular_values(w2)),
-            "embedding_spectrum": jnp.maximum(spectra.eigenvalues(product @ data_cov @ product.T), 0.0),
+            "embedding_spectrum": jnp.maximum(
+                spectra.eigenvalues(product @ data_cov @ product.T), 0.0
+            ),
             "alignment": spectra.alignment_matrix(w1, w2),
             "alignment_bound": alignment.alignment_bound(w1, w2, conserved),
             "imbalance_norm": jnp.linalg.norm(alignment.imbalance(w1, w2), 2),
@@ -109,25 +124,35 @@ def two_layers(run: Run, trained: Trained) -> Observables:
 
 
 def network(params: models.Params, z: Float[Array, "N n"]) -> Observables:
-    """Embedding spectrum of a network of any depth, and imbalance and alignment of every pair of adjacent layers.
+    """Embedding spectrum of a network of any depth, and imbalance and alignment of every pair of
+    adjacent layers.
 
-    Args: params; its embeddings z of clean samples. Returns: arrays, those of pairs padded to MOST_PAIRS with nan.
+    Args: params; its embeddings z of clean samples. Returns: arrays, those of pairs padded to
+    MOST_PAIRS with nan.
     """
     pairs = list(itertools.pairwise(params))
     width = z.shape[1]
 
     def padded(values: list, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        return jnp.stack([*values, *[jnp.full(shape, jnp.nan, z.dtype)] * (MOST_PAIRS - len(values))])
+        return jnp.stack(
+            [*values, *[jnp.full(shape, jnp.nan, z.dtype)] * (MOST_PAIRS - len(values))]
+        )
 
     return {
         "embedding_spectrum": spectra.singular_values(z - jnp.mean(z, axis=0)) ** 2 / len(z),
-        "pair_imbalance": padded([jnp.linalg.norm(alignment.imbalance(*pair)) for pair in pairs], ()),
-        "pair_alignment": padded([jnp.abs(jnp.diag(spectra.alignment_matrix(*pair))) for pair in pairs], (width,)),
+        "pair_imbalance": padded(
+            [jnp.linalg.norm(alignment.imbalance(*pair)) for pair in pairs], ()
+        ),
+        "pair_alignment": padded(
+            [jnp.abs(jnp.diag(spectra.alignment_matrix(*pair))) for pair in pairs], (width,)
+        ),
     }
 
 
 def final_deviation(run: Run, trained: Trained) -> Float[Array, "n"]:
-    """Standard deviations of the anchors' embeddings along their principal axes at the last record, largest first."""
+    """Standard deviations of the anchors' embeddings along their principal axes at the last record,
+    largest first.
+    """
     w = models.product(tuple(layer[-1] for layer in trained.trajectory.weights))
     return jnp.sqrt(jnp.maximum(spectra.eigenvalues(w @ run.moments().anchor @ w.T), 0.0))
 
@@ -137,7 +162,9 @@ def _scalars(trained: Trained) -> Observables:
 
 
 def _tallied(run: Run, trained: Trained, start: Float[Array, "h h"]) -> Float[Array, "T h h"]:
-    """The drift of C that the run has tallied: nothing along a flow, nan where descent did not tally it."""
+    """The drift of C that the run has tallied: nothing along a flow, nan where descent did not
+    tally it.
+    """
     trajectory = trained.trajectory
     if trajectory.tally is not None:
         return trajectory.tally

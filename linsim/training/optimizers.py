@@ -31,10 +31,16 @@ AnyOptimizer = Optimizer | optax.GradientTransformation
 
 
 def at(optimizer: AnyOptimizer, learning_rate: Real) -> optax.GradientTransformation:
-    """The optax optimiser of a run: a named one at the run's learning rate, or one that was made from Python, as it is."""
+    """The optax optimiser of a run: a named one at the run's learning rate, or one that was made
+    from Python, as it is.
+    """
     return optimizer.at(learning_rate) if isinstance(optimizer, Optimizer) else optimizer
 
 
 def is_plain_descent(optimizer: AnyOptimizer) -> bool:
-    """Whether it is gradient descent without momentum and decay, which gradient flow describes at small learning rates."""
-    return isinstance(optimizer, Optimizer) and optimizer.name == "sgd" and optimizer.weight_decay == 0
+    """Whether it is gradient descent without momentum and decay, which gradient flow describes at
+    small learning rates.
+    """
+    return (
+        isinstance(optimizer, Optimizer) and optimizer.name == "sgd" and optimizer.weight_decay == 0
+    )

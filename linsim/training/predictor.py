@@ -1,6 +1,8 @@
-"""One linear layer with a linear predictor behind it, trained without negatives or with them (paper, section 3; Tian et al. 2021).
+"""One linear layer with a linear predictor behind it, trained without negatives or with them
+(paper, section 3; Tian et al. 2021).
 
-What is trained is an `Objective`: an object that carries its loss, which views it sees, and its population flow.
+What is trained is an `Objective`: an object that carries its loss, which views it sees, and its
+population flow.
 """
 
 from abc import ABC, abstractmethod
@@ -34,11 +36,13 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, params: Pair, x: Batch, x_pos: Batch) -> Float[Array, ""]:
-        """Mean loss without weight decay. Args: (W, Wp), of which Wp may be ignored; views (N, d)."""
+        """Mean loss without weight decay. Args: (W, Wp), Wp maybe ignored; views (N, d)."""
 
     @abstractmethod
     def rates(self, params: Pair, clean: Square, noise: Square, weight_decay: Real) -> Pair:
-        """The population flow: dW/dt and dWp/dt. Args: (W, Wp); covariances of the clean data and of one view's noise."""
+        """The population flow: dW/dt and dWp/dt. Args: (W, Wp); covariances of the clean data and
+        of one view's noise.
+        """
 
 
 @record
@@ -82,7 +86,9 @@ class Predicted(Objective):
         """|Wp W x - W x'|^2 / 2, the second term held fixed under stop-gradient."""
         w, wp = params
         target = x_pos @ w.T
-        return losses.alignment_only(x @ w.T @ wp.T, jax.lax.stop_gradient(target) if self.stop_gradient else target)
+        return losses.alignment_only(
+            x @ w.T @ wp.T, jax.lax.stop_gradient(target) if self.stop_gradient else target
+        )
 
     def rates(self, params: Pair, clean: Square, noise: Square, weight_decay: Real) -> Pair:
         """See `noncontrastive.predictor_rates` and `noncontrastive.joint_rates`."""
@@ -102,15 +108,18 @@ class StoppedAttraction(Objective):
 
     def rates(self, params: Pair, clean: Square, noise: Square, weight_decay: Real) -> Pair:
         """See `noncontrastive.no_predictor_rate`."""
-        return noncontrastive.no_predictor_rate(params[0], noise, weight_decay), jnp.zeros_like(params[1])
+        return noncontrastive.no_predictor_rate(params[0], noise, weight_decay), jnp.zeros_like(
+            params[1]
+        )
 
 
 @record
 class PredictorRun:
     """A run of one linear layer W, and its predictor Wp, on fresh batches of isotropic data.
 
-    noise, base_noise: standard deviations of each noisy view's noise in the last `noisy_dims` coordinates and in the others;
-    init_scale: singular values of W(0) and Wp(0); imbalance: added to those of Wp(0). Static: what the records do not vary.
+    noise, base_noise: standard deviations of each noisy view's noise in the last `noisy_dims`
+    coordinates and in the others; init_scale: singular values of W(0) and Wp(0); imbalance: added
+    to those of Wp(0). Static: what the records do not vary.
     """
 
     noise: Real = 2.5
@@ -136,7 +145,7 @@ class PredictorRun:
         return self.weight_decay if self.objective.decays else 0.0
 
     def predictor(self) -> Float[Array, "n n"]:
-        """The initial predictor: balanced with W(0), Wp^T Wp = W W^T, plus the imbalance times I."""
+        """The initial predictor: balanced with W(0), Wp^T Wp = W W^T, plus imbalance x I."""
         return (self.init_scale + self.imbalance) * jnp.eye(self.dim)
 
     def noise_deviations(self) -> Float[Array, "d"]:
@@ -146,19 +155,25 @@ class PredictorRun:
 
 
 def simulate(run: PredictorRun, key: PRNGKeyArray) -> Observables:
-    """Train a run: embedding spectrum and loss at its records, final embeddings of a few samples, W(0). Traceable."""
+    """Train a run: embedding spectrum and loss at its records, final embeddings of a few samples,
+    W(0). Traceable.
+    """
     key_init, key_data, key_steps, key_show = jax.random.split(key, 4)
     (start,) = models.orthogonal(key_init, (run.dim, run.dim), run.init_scale)
     clean = data.factor(np.eye(run.dim))
     noise = jnp.diag(run.noise_deviations())
-    source = data.source(key_data, "fresh", clean, noise, views=run.objective.views, batch_size=run.batch_size)
+    source = data.source(
+        key_data, "fresh", clean, noise, views=run.objective.views, batch_size=run.batch_size
+    )
 
     def gradient(params: Pair, step_key: PRNGKeyArray):
         value, towards = jax.value_and_grad(run.objective.loss)(params, *source(step_key))
         return towards, value, None
 
     optimizer = optax.chain(optax.add_decayed_weights(run.decay), optax.sgd(run.learning_rate))
-    (w, _), values, _ = dynamics.descend((start, run.predictor()), gradient, optimizer, run.record_at, key_steps)
+    (w, _), values, _ = dynamics.descend(
+        (start, run.predictor()), gradient, optimizer, run.record_at, key_steps
+    )
     x = data.gaussian(key_show, SHOWN, clean)
     axes = jnp.linalg.svd(w[-1])[0]
     return {
@@ -170,7 +185,9 @@ def simulate(run: PredictorRun, key: PRNGKeyArray) -> Observables:
 
 
 def population_flow(run: PredictorRun, start: Float[Array, "n d"], tolerance: float) -> Observables:
-    """The population flow of a run from its own W(0): embedding spectrum at its records; float64, traceable."""
+    """The population flow of a run from its own W(0): embedding spectrum at its records; float64,
+    traceable.
+    """
     noise = jnp.diag(run.noise_deviations() ** 2)
 
     def velocity(params: Pair) -> Pair:

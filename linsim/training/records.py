@@ -1,4 +1,5 @@
-"""Typed values that compiled programs take as arguments: numbers that may vary are leaves, everything else is static.
+"""Typed values that compiled programs take as arguments: numbers that may vary are leaves,
+everything else is static.
 
     @record
     class Demo:
@@ -21,10 +22,13 @@ T = TypeVar("T")
 
 def static(default: T) -> T:
     """A field that does not vary inside one compiled program, with its default."""
-    return dataclasses.field(default=default, metadata={"static": True})  # type: ignore[return-value]
+    made: Any = dataclasses.field(default=default, metadata={"static": True})
+    return made
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
+@dataclass_transform(
+    frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,)
+)
 def record(cls: type[T]) -> type[T]:
     """A frozen dataclass with keyword arguments that JAX knows as a tree of its fields."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
@@ -36,7 +40,9 @@ def described(value: Any) -> Any:
     Raises: TypeError for what has no plain value, such as an optimiser that was made from Python.
     """
     if dataclasses.is_dataclass(value):
-        fields = {field.name: described(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = {
+            field.name: described(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
         return {"type": type(value).__name__, **fields}
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
         return [described(each) for each in value]

@@ -1,4 +1,5 @@
-"""One run of a linear network, as a typed value: `simulate` it at once, or `begin` it and take one `step` after another.
+"""One run of a linear network, as a typed value: `simulate` it at once, or `begin` it and take one
+`step` after another.
 
     run = Run(noise=2.0)
     state = begin(run, jax.random.key(0))
@@ -35,13 +36,16 @@ Square = Float[Array, "d d"]
 class Run:
     """A network z = W_L .. W_1 x and how it is trained on pairs of views of Gaussian data.
 
-    Numbers without a note below may vary inside one compiled program: a sweep stacks runs that differ in nothing else.
+    Numbers without a note below may vary inside one compiled program: a sweep stacks runs that
+    differ in nothing else.
 
-    noise: standard deviation of each noisy view's noise, in units of the data's; init_scale: of the initial layers; learning_rate
-    on the MEAN loss; loss and start with their own numbers. Static: dim of input and embedding, and hidden widths between; which
-    coordinates are noisy (the last `noisy_dims`, or all of them, graded); one noisy view or two; where batches come from;
-    activation between the layers; the optimiser; gradient descent on batches, gradient flow on one fixed batch, or the flow of
-    infinitely many samples (flows need float64); and the numbers of the steps to record.
+    noise: standard deviation of each noisy view's noise, in units of the data's; init_scale: of the
+    initial layers; learning_rate on the MEAN loss; loss and start with their own numbers. Static:
+    dim of input and embedding, and hidden widths between; which coordinates are noisy (the last
+    `noisy_dims`, or all of them, graded); one noisy view or two; where batches come from;
+    activation between the layers; the optimiser; gradient descent on batches, gradient flow on one
+    fixed batch, or the flow of infinitely many samples (flows need float64); and the numbers of the
+    steps to record.
     """
 
     noise: Real = 1.0
@@ -99,7 +103,9 @@ class Run:
 
 
 class State(NamedTuple):
-    """Where a run stands: its layers, the optimiser's state, the source of its batches, the key of its steps, steps done."""
+    """Where a run stands: its layers, the optimiser's state, the source of its batches, the key of
+    its steps, steps done.
+    """
 
     params: Params
     optimizer: Any
@@ -123,9 +129,15 @@ def begin(run: Run, key: PRNGKeyArray) -> State:
 
 
 def step(run: Run, state: State) -> tuple[State, Drive]:
-    """One step of descent, the same as `train` takes. Returns: the state after it, and the drive of the batch before it."""
-    towards, now = gradient(run, state.params, *state.source(jax.random.fold_in(state.key, state.steps)))
-    updates, optimizer = optimizers.at(run.optimizer, run.learning_rate).update(towards, state.optimizer, state.params)
+    """One step of descent, the same as `train` takes. Returns: the state after it, and the drive of
+    the batch before it.
+    """
+    towards, now = gradient(
+        run, state.params, *state.source(jax.random.fold_in(state.key, state.steps))
+    )
+    updates, optimizer = optimizers.at(run.optimizer, run.learning_rate).update(
+        towards, state.optimizer, state.params
+    )
     params = optax.apply_updates(state.params, updates)
     return state._replace(params=params, optimizer=optimizer, steps=state.steps + 1), now
 
@@ -135,8 +147,9 @@ def gradient(
 ) -> tuple[Params, Drive]:
     """Gradient of the mean loss on one batch, layer by layer, and its drive.
 
-    Linear layers: in closed form, G = -W X (paper, Lemmas 1 and 3). ReLU between them: by automatic differentiation, for the
-    distance loss; the drive's contrast matrix is then that of the embeddings.
+    Linear layers: in closed form, G = -W X (paper, Lemmas 1 and 3). ReLU between them: by automatic
+    differentiation, for the distance loss; the drive's contrast matrix is then that of the
+    embeddings.
     """
     if run.activation == "relu":
         return _relu_gradient(params, x, x_pos)
@@ -145,29 +158,40 @@ def gradient(
     return models.layer_gradients(params, -weights @ now.contrast), now
 
 
-def _relu_gradient(params: Params, x: Float[Array, "N d"], x_pos: Float[Array, "N d"]) -> tuple[Params, Drive]:
+def _relu_gradient(
+    params: Params, x: Float[Array, "N d"], x_pos: Float[Array, "N d"]
+) -> tuple[Params, Drive]:
     def loss(params: Params):
         z, z_pos = models.relu_network(params, x), models.relu_network(params, x_pos)
         return losses.infonce(z, z_pos) / len(x), (z, z_pos)
 
     (value, (z, z_pos)), towards = jax.value_and_grad(loss, has_aux=True)(params)
-    return towards, contrast.distance(jnp.eye(z.shape[1], dtype=z.dtype), z, z_pos)._replace(loss=value)
+    return towards, contrast.distance(jnp.eye(z.shape[1], dtype=z.dtype), z, z_pos)._replace(
+        loss=value
+    )
 
 
 def train(run: Run, key: PRNGKeyArray) -> Trained:
     """A run from its start to its last record, by its solver. Traceable.
 
-    Gradient descent of two linear layers tallies the drift of C = W1 W1^T - W2^T W2, which flows conserve.
-    Raises: TypeError for a flow in float32; ValueError for the flow of infinitely many samples of a loss without theory.
+    Gradient descent of two linear layers tallies the drift of C = W1 W1^T - W2^T W2, which flows
+    conserve.
+    Raises: TypeError for a flow in float32; ValueError for the flow of infinitely many samples of a
+    loss without theory.
     """
     params = run.layers(key)
     if run.solver == "population":
         drive = population_drive(run)
-        return Trained(dynamics.gradient_flow(params, drive, run.times, tolerance=run.tolerance), jnp.eye(run.dim))
+        return Trained(
+            dynamics.gradient_flow(params, drive, run.times, tolerance=run.tolerance),
+            jnp.eye(run.dim),
+        )
     source, key_steps = run.source(key), _keys(key)[2]
     if run.solver == "flow":
         batch = source(key_steps)
-        flow = dynamics.gradient_flow(params, lambda w: run.loss.drive(w, *batch), run.times, tolerance=run.tolerance)
+        flow = dynamics.gradient_flow(
+            params, lambda w: run.loss.drive(w, *batch), run.times, tolerance=run.tolerance
+        )
         return Trained(flow, source.second_moment())
 
     def towards(params: Params, step_key: PRNGKeyArray):
@@ -180,16 +204,26 @@ def train(run: Run, key: PRNGKeyArray) -> Trained:
 
 
 def population_drive(run: Run) -> dynamics.FieldDrive:
-    """The drive of infinitely many samples under a run's loss and views. Raises: ValueError if its loss has no theory."""
+    """The drive of infinitely many samples under a run's loss and views. Raises: ValueError if its
+    loss has no theory.
+    """
     loss, moments = run.loss, run.moments()
     if not isinstance(loss, SolvedLoss):
-        raise ValueError(f"the flow of infinitely many samples is not known for {type(loss).__name__}")
+        raise ValueError(
+            f"the flow of infinitely many samples is not known for {type(loss).__name__}"
+        )
     return lambda w: loss.population_drive(w, moments)
 
 
 def _drift(run: Run, params: Params, now: Drive) -> Square | None:
-    """What one step of plain descent adds to the imbalance of two linear layers; None for other networks."""
-    if len(params) != 2 or run.activation != "linear" or not optimizers.is_plain_descent(run.optimizer):
+    """What one step of plain descent adds to the imbalance of two linear layers; None for other
+    networks.
+    """
+    if (
+        len(params) != 2
+        or run.activation != "linear"
+        or not optimizers.is_plain_descent(run.optimizer)
+    ):
         return None
     w1, w2 = params
     towards: Weights = -models.product(params) @ now.contrast

@@ -1,9 +1,11 @@
-"""The softmax over the samples of a batch, each against its positive and the others' negatives (paper, Eq. 2 and 4).
+"""The softmax over the samples of a batch, each against its positive and the others' negatives
+(paper, Eq. 2 and 4).
 
     s_ij = a_i . b_j + f_i + g_j  (i != j),   s_ii = positive_i,   p_ij = e^{s_ij} / sum_k e^{s_ik}
 
-The gradients of all contrastive losses need it only through the sums of `Softmax`. Up to ABOVE samples the exponentials are kept,
-computed once; beyond that they are computed in blocks, twice, and memory is O(N + BLOCK^2) beside the samples.
+The gradients of all contrastive losses need it only through the sums of `Softmax`. Up to ABOVE
+samples the exponentials are kept, computed once; beyond that they are computed in blocks, twice,
+and memory is O(N + BLOCK^2) beside the samples.
 """
 
 from typing import NamedTuple
@@ -16,15 +18,20 @@ from jaxtyping import Float
 from linsim.arrays import Array
 from linsim.losses import gram
 
-ABOVE = 1024  # samples: from here on the exponentials leave a CPU core's cache, and computing them twice in blocks is faster
+# Samples from which on the exponentials leave a CPU core's cache, so that computing them twice in
+# blocks is faster.
+ABOVE = 1024
 BLOCK = 256
-SAFE = 0.6  # of the exponent range of a floating-point type: so far may a score lie above its anchor's positive
+# How far a score may lie above its anchor's positive, as a share of the exponents of its dtype.
+SAFE = 0.6
 
 Vector = Float[Array, "N"]
 
 
 class Scores(NamedTuple):
-    """anchors a and others b (N, n); their terms f and g (N,); scores of the positives (N,); bound: no score is above it."""
+    """anchors a and others b (N, n); their terms f and g (N,); scores of the positives (N,); bound:
+    no score is above it.
+    """
 
     anchors: Float[Array, "N n"]
     others: Float[Array, "N n"]
@@ -35,10 +42,11 @@ class Scores(NamedTuple):
 
 
 class Softmax(NamedTuple):
-    """Sums over the softmax p, without its diagonal where `j != i`; exact also where 1 - p_ii is far below rounding.
+    """Sums over the softmax p, without its diagonal where `j != i`; exact also where 1 - p_ii is
+    far below rounding.
 
-    pulled (k, N): sum_{j != i} p_ij v_j; pushed (m, N): sum_{i != j} p_ij u_i; negatives (N,): sum_{j != i} p_ij = 1 - p_ii;
-    positives (N,): p_ii; losses (N,): -log p_ii.
+    pulled (k, N): sum_{j != i} p_ij v_j; pushed (m, N): sum_{i != j} p_ij u_i; negatives (N,):
+    sum_{j != i} p_ij = 1 - p_ii; positives (N,): p_ii; losses (N,): -log p_ii.
     """
 
     pulled: Float[Array, "k N"]
@@ -49,15 +57,19 @@ class Softmax(NamedTuple):
 
 
 def sums(scores: Scores, v: Float[Array, "k N"], u: Float[Array, "m N"]) -> Softmax:
-    """The softmax of `scores`, summed with v over the negatives of each anchor and with u over the anchors of each negative.
+    """The softmax of `scores`, summed with v over the negatives of each anchor and with u over the
+    anchors of each negative.
 
-    Source: paper, Eq. 4 and Lemma 2, whose sums these are. Args: scores; v (k, N), u (m, N), maybe no rows. Returns: Softmax.
+    Source: paper, Eq. 4 and Lemma 2, whose sums these are. Args: scores; v (k, N), u (m, N), maybe
+    no rows. Returns: Softmax.
     """
     return kept(scores, v, u) if len(scores.positives) <= ABOVE else in_blocks(scores, v, u)
 
 
 def kept(scores: Scores, v: Float[Array, "k N"], u: Float[Array, "m N"]) -> Softmax:
-    """`sums` from one N x N array of exponentials e_ji = e^{s_ij - c_i}, an anchor to a column; c: `_reference`."""
+    """`sums` from one N x N array of exponentials e_ji = e^{s_ij - c_i}, an anchor to a column; c:
+    `_reference`.
+    """
     inner = gram(scores.others, scores.anchors)
     reference = _reference(inner, scores)
     exponents = inner + scores.other_terms[:, None] + (scores.anchor_terms - reference)[None, :]
@@ -71,7 +83,9 @@ def _with_ones(v: Float[Array, "k N"]) -> Float[Array, "k_plus_1 N"]:
 
 
 def _softmax(weighted, push, reference, positives) -> Softmax:
-    """Softmax from the sums over the negatives of e^{s_ij - c_i} times (v_j, 1), and push: denominators -> `pushed`."""
+    """Softmax from the sums over the negatives of e^{s_ij - c_i} times (v_j, 1), and push:
+    denominators -> `pushed`.
+    """
     negatives, excess = weighted[-1], positives - reference
     positive = jnp.exp(excess)
     total = negatives + positive
@@ -81,9 +95,11 @@ def _softmax(weighted, push, reference, positives) -> Softmax:
 
 @jax.custom_batching.custom_vmap
 def _reference(inner: Float[Array, "*batch N N"], scores: Scores) -> Float[Array, "*batch N"]:
-    """What exponents are relative to: the positive's score, or the largest score where that could overflow.
+    """What exponents are relative to: the positive's score, or the largest score where that could
+    overflow.
 
-    A pass over the N x N scores is saved as long as no anchor of the batch, or of the runs side by side, needs it.
+    A pass over the N x N scores is saved as long as no anchor of the batch, or of the runs side by
+    side, needs it.
     """
     limit = SAFE * np.log(np.finfo(inner.dtype).max)
     near = jnp.all(scores.bound[..., None] - scores.positives <= limit)
@@ -104,21 +120,34 @@ def _largest(inner: Float[Array, "*batch N N"], scores: Scores) -> Float[Array, 
     return jnp.maximum(jnp.max(others, axis=-2) + scores.anchor_terms, scores.positives)
 
 
-def in_blocks(scores: Scores, v: Float[Array, "k N"], u: Float[Array, "m N"], block: int = BLOCK) -> Softmax:
-    """`sums` by an online log-sum-exp over blocks of others; `pushed`, if any, in a second sweep over blocks of anchors.
+def in_blocks(
+    scores: Scores, v: Float[Array, "k N"], u: Float[Array, "m N"], block: int = BLOCK
+) -> Softmax:
+    """`sums` by an online log-sum-exp over blocks of others; `pushed`, if any, in a second sweep
+    over blocks of anchors.
 
-    Source: Milakov and Gimelshein 2018, arXiv 1805.02867. Args: as `sums`; block: rows and columns computed at a time.
+    Source: Milakov and Gimelshein 2018, arXiv 1805.02867. Args: as `sums`; block: rows and columns
+    computed at a time.
     """
     count = len(scores.positives)
     blocks = -(-count // block)
 
     def blocked(array, fill=0.0):
         """(N, ..) -> (blocks, block, ..), padded."""
-        filled = jnp.pad(array, ((0, blocks * block - count), *((0, 0),) * (array.ndim - 1)), constant_values=fill)
+        filled = jnp.pad(
+            array,
+            ((0, blocks * block - count), *((0, 0),) * (array.ndim - 1)),
+            constant_values=fill,
+        )
         return filled.reshape(blocks, block, *array.shape[1:])
 
     numbers = jnp.arange(blocks)
-    anchors = numbers, blocked(scores.anchors), blocked(scores.anchor_terms), blocked(scores.positives)
+    anchors = (
+        numbers,
+        blocked(scores.anchors),
+        blocked(scores.anchor_terms),
+        blocked(scores.positives),
+    )
     others = numbers, blocked(scores.others), blocked(scores.other_terms, -jnp.inf)
     others_and_v = others, blocked(v.T)
 
@@ -139,7 +168,9 @@ def in_blocks(scores: Scores, v: Float[Array, "k N"], u: Float[Array, "m N"], bl
         def received(other):
             def add(carry, anchor_and_u):
                 anchor, its_denominators, its_u = anchor_and_u
-                return carry + its_u.T @ jnp.exp(_block_scores(other, anchor) - its_denominators).T, None
+                return carry + its_u.T @ jnp.exp(
+                    _block_scores(other, anchor) - its_denominators
+                ).T, None
 
             return jax.lax.scan(add, jnp.zeros_like(u, shape=(len(u), block)), anchors_and_u)[0]
 

@@ -1,4 +1,6 @@
-"""How a network's initial layers are drawn: one record per kind of start, its numbers free to vary between runs."""
+"""How a network's initial layers are drawn: one record per kind of start, its numbers free to vary
+between runs.
+"""
 
 from typing import Protocol
 
@@ -40,7 +42,9 @@ class Gaussian:
 
 @record
 class Uniform:
-    """Independent uniform entries of variance scale^2 / fan_in; scale 1/sqrt(3) is torch.nn.Linear's default."""
+    """Independent uniform entries of variance scale^2 / fan_in; scale 1/sqrt(3) is
+    torch.nn.Linear's default.
+    """
 
     def draw(self, key: PRNGKeyArray, widths: tuple[int, ...], scale: Real) -> Params:
         """See `models.uniform`."""
@@ -49,7 +53,9 @@ class Uniform:
 
 @record
 class Spectral:
-    """Singular values scale e^(-decay k), k = 0, 1, .., between each layer's own random factors: the paper's start."""
+    """Singular values scale e^(-decay k), k = 0, 1, .., between each layer's own random factors:
+    the paper's start.
+    """
 
     decay: Real = 0.35
 
@@ -62,7 +68,8 @@ class Spectral:
 class Balanced:
     """The same singular values with aligned layers: W_l W_l^T = W_(l+1)^T W_(l+1).
 
-    The decay does not vary within a program: the powers are taken in float64, since deep networks multiply their rounding.
+    The decay does not vary within a program: the powers are taken in float64, since deep networks
+    multiply their rounding.
     """
 
     decay: float = static(0.35)
@@ -75,7 +82,9 @@ class Balanced:
 
 @record
 class Imbalanced:
-    """Two aligned layers whose product has the singular values (scale e^(-decay k))^2, with C = kappa I."""
+    """Two aligned layers whose product has the singular values (scale e^(-decay k))^2, with C =
+    kappa I.
+    """
 
     decay: Real = 0.35
     kappa: Real = 0.0
@@ -95,7 +104,11 @@ def _values(widths: tuple[int, ...], scale: Real, decay: Real):
 
 def one_layer(name: OneLayerStart) -> Start:
     """The start of one layer called `name`."""
-    kinds: dict[OneLayerStart, Start] = {"orthogonal": Orthogonal(), "gaussian": Gaussian(), "uniform": Uniform()}
+    kinds: dict[OneLayerStart, Start] = {
+        "orthogonal": Orthogonal(),
+        "gaussian": Gaussian(),
+        "uniform": Uniform(),
+    }
     return kinds[name]
 
 

@@ -1,4 +1,6 @@
-"""Weight alignment of two linear layers: does V2^T U1 become the identity? (paper, section 5.2, Figure 5)."""
+"""Weight alignment of two linear layers: does V2^T U1 become the identity? (paper, section 5.2,
+Figure 5).
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +15,26 @@ if TYPE_CHECKING:
 
 
 class Alignment(Study[TwoLayerSettings]):
-    """Weight alignment of two linear layers: does V2^T U1 become the identity? (paper, section 5.2, Figure 5).
+    """Weight alignment of two linear layers: does V2^T U1 become the identity? (paper, section 5.2,
+    Figure 5).
 
-    Holds every run against the exact alignment identity and its bound, and says which modes align, alone or as a group.
+    Holds every run against the exact alignment identity and its bound, and says which modes align,
+    alone or as a group.
     """
 
     name = "alignment"
     presets = PRESETS
     pictures = (
-        Picture("alignment_released", ("--preset", "released"), "Fig. 5: the alignment matrix, released settings"),
-        Picture("alignment_identity", ("--preset", "identity"), "Fig. 5: where it does become the identity"),
+        Picture(
+            "alignment_released",
+            ("--preset", "released"),
+            "Fig. 5: the alignment matrix, released settings",
+        ),
+        Picture(
+            "alignment_identity",
+            ("--preset", "identity"),
+            "Fig. 5: where it does become the identity",
+        ),
     )
     examples = ("--released --seeds 1", "--identity", "--init balanced --kappa 0.1")
 
@@ -30,7 +42,9 @@ class Alignment(Study[TwoLayerSettings]):
         """One sweep over noise and initial scale."""
         return (sweep(settings, None, "spectra and alignment of two layers"),)
 
-    def compare(self, results: "tuple[xr.Dataset, ...]", settings: TwoLayerSettings) -> "xr.Dataset":
+    def compare(
+        self, results: "tuple[xr.Dataset, ...]", settings: TwoLayerSettings
+    ) -> "xr.Dataset":
         """The runs with the state of every mode at the end."""
         from linsim.studies.two_layers import modes
 

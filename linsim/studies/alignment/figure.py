@@ -11,7 +11,8 @@ from linsim.studies.style import MARKERS, POPULATION, cividis, figure, look
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """The paper's Figure 5: |A| at start, midway and at the end; |A_kk| with its bound, and the conserved C, in time.
+    """The paper's Figure 5: |A| at start, midway and at the end; |A_kk| with its bound, and the
+    conserved C, in time.
 
     Args: dataset of the study; the first noise, init_scale and seed are drawn. Returns: Figure.
     """
@@ -21,9 +22,13 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 def _drawn(run: xr.Dataset) -> Figure:
     drawn = figure(7.4, 5.4)
-    top, bottom = (drawn.add_subfigure(rows) for rows in drawn.add_gridspec(2, 1, height_ratios=(1.0, 1.05)))
+    top, bottom = (
+        drawn.add_subfigure(rows) for rows in drawn.add_gridspec(2, 1, height_ratios=(1.0, 1.05))
+    )
     maps = top.subplots(1, 3)
-    middle = int(np.searchsorted(run["time"].values, np.sqrt(run["time"].values[1] * run["time"].values[-1])))
+    middle = int(
+        np.searchsorted(run["time"].values, np.sqrt(run["time"].values[1] * run["time"].values[-1]))
+    )
     for axis, record in zip(maps, (0, middle, -1), strict=True):
         image = axis.imshow(np.abs(run["alignment"].values[record]), vmin=0, vmax=1)
         axis.set(title=f"|A| at t = {float(run['time'][record]):.4g}", xlabel="mode of W1")
@@ -43,7 +48,11 @@ def _outline_groups(axis: Axes, groups: np.ndarray) -> None:
         members = np.flatnonzero(groups == group)
         if len(members) > 1:
             corner, size = members[0] - 0.5, len(members)
-            axis.add_patch(Rectangle((corner, corner), size, size, fill=False, edgecolor="white", linewidth=1.6))
+            axis.add_patch(
+                Rectangle(
+                    (corner, corner), size, size, fill=False, edgecolor="white", linewidth=1.6
+                )
+            )
 
 
 def _diagonal_in_time(axis: Axes, run: xr.Dataset) -> None:
@@ -55,14 +64,32 @@ def _diagonal_in_time(axis: Axes, run: xr.Dataset) -> None:
     shown = np.flatnonzero(grown)[:6]
     for mode, shade in zip(shown, np.linspace(0, 0.85, len(shown)), strict=True):
         colour = cividis()(shade)
-        axis.plot(time, diagonal[:, mode], color=colour, marker=MARKERS[mode], markevery=8, label=f"mode {mode + 1}")
-        axis.plot(time, np.where(bound[:, mode] > 0, bound[:, mode], np.nan), color=colour, **POPULATION)
+        axis.plot(
+            time,
+            diagonal[:, mode],
+            color=colour,
+            marker=MARKERS[mode],
+            markevery=8,
+            label=f"mode {mode + 1}",
+        )
+        axis.plot(
+            time, np.where(bound[:, mode] > 0, bound[:, mode], np.nan), color=colour, **POPULATION
+        )
     handles, labels = axis.get_legend_handles_labels()
     handles, labels = [*handles, Line2D([], [], color="0.2", **POPULATION)], [*labels, "bound"]
     if not grown.all():
-        handles, labels = [*handles, Line2D([], [], color="0.8", linewidth=0.6)], [*labels, "not grown"]
+        handles, labels = (
+            [*handles, Line2D([], [], color="0.8", linewidth=0.6)],
+            [*labels, "not grown"],
+        )
     axis.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    axis.set(xscale="log", xlabel="time t", ylabel="|A_kk|", ylim=(0, 1.02), title="diagonal of A and its lower bound")
+    axis.set(
+        xscale="log",
+        xlabel="time t",
+        ylabel="|A_kk|",
+        ylim=(0, 1.02),
+        title="diagonal of A and its lower bound",
+    )
 
 
 def _imbalance_in_time(axis: Axes, run: xr.Dataset) -> None:

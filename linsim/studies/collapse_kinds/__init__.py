@@ -1,4 +1,6 @@
-"""Kinds of collapse: none, dimensional or complete, with and without negatives (paper, section 3, Figures 1 and 2)."""
+"""Kinds of collapse: none, dimensional or complete, with and without negatives (paper, section 3,
+Figures 1 and 2).
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,7 +17,12 @@ if TYPE_CHECKING:
     from linsim.sweeps.engine import Engine, Sweep
 
 ObjectiveName = Literal[
-    "infonce-two-views", "infonce-one-view", "alignment-only", "predictor", "no-stop-gradient", "no-predictor"
+    "infonce-two-views",
+    "infonce-one-view",
+    "alignment-only",
+    "predictor",
+    "no-stop-gradient",
+    "no-predictor",
 ]
 
 
@@ -24,7 +31,9 @@ class Objectives(Settings):
     """What is trained, and on which augmentation."""
 
     objective: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
-    """InfoNCE (distance loss); its positive term alone; a linear predictor with stop-gradient, and without one of the two."""
+    """InfoNCE (distance loss); its positive term alone; a linear predictor with stop-gradient, and
+    without one of the two.
+    """
     noise: Amplitude = 2.5
     """Standard deviation of each noisy view's noise in the last --noisy-dims coordinates."""
     base_noise: Amplitude = 0.5
@@ -49,16 +58,29 @@ class KindsSettings(StudySettings, GaussianData, Objectives):
     """A dimension has collapsed below this fraction of the largest variance."""
 
 
+PRESETS = {
+    "strong": Preset(
+        KindsSettings(steps=2000),
+        "strong augmentation in half of the coordinates, weak in the others",
+    )
+}
+
+
 class CollapseKinds(Study[KindsSettings]):
-    """Kinds of collapse: none, dimensional or complete, with and without negatives (paper, section 3, Figures 1 and 2).
+    """Kinds of collapse: none, dimensional or complete, with and without negatives (paper, section
+    3, Figures 1 and 2).
 
     Every objective sees the same data: all coordinates are augmented, the last ones strongly.
     """
 
     name = "collapse_kinds"
-    presets = {"strong": Preset(KindsSettings(steps=2000), "strong augmentation in half of the coordinates, weak in the others")}
+    presets = PRESETS
     pictures = (Picture("collapse_kinds", (), "Figs. 1, 2: no, dimensional and complete collapse"),)
-    examples = ("--objective predictor no-predictor", "--noise 1 --base-noise 1", "--weight-decay 0.02")
+    examples = (
+        "--objective predictor no-predictor",
+        "--noise 1 --base-noise 1",
+        "--weight-decay 0.02",
+    )
 
     def sweeps(self, settings: KindsSettings, engine: "Engine") -> "tuple[Sweep[Any], ...]":
         """One sweep over the objectives, with the population flow of every run."""

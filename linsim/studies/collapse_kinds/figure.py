@@ -10,7 +10,8 @@ from linsim.studies.style import BLOCK_COLOURS, POPULATION, figure, look
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """The paper's Figures 1 and 2, one row per objective: scatter (two leading, two trailing directions), spectrum, evolution.
+    """The paper's Figures 1 and 2, one row per objective: scatter (two leading, two trailing
+    directions), spectrum, evolution.
 
     Dashed: population flow. Args: dataset of the study; scatter of the first seed. Returns: Figure.
     """
@@ -31,14 +32,28 @@ def _drawn(dataset: xr.Dataset) -> Figure:
         row[0].scatter(scatter[:, 2], scatter[:, 3], s=4, color=BLOCK_COLOURS[1], marker="^")
         row[0].set(xlim=(-limit, limit), ylim=(-limit, limit))
         kind = kinds_found(one["kind"].values)
-        row[0].set_title(f"{objective}: {kind} collapse" if kind != "none" else f"{objective}: no collapse")
-        spectrum, flow = one["embedding_spectrum"], one["population_embedding_spectrum"].median("seed")
+        row[0].set_title(
+            f"{objective}: {kind} collapse" if kind != "none" else f"{objective}: no collapse"
+        )
+        spectrum, flow = (
+            one["embedding_spectrum"],
+            one["population_embedding_spectrum"].median("seed"),
+        )
         end = spectrum.isel(time=-1)
-        row[1].fill_between(rank, end.min("seed"), end.max("seed"), color="0.2", alpha=0.25, linewidth=0)
+        row[1].fill_between(
+            rank, end.min("seed"), end.max("seed"), color="0.2", alpha=0.25, linewidth=0
+        )
         row[1].plot(rank, end.median("seed"), color="0.2", marker="o")
         row[1].plot(rank, flow.isel(time=-1), color="0.2", **POPULATION)
-        row[2].plot(one["time"][1:], spectrum.median("seed").isel(time=slice(1, None)), color=BLOCK_COLOURS[0], linewidth=0.7)
-        row[2].plot(one["time"][1:], flow.isel(time=slice(1, None)), color=BLOCK_COLOURS[1], **POPULATION)
+        row[2].plot(
+            one["time"][1:],
+            spectrum.median("seed").isel(time=slice(1, None)),
+            color=BLOCK_COLOURS[0],
+            linewidth=0.7,
+        )
+        row[2].plot(
+            one["time"][1:], flow.isel(time=slice(1, None)), color=BLOCK_COLOURS[1], **POPULATION
+        )
         row[2].set(xscale="log")
         for axis in row[1:]:
             axis.set(yscale="log", ylim=(1e-8, 100))
@@ -50,8 +65,17 @@ def _drawn(dataset: xr.Dataset) -> Figure:
     for axis, label in zip(axes[-1], ("embedding", "rank", "time t"), strict=True):
         axis.set_xlabel(label)
     handles = [
-        Line2D([], [], color=BLOCK_COLOURS[0], linestyle="", marker="o", label="two leading directions"),
-        Line2D([], [], color=BLOCK_COLOURS[1], linestyle="", marker="^", label="two trailing directions"),
+        Line2D(
+            [], [], color=BLOCK_COLOURS[0], linestyle="", marker="o", label="two leading directions"
+        ),
+        Line2D(
+            [],
+            [],
+            color=BLOCK_COLOURS[1],
+            linestyle="",
+            marker="^",
+            label="two trailing directions",
+        ),
         Line2D([], [], color="0.2", marker="o", label="simulation"),
         Line2D([], [], color="0.2", label="population flow", **POPULATION),
     ]

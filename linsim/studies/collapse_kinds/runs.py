@@ -12,7 +12,14 @@ from linsim.sweeps.engine import Engine, Sweep
 from linsim.sweeps.results import labelled
 from linsim.training import predictor
 from linsim.training.dynamics import record_steps
-from linsim.training.predictor import Attraction, Contrastive, Objective, Predicted, PredictorRun, StoppedAttraction
+from linsim.training.predictor import (
+    Attraction,
+    Contrastive,
+    Objective,
+    Predicted,
+    PredictorRun,
+    StoppedAttraction,
+)
 
 OBJECTIVES: dict[ObjectiveName, Objective] = {
     "infonce-two-views": Contrastive(views="two"),
@@ -60,7 +67,9 @@ def compare(dataset: xr.Dataset, settings: KindsSettings) -> xr.Dataset:
 
     def kind(spectrum, total):
         return spectra.KINDS.index(
-            spectra.collapse_kind(spectrum, total, complete=settings.complete, dimensional=settings.dimensional)
+            spectra.collapse_kind(
+                spectrum, total, complete=settings.complete, dimensional=settings.dimensional
+            )
         )
 
     judged = {
@@ -71,6 +80,13 @@ def compare(dataset: xr.Dataset, settings: KindsSettings) -> xr.Dataset:
             input_core_dims=[["mode"], []],
             vectorize=True,
         )
-        for name, source in (("kind", "embedding_spectrum"), ("population_kind", "population_embedding_spectrum"))
+        for name, source in (
+            ("kind", "embedding_spectrum"),
+            ("population_kind", "population_embedding_spectrum"),
+        )
     }
-    return dataset.merge(labelled({name: (("objective", "seed"), found.values) for name, found in judged.items()}, {}))
+    return dataset.merge(
+        labelled(
+            {name: (("objective", "seed"), found.values) for name, found in judged.items()}, {}
+        )
+    )

@@ -6,28 +6,44 @@ from linsim.spectra import kinds_found
 
 
 def tell(dataset: xr.Dataset) -> str:
-    """Table and verdict of the study: the kind of collapse of every run and of its population flow."""
+    """Table and verdict: the kind of collapse of every run and of its population flow."""
     first, last = dataset.isel(time=0), dataset.isel(time=-1)
     lines = [
-        f"one linear layer, noise {dataset.attrs['base_noise']:g} and, in {dataset.attrs['noisy_dims']} of "
-        f"{dataset.sizes['mode']} coordinates, {dataset.attrs['noise']:g}; fresh batches of {dataset.attrs['batch_size']}, mean "
-        f"losses, weight decay {dataset.attrs['weight_decay']:g}, {dataset.sizes['seed']} seeds, {dataset.attrs['dtype']}, "
+        f"one linear layer, noise {dataset.attrs['base_noise']:g} and, in "
+        f"{dataset.attrs['noisy_dims']} of "
+        f"{dataset.sizes['mode']} coordinates, {dataset.attrs['noise']:g}; fresh batches of "
+        f"{dataset.attrs['batch_size']}, mean "
+        f"losses, weight decay {dataset.attrs['weight_decay']:g}, {dataset.sizes['seed']} seeds, "
+        f"{dataset.attrs['dtype']}, "
         f"t = {float(last['time']):g}",
         "",
-        f"{'objective':18} {'variance left':>14} {'smallest/largest':>17} {'population':>12}  verdict (of the population flow)",
+        f"{'objective':18} {'variance left':>14} {'smallest/largest':>17} {'population':>12}  "
+        "verdict (of the population flow)",
     ]
     agrees = 0
     for objective in dataset["objective"].values:
         end, flow = (
-            last[name].sel(objective=objective).median("seed") for name in ("embedding_spectrum", "population_embedding_spectrum")
+            last[name].sel(objective=objective).median("seed")
+            for name in ("embedding_spectrum", "population_embedding_spectrum")
         )
-        left = float(end.sum() / first["embedding_spectrum"].sel(objective=objective).median("seed").sum())
-        found, expected = (kinds_found(last[name].sel(objective=objective).values) for name in ("kind", "population_kind"))
+        left = float(
+            end.sum() / first["embedding_spectrum"].sel(objective=objective).median("seed").sum()
+        )
+        found, expected = (
+            kinds_found(last[name].sel(objective=objective).values)
+            for name in ("kind", "population_kind")
+        )
         agrees += found == expected
         lines.append(
-            f"{objective:18} {left:>14.3g} {float(end.min() / end.max()):>17.3g} {float(flow.min() / flow.max()):>12.3g}  "
+            f"{objective:18} {left:>14.3g} {float(end.min() / end.max()):>17.3g} "
+            f"{float(flow.min() / flow.max()):>12.3g}  "
             f"{found} ({expected})"
         )
     return "\n".join(
-        [*lines, "", f"verdict: the kind of the population flow in {agrees} of {dataset.sizes['objective']} objectives"]
+        [
+            *lines,
+            "",
+            f"verdict: the kind of the population flow in {agrees} of "
+            f"{dataset.sizes['objective']} objectives",
+        ]
     )

@@ -1,4 +1,6 @@
-"""Depth: the embedding spectrum of L linear or ReLU layers under weak augmentation (paper, Figure 11)."""
+"""Depth: the embedding spectrum of L linear or ReLU layers under weak augmentation (paper, Figure
+11).
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +31,9 @@ class Layers(Settings):
     init_scale: Positive = 1.0
     """Factor on each layer's initial singular values."""
     decay: Amplitude = 0.35
-    """Each layer starts with singular values --init-scale e^(-decay k), balanced (aligned with its neighbours)."""
+    """Each layer starts with singular values --init-scale e^(-decay k), balanced (aligned with its
+    neighbours).
+    """
     dataset_size: Annotated[int, whole(2)] = 10_000
     """Samples of the fixed set that batches are drawn from."""
 
@@ -39,7 +43,9 @@ class DepthSettings(StudySettings, Descent, GaussianData, Layers):
     """What the study on depth can be asked."""
 
     collapse_threshold: Fraction = 0.01
-    """A dimension counts as collapsed below this fraction of the largest standard deviation of the embeddings."""
+    """A dimension counts as collapsed below this fraction of the largest standard deviation of the
+    embeddings.
+    """
 
     def relations(self) -> None:
         """Check the fields against one another. Raises: BadInput."""
@@ -47,16 +53,24 @@ class DepthSettings(StudySettings, Descent, GaussianData, Layers):
         require_batch_fits(self.batch_size, self.dataset_size)
 
 
-class Depth(Study[DepthSettings]):
-    """Depth: the embedding spectrum of L linear or ReLU layers under weak augmentation (paper, Figure 11).
+PRESETS = {
+    "weak": Preset(
+        DepthSettings(learning_rate=0.05, steps=1000, noisy_dims=16, seeds=5),
+        "weak noise in all coordinates",
+    )
+}
 
-    All networks start balanced, with the same singular values in each layer; linear ones are held against their population flow.
+
+class Depth(Study[DepthSettings]):
+    """Depth: the embedding spectrum of L linear or ReLU layers under weak augmentation (paper,
+    Figure 11).
+
+    All networks start balanced, with the same singular values in each layer; linear ones are held
+    against their population flow.
     """
 
     name = "depth"
-    presets = {
-        "weak": Preset(DepthSettings(learning_rate=0.05, steps=1000, noisy_dims=16, seeds=5), "weak noise in all coordinates")
-    }
+    presets = PRESETS
     pictures = (Picture("depth", (), "Fig. 11: depth, linear and ReLU layers"),)
     examples = ("--depth 2 3 --network linear", "--init-scale 0.5", "--steps 4000")
 
@@ -67,7 +81,9 @@ class Depth(Study[DepthSettings]):
         return (sweep(settings),)
 
     def compare(self, results: "tuple[xr.Dataset, ...]", settings: DepthSettings) -> "xr.Dataset":
-        """The runs with the count of collapsed dimensions, and the balanced population flow of linear layers."""
+        """The runs with the count of collapsed dimensions, and the balanced population flow of
+        linear layers.
+        """
         from linsim.studies.depth.runs import compare
 
         return compare(*results, settings)

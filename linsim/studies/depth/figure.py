@@ -10,9 +10,11 @@ from linsim.studies.style import MARKERS, POPULATION, cividis, figure, look
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """The paper's Figure 11: embedding spectrum by depth, linear and ReLU; and collapsed dimensions in time.
+    """The paper's Figure 11: embedding spectrum by depth, linear and ReLU; and collapsed dimensions
+    in time.
 
-    Bands: range over seeds; dashed: the balanced population flow at the same time. Args: dataset of the study.
+    Bands: range over seeds; dashed: the balanced population flow at the same time. Args: dataset of
+    the study.
     """
     with look():
         return _drawn(dataset)
@@ -24,16 +26,34 @@ def _drawn(dataset: xr.Dataset) -> Figure:
     axes = drawn.subplots(1, len(networks) + 1)
     end = dataset.isel(time=-1)
     rank = np.arange(1, dataset.sizes["mode"] + 1)
-    shades = dict(zip(dataset["depth"].values, np.linspace(0, 0.85, dataset.sizes["depth"]), strict=True))
+    shades = dict(
+        zip(dataset["depth"].values, np.linspace(0, 0.85, dataset.sizes["depth"]), strict=True)
+    )
     for axis, network, letter in zip(axes, networks, "ab", strict=False):
         for layers, marker in zip(dataset["depth"].values, MARKERS, strict=False):
             spectrum = end["embedding_spectrum"].sel(network=network, depth=layers)
             colour = cividis()(shades[layers])
-            axis.fill_between(rank, spectrum.min("seed"), spectrum.max("seed"), color=colour, alpha=0.25, linewidth=0)
+            axis.fill_between(
+                rank,
+                spectrum.min("seed"),
+                spectrum.max("seed"),
+                color=colour,
+                alpha=0.25,
+                linewidth=0,
+            )
             axis.plot(rank, spectrum.median("seed"), color=colour, marker=marker, label=f"{layers}")
             if network == "linear":
-                axis.plot(rank, end["population_embedding_spectrum"].sel(depth=layers), color=colour, **POPULATION)
-        axis.set(yscale="log", xlabel="rank", title=f"({letter}) {'ReLU' if network == 'relu' else network} layers")
+                axis.plot(
+                    rank,
+                    end["population_embedding_spectrum"].sel(depth=layers),
+                    color=colour,
+                    **POPULATION,
+                )
+        axis.set(
+            yscale="log",
+            xlabel="rank",
+            title=f"({letter}) {'ReLU' if network == 'relu' else network} layers",
+        )
         axis.set_ylim(1e-11, 5 * float(end["embedding_spectrum"].max()))
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes[0].set_ylabel("eigenvalue of embedding covariance")
@@ -43,10 +63,18 @@ def _drawn(dataset: xr.Dataset) -> Figure:
         one = dataset.sel(depth=layers).isel(time=slice(1, None))
         for network, line in zip(networks, ("-", ":"), strict=False):
             counts = one["collapsed"].sel(network=network).mean("seed")
-            axes[-1].plot(one["time"], counts, color=colour, linestyle=line, marker=marker, markevery=10)
+            axes[-1].plot(
+                one["time"], counts, color=colour, linestyle=line, marker=marker, markevery=10
+            )
         axes[-1].plot(one["time"], one["predicted_collapsed"], color=colour, **POPULATION)
-    styles = [Line2D([], [], color="0.2", linestyle=s, label=n) for n, s in zip(networks, ("-", ":"), strict=False)]
-    axes[-1].legend(handles=[*styles, Line2D([], [], color="0.2", label="population (linear)", **POPULATION)], loc="upper left")
+    styles = [
+        Line2D([], [], color="0.2", linestyle=s, label=n)
+        for n, s in zip(networks, ("-", ":"), strict=False)
+    ]
+    axes[-1].legend(
+        handles=[*styles, Line2D([], [], color="0.2", label="population (linear)", **POPULATION)],
+        loc="upper left",
+    )
     axes[-1].set(xscale="log", xlabel="time t", ylabel="collapsed dimensions", title="(c) in time")
     axes[-1].set_ylim(-0.5, 1.4 * dataset.sizes["mode"])
     return drawn

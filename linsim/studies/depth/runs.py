@@ -1,4 +1,4 @@
-"""The runs of the study on depth, and what the balanced population flow says about linear layers."""
+"""The runs of the study on depth, and the balanced population flow of linear layers."""
 
 from dataclasses import replace
 from typing import Any
@@ -42,14 +42,16 @@ def fixed_run(settings: DepthSettings) -> Run:
 
 
 def simulate(run: Run, key: PRNGKeyArray) -> Observables:
-    """Train a run and observe its network on clean samples that it was not trained on. Traceable."""
+    """Train a run and observe its network on clean samples that are new to it. Traceable."""
     trajectory, _ = train(run, key)
     key_evaluate = jax.random.split(key, 4)[3]
     x = data.gaussian(key_evaluate, EVALUATED, data.factor(np.eye(run.dim)))
 
     def at_one_time(params: models.Params) -> Observables:
         relu = run.activation == "relu"
-        return observe.network(params, models.relu_network(params, x) if relu else x @ models.product(params).T)
+        return observe.network(
+            params, models.relu_network(params, x) if relu else x @ models.product(params).T
+        )
 
     observed = jax.lax.map(at_one_time, trajectory.weights)
     return observed | {"loss": trajectory.loss, "alpha_ii": trajectory.alpha_ii}
@@ -74,14 +76,19 @@ def sweep(settings: DepthSettings) -> Sweep[Run]:
 
 
 def compare(dataset: xr.Dataset, settings: DepthSettings) -> xr.Dataset:
-    """`dataset` with collapsed counts, and the balanced population flow's spectrum and counts for linear layers."""
+    """`dataset` with collapsed counts, and the balanced population flow's spectrum and counts for
+    linear layers.
+    """
     no_theory = silence(fixed_run(settings))
     times = dataset["time"].values
     start = settings.init_scale * np.exp(-settings.decay * np.arange(settings.dim))
     flows = [np.full((len(times), settings.dim), np.nan) for _ in settings.depth]
     if not no_theory:
         noise = mode_noise(settings)
-        flows = [population.balanced_flow(start**depth, times, depth, 1.0, noise) for depth in settings.depth]
+        flows = [
+            population.balanced_flow(start**depth, times, depth, 1.0, noise)
+            for depth in settings.depth
+        ]
     spectrum = np.sort(np.stack(flows) ** 2, axis=-1)[..., ::-1]
     dataset = dataset.assign(population_embedding_spectrum=(("depth", "time", "mode"), spectrum))
     variance = settings.collapse_threshold**2
@@ -89,10 +96,14 @@ def compare(dataset: xr.Dataset, settings: DepthSettings) -> xr.Dataset:
         "collapsed": collapsed_count(dataset["embedding_spectrum"], variance),
         "predicted_collapsed": collapsed_count(dataset["population_embedding_spectrum"], variance),
     }
-    arrays: dict[str, Any] = {name: (tuple(map(str, count.dims)), count.values) for name, count in counts.items()}
+    arrays: dict[str, Any] = {
+        name: (tuple(map(str, count.dims)), count.values) for name, count in counts.items()
+    }
     return dataset.merge(labelled(arrays, {})).assign_attrs(no_theory=no_theory)
 
 
 def mode_noise(settings: DepthSettings) -> float:
-    """Noise variance of a mode in a random direction: exact when all coordinates are noisy, the mean otherwise."""
+    """Noise variance of a mode in a random direction: exact when all coordinates are noisy, the
+    mean otherwise.
+    """
     return settings.noise**2 * settings.noisy_dims / settings.dim

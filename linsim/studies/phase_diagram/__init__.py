@@ -1,8 +1,10 @@
-"""Phase diagram: collapsed dimensions over noise and initial scale, measured against the population theory.
+"""Phase diagram: collapsed dimensions over noise and initial scale, measured against the population
+theory.
 
-A dimension has collapsed while its embeddings' standard deviation sqrt(a) w (anchor variance a, singular value w of the product
-of the weights) is below a cut-off. The distance loss has a unit of length, so that this needs no other dimension to compare with,
-and a model of which nothing has grown yet counts as wholly collapsed.
+A dimension has collapsed while its embeddings' standard deviation sqrt(a) w (anchor variance a,
+singular value w of the product of the weights) is below a cut-off. The distance loss has a unit of
+length, so that this needs no other dimension to compare with, and a model of which nothing has
+grown yet counts as wholly collapsed.
 """
 
 from dataclasses import dataclass, replace
@@ -28,7 +30,9 @@ class Grid(Settings):
     """The models, and the cells in which they are looked at."""
 
     models: tuple[PhaseModel, ...] = get_args(PhaseModel)
-    """One layer with one or two noisy views; two layers (one noisy view) from a balanced or from the paper's random start."""
+    """One layer with one or two noisy views; two layers (one noisy view) from a balanced or from
+    the paper's random start.
+    """
     grid: tuple[Cells, Cells] = (16, 16)
     """Values of noise and of initial scale."""
     noise_range: tuple[Amplitude, Amplitude] = (0.1, 2.5)
@@ -40,8 +44,9 @@ class Grid(Settings):
     two_layer_time: Positive = 10.0
     """The same for two layers."""
     cutoff: Positive = 0.1
-    """A dimension counts as collapsed while the embeddings' standard deviation along it is below this; unit: the distance
-    at which the distance loss's weight of a pair has fallen to exp(-1/2)."""
+    """A dimension counts as collapsed while the embeddings' standard deviation along it is below
+    this; unit: the distance at which the distance loss's weight of a pair has fallen to exp(-1/2).
+    """
 
 
 @dataclass(kw_only=True)
@@ -51,26 +56,41 @@ class PhaseSettings(StudySettings, GaussianData, Grid):
     def relations(self) -> None:
         """Check the fields against one another. Raises: BadInput."""
         super().relations()
-        for name, (low, high) in (("noise_range", self.noise_range), ("scale_range", self.scale_range)):
+        for name, (low, high) in (
+            ("noise_range", self.noise_range),
+            ("scale_range", self.scale_range),
+        ):
             require(low < high, name, f"{low} {high}", "given smallest first")
-        require(0 < self.noisy_dims < self.dim, "noisy_dims", self.noisy_dims, f"between 0 and --dim, here {self.dim}")
+        require(
+            0 < self.noisy_dims < self.dim,
+            "noisy_dims",
+            self.noisy_dims,
+            f"between 0 and --dim, here {self.dim}",
+        )
 
 
 EARLY = PhaseSettings(steps=500, dim=4, noisy_dims=2, seeds=2)
+PRESETS = {
+    "early": Preset(EARLY, "looked at before the softmax of the batch condenses"),
+    "late": Preset(
+        replace(EARLY, steps=5000, one_layer_time=500.0, two_layer_time=50.0),
+        "five to ten times later",
+    ),
+}
 
 
 class PhaseDiagram(Study[PhaseSettings]):
-    """Phase diagram: collapsed dimensions over noise and initial scale, measured against the population theory.
+    """Phase diagram: collapsed dimensions over noise and initial scale, measured against the
+    population theory.
 
     One panel per model; below it the measured count less the predicted one.
     """
 
     name = "phase_diagram"
-    presets = {
-        "early": Preset(EARLY, "looked at before the softmax of the batch condenses"),
-        "late": Preset(replace(EARLY, steps=5000, one_layer_time=500.0, two_layer_time=50.0), "five to ten times later"),
-    }
-    pictures = (Picture("phase_diagram", (), "none: collapsed dimensions over noise and initial scale"),)
+    presets = PRESETS
+    pictures = (
+        Picture("phase_diagram", (), "none: collapsed dimensions over noise and initial scale"),
+    )
     examples = ("--models one-view --grid 8 8", "--late", "--grid 64 64 --seeds 4")
 
     def sweeps(self, settings: PhaseSettings, engine: "Engine") -> "tuple[Sweep[Any], ...]":

@@ -19,9 +19,11 @@ PANELS = {
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Collapsed dimensions over noise and initial scale; below, measured minus predicted. One column per model.
+    """Collapsed dimensions over noise and initial scale; below, measured minus predicted. One
+    column per model.
 
-    Solid lines: where the population flow crosses the cut-off; dashed: its threshold and escape times.
+    Solid lines: where the population flow crosses the cut-off; dashed: its threshold and escape
+    times.
     Args: dataset of the study. Returns: Figure.
     """
     with look():
@@ -44,11 +46,15 @@ def _drawn(dataset: xr.Dataset) -> Figure:
         ]
         _phase_boundaries(axes[0, column], one, "white")
         _phase_boundaries(axes[1, column], one, "0.3")
-        axes[0, column].set_title(f"{PANELS.get(str(model), model)}\nat t = {float(one['end_time']):g}")
+        axes[0, column].set_title(
+            f"{PANELS.get(str(model), model)}\nat t = {float(one['end_time']):g}"
+        )
         axes[1, column].set_xlabel("noise")
     for row, label in enumerate(("collapsed dimensions", "measured − predicted")):
         axes[row, 0].set_ylabel("initial scale")
-        drawn.colorbar(images[row], ax=axes[row, :], label=label, pad=0.02, ticks=MaxNLocator(5, integer=True))
+        drawn.colorbar(
+            images[row], ax=axes[row, :], label=label, pad=0.02, ticks=MaxNLocator(5, integer=True)
+        )
     handles = [
         Line2D([], [], color="0.3", label="population flow at the cut-off"),
         Line2D([], [], color="0.3", linestyle="--", label="threshold √2, escape times"),
@@ -59,14 +65,21 @@ def _drawn(dataset: xr.Dataset) -> Figure:
 
 def _phase_map(axis: Axes, values: xr.DataArray, colours: str, norm: Normalize):
     cells = values.transpose("init_scale", "noise")
-    return axis.pcolormesh(cells["noise"], cells["init_scale"], cells, shading="nearest", cmap=colours, norm=norm)
+    return axis.pcolormesh(
+        cells["noise"], cells["init_scale"], cells, shading="nearest", cmap=colours, norm=norm
+    )
 
 
 def _phase_boundaries(axis: Axes, one: xr.Dataset, colour: str) -> None:
     cutoff = one.attrs["cutoff"]
     noise, scale = one["fine_noise"].values, one["fine_init_scale"].values
     for block in one["block"].values:
-        deviation = one["predicted_deviation"].sel(block=block).transpose("fine_init_scale", "fine_noise").values
+        deviation = (
+            one["predicted_deviation"]
+            .sel(block=block)
+            .transpose("fine_init_scale", "fine_noise")
+            .values
+        )
         if deviation.min() < cutoff < deviation.max():
             axis.contour(
                 noise,
@@ -78,7 +91,13 @@ def _phase_boundaries(axis: Axes, one: xr.Dataset, colour: str) -> None:
                 linestyles="-",
             )
         escape = one["escape_boundary"].sel(block=block).values
-        axis.plot(noise, np.where(escape <= scale[-1], escape, np.nan), color=colour, linestyle="--", linewidth=1.0)
+        axis.plot(
+            noise,
+            np.where(escape <= scale[-1], escape, np.nan),
+            color=colour,
+            linestyle="--",
+            linewidth=1.0,
+        )
     if np.isnan(one["escape_boundary"]).all() and one["predicted_collapsed"].max() > 0:
         axis.axvline(np.sqrt(2), color=colour, linestyle="--", linewidth=1.0)
     axis.set(yscale="log", xlim=(noise[0], noise[-1]), ylim=(scale[0], scale[-1]))

@@ -51,7 +51,7 @@ def end_time(settings: PhaseSettings, model: PhaseModel) -> float:
 
 
 def simulate(run: Run, key: PRNGKeyArray) -> Observables:
-    """Train a run: its final embedding_deviation, its initial layers, alpha_ii and loss. Traceable."""
+    """Train a run: final embedding_deviation, initial layers, alpha_ii and loss. Traceable."""
     trained = train(run, key)
     trajectory = trained.trajectory
     layers = {f"initial_w{number}": layer[0] for number, layer in enumerate(trajectory.weights, 1)}
@@ -60,7 +60,9 @@ def simulate(run: Run, key: PRNGKeyArray) -> Observables:
 
 
 def own_flows(engine: Engine) -> Finish[Run]:
-    """The population flow of every run that starts at random, for which no balanced flow is known; in place of its layers."""
+    """The population flow of every run that starts at random, for which no balanced flow is known;
+    in place of its layers.
+    """
 
     def flow(run: Run, *layers: Array) -> Observables:
         trained = theory.population_flow(run, *layers, tolerance=TOLERANCE)
@@ -89,7 +91,9 @@ def sweep(settings: PhaseSettings, engine: Engine) -> Sweep[Run]:
     panels = {model: fixed_run(settings, model) for model in settings.models}
     return Sweep(
         axes={"model": settings.models, **axes(settings)},
-        make=lambda model, noise, init_scale: replace(panels[model], noise=noise, init_scale=init_scale),
+        make=lambda model, noise, init_scale: replace(
+            panels[model], noise=noise, init_scale=init_scale
+        ),
         simulate=simulate,
         seed=settings.seed,
         seeds=settings.seeds,
@@ -100,20 +104,29 @@ def sweep(settings: PhaseSettings, engine: Engine) -> Sweep[Run]:
 
 
 def start(settings: PhaseSettings, model: PhaseModel, scale: np.ndarray) -> np.ndarray:
-    """Singular value w0 of the product of the initial layers; for the random start the geometric mean of s1_k s2_k."""
+    """Singular value w0 of the product of the initial layers; for the random start the geometric
+    mean of s1_k s2_k.
+    """
     decay = DECAY if model == "two-layers-random" else 0.0
     return scale ** depth(model) * np.exp(-decay * (settings.dim - 1))
 
 
-def variances(settings: PhaseSettings, model: PhaseModel, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Anchor variance a and noise variance c of a clean and of a noisy mode, each (2, len(noise))."""
+def variances(
+    settings: PhaseSettings, model: PhaseModel, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Anchor variance a and noise variance c of a clean and a noisy mode, each (2, noises)."""
     views = fixed_run(settings, model).views
     blocks = [data.mode_moments(amplitude**2, views)[:2] for amplitude in (0 * noise, noise)]
-    a, c = (np.stack([np.broadcast_to(values, noise.shape) for values in pair]) for pair in zip(*blocks, strict=True))
+    a, c = (
+        np.stack([np.broadcast_to(values, noise.shape) for values in pair])
+        for pair in zip(*blocks, strict=True)
+    )
     return a, c
 
 
-def predicted_deviation(settings: PhaseSettings, model: PhaseModel, noise: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def predicted_deviation(
+    settings: PhaseSettings, model: PhaseModel, noise: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
     """sqrt(a) w at the end of the balanced population flow: (2 blocks, noise, init_scale)."""
     a, c = (values[:, :, None] for values in variances(settings, model, noise))
     times = np.array([end_time(settings, model)])
@@ -122,7 +135,9 @@ def predicted_deviation(settings: PhaseSettings, model: PhaseModel, noise: np.nd
 
 
 def escape_boundary(settings: PhaseSettings, model: PhaseModel, noise: np.ndarray) -> np.ndarray:
-    """Initial scale from which a block escapes in time, w0 = 1/(2 lambda(0) t); nan without one: (2 blocks, noise)."""
+    """Initial scale from which a block escapes in time, w0 = 1/(2 lambda(0) t); nan without one: (2
+    blocks, noise).
+    """
     rate = np.asarray(population.growth_rate(*variances(settings, model, noise)))
     if depth(model) == 1:
         return np.full(rate.shape, np.nan)
@@ -143,19 +158,37 @@ def _count(deviation: xr.DataArray, settings: PhaseSettings) -> xr.DataArray:
 
 
 def compare(dataset: xr.Dataset, settings: PhaseSettings) -> xr.Dataset:
-    """`dataset` with measured and predicted counts, the boundary's cells, and the theory's curves on a finer grid."""
+    """`dataset` with measured and predicted counts, the boundary's cells, and the theory's curves
+    on a finer grid.
+    """
     noise, scale = map(np.asarray, axes(settings).values())
-    fine_noise, fine_scale = np.linspace(noise[0], noise[-1], FINE), np.geomspace(scale[0], scale[-1], FINE)
+    fine_noise, fine_scale = (
+        np.linspace(noise[0], noise[-1], FINE),
+        np.geomspace(scale[0], scale[-1], FINE),
+    )
     dims = np.array([settings.dim - settings.noisy_dims, settings.noisy_dims])
-    deviation = np.stack([predicted_deviation(settings, model, noise, scale) for model in settings.models])
+    deviation = np.stack(
+        [predicted_deviation(settings, model, noise, scale) for model in settings.models]
+    )
     counts = np.einsum("mbns,b->mns", deviation < settings.cutoff, dims)
-    curves = np.stack([predicted_deviation(settings, model, fine_noise, fine_scale) for model in settings.models])
+    curves = np.stack(
+        [predicted_deviation(settings, model, fine_noise, fine_scale) for model in settings.models]
+    )
     cells = ("model", "noise", "init_scale")
     added = {
-        "collapsed": ((*cells, "seed"), _count(dataset["embedding_deviation"], settings).transpose(*cells, "seed")),
-        "population_collapsed": ((*cells, "seed"), _count(dataset[OWN_FLOW], settings).transpose(*cells, "seed")),
+        "collapsed": (
+            (*cells, "seed"),
+            _count(dataset["embedding_deviation"], settings).transpose(*cells, "seed"),
+        ),
+        "population_collapsed": (
+            (*cells, "seed"),
+            _count(dataset[OWN_FLOW], settings).transpose(*cells, "seed"),
+        ),
         "predicted_collapsed": (cells, counts),
-        "near_boundary": (cells, np.stack([near_boundary(panel) for panel in counts]).astype(np.int8)),
+        "near_boundary": (
+            cells,
+            np.stack([near_boundary(panel) for panel in counts]).astype(np.int8),
+        ),
         "predicted_deviation": (("model", "block", "fine_noise", "fine_init_scale"), curves),
         "escape_boundary": (
             ("model", "block", "fine_noise"),

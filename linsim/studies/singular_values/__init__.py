@@ -1,4 +1,6 @@
-"""Implicit regularisation: the singular values of two linear layers in time (paper, section 5.3, Figure 6)."""
+"""Implicit regularisation: the singular values of two linear layers in time (paper, section 5.3,
+Figure 6).
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +15,20 @@ if TYPE_CHECKING:
 
 
 class SingularValues(Study[TwoLayerSettings]):
-    """Implicit regularisation: the singular values of two linear layers in time (paper, section 5.3, Figure 6).
+    """Implicit regularisation: the singular values of two linear layers in time (paper, section
+    5.3, Figure 6).
 
-    Which modes grow, and when, beside Theorem 3 under each run's own pull and the flow of infinitely many samples.
+    Which modes grow, and when, beside Theorem 3 under each run's own pull and the flow of
+    infinitely many samples.
     """
 
     name = "singular_values"
     presets = PRESETS
-    pictures = (Picture("singular_values", (), "Fig. 6: singular values of W1, W2 and the embeddings in time"),)
+    pictures = (
+        Picture(
+            "singular_values", (), "Fig. 6: singular values of W1, W2 and the embeddings in time"
+        ),
+    )
     examples = ("--seeds 1", "--flow", "--noise 0.5 --steps 2000")
 
     def sweeps(self, settings: TwoLayerSettings, engine: "Engine") -> "tuple[Sweep[Any], ...]":
@@ -30,7 +38,9 @@ class SingularValues(Study[TwoLayerSettings]):
         kept = "spectra and alignment of two layers, and population flow"
         return (sweep(settings, lambda run: theory.two_layer_flows(run, engine), kept),)
 
-    def compare(self, results: "tuple[xr.Dataset, ...]", settings: TwoLayerSettings) -> "xr.Dataset":
+    def compare(
+        self, results: "tuple[xr.Dataset, ...]", settings: TwoLayerSettings
+    ) -> "xr.Dataset":
         """The runs with Theorem 3 integrated for each, and the escape times."""
         from linsim.studies.singular_values.theory import compare
 

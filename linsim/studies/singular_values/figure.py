@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -9,9 +10,11 @@ from linsim.studies.style import cividis, figure, floor, look
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """The paper's Figure 6 a-c: singular values of W1, W2 and of the embedding covariance in time, log scale.
+    """The paper's Figure 6 a-c: singular values of W1, W2 and of the embedding covariance in time,
+    log scale.
 
-    Solid: simulation; dotted: Theorem 3 integrated with the measured pull; dashed: population flow; ticks: escape times.
+    Solid: simulation; dotted: Theorem 3 integrated with the measured pull; dashed: population flow;
+    ticks: escape times.
     Args: dataset of the study; the first noise, init_scale and seed are drawn. Returns: Figure.
     """
     with look():
@@ -29,14 +32,18 @@ def _drawn(run: xr.Dataset) -> Figure:
         for mode, shade in enumerate(np.linspace(0, 0.85, count)):
             colour = cividis()(shade)
             axis.plot(time, run[name].values[1:, mode], color=colour, linewidth=1.0)
-            axis.plot(time, run[f"population_{name}"].values[1:, mode], color=colour, linestyle="--", linewidth=0.6)
+            axis.plot(
+                time,
+                run[f"population_{name}"].values[1:, mode],
+                color=colour,
+                linestyle="--",
+                linewidth=0.6,
+            )
             if mode < run.sizes["hidden_mode"]:
                 theorem = run["theorem_3"].values[1:, :, mode]
                 values = theorem[:, layer] if layer is not None else np.prod(theorem, axis=1) ** 2
                 axis.plot(time, values, color=colour, linestyle=":", linewidth=1.2)
-        escapes = run["escape_time"].values
-        axis.plot(escapes[escapes < time[-1]], np.zeros(np.sum(escapes < time[-1])), "|", color="0.2", markersize=8,
-                  transform=axis.get_xaxis_transform(), clip_on=False)  # fmt: skip
+        _mark_escapes(axis, run["escape_time"].values, time[-1])
         axis.set(xscale="log", yscale="log", xlabel="time t", title=title)
         axis.set_ylim(floor(run[name].values[-1]), 4 * float(run[name].max()))
     handles = [
@@ -47,3 +54,10 @@ def _drawn(run: xr.Dataset) -> Figure:
     ]
     drawn.legend(handles=handles, loc="outside lower center", ncols=4)
     return drawn
+
+
+def _mark_escapes(axis: Axes, escapes: np.ndarray, end: float) -> None:
+    """A tick below the axis at every escape time until the end."""
+    passed = escapes[escapes < end]
+    style = {"color": "0.2", "markersize": 8, "clip_on": False}
+    axis.plot(passed, 0 * passed, "|", transform=axis.get_xaxis_transform(), **style)

@@ -15,15 +15,18 @@ def tell(dataset: xr.Dataset) -> str:
     lines = [
         setting(dataset),
         "",
-        f"{'mode':>4} {'start':>9} {'s1':>9} {'Theorem 3':>10} {'s2':>9} {'Theorem 3':>10} {'population':>11} "
+        f"{'mode':>4} {'start':>9} {'s1':>9} {'Theorem 3':>10} {'s2':>9} {'Theorem 3':>10} "
+        f"{'population':>11} "
         f"{'escape time':>12}",
     ]
     for k in range(run.sizes["hidden_mode"]):
         s1, s2 = (float(end[f"w{layer}_singular_values"][k]) for layer in (1, 2))
         lines.append(
             f"{k + 1:>4} {float(run['w1_singular_values'][0, k]):>9.3g} {s1:>9.3g} "
-            f"{float(end['theorem_3'].sel(layer=0)[k]):>10.3g} {s2:>9.3g} {float(end['theorem_3'].sel(layer=1)[k]):>10.3g} "
-            f"{float(end['population_w1_singular_values'][k]):>11.3g} {float(run['escape_time'][k]):>12.4g}"
+            f"{float(end['theorem_3'].sel(layer=0)[k]):>10.3g} {s2:>9.3g} "
+            f"{float(end['theorem_3'].sel(layer=1)[k]):>10.3g} "
+            f"{float(end['population_w1_singular_values'][k]):>11.3g} "
+            f"{float(run['escape_time'][k]):>12.4g}"
         )
     return "\n".join([*lines, "", _singular_verdict(dataset)])
 
@@ -31,7 +34,8 @@ def tell(dataset: xr.Dataset) -> str:
 def _singular_verdict(dataset: xr.Dataset) -> str:
     measured = _escaped(dataset, "")
     told = (
-        f"verdict: {count_range(measured)} of {dataset.sizes['hidden_mode']} modes have escaped (s1 s2 grown {ESCAPED:g}-fold) "
+        f"verdict: {count_range(measured)} of {dataset.sizes['hidden_mode']} modes have escaped "
+        f"(s1 s2 grown {ESCAPED:g}-fold) "
         f"by t = {float(dataset['time'][-1]):g}"
     )
     if dataset.attrs["no_theory"]:
@@ -47,4 +51,6 @@ def _singular_verdict(dataset: xr.Dataset) -> str:
 
 def _escaped(dataset: xr.Dataset, prefix: str) -> xr.DataArray:
     strength = dataset[f"{prefix}w1_singular_values"] * dataset[f"{prefix}w2_singular_values"]
-    return (strength.isel(time=-1, drop=True) > ESCAPED * strength.isel(time=0, drop=True)).sum("hidden_mode")
+    return (strength.isel(time=-1, drop=True) > ESCAPED * strength.isel(time=0, drop=True)).sum(
+        "hidden_mode"
+    )

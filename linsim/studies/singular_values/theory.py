@@ -1,4 +1,6 @@
-"""Theorem 3 for the very runs that were trained, under each run's own measured pull, and the escape times of its modes."""
+"""Theorem 3 for the very runs that were trained, under each run's own measured pull, and the escape
+times of its modes.
+"""
 
 import numpy as np
 import xarray as xr
@@ -11,7 +13,9 @@ from linsim.training.loss import SolvedLoss
 
 
 def compare(dataset: xr.Dataset, settings: TwoLayerSettings) -> xr.Dataset:
-    """`dataset` of two-layer runs with Theorem 3 integrated for each, and the escape times; nan where theory is silent."""
+    """`dataset` of two-layer runs with Theorem 3 integrated for each, and the escape times; nan
+    where theory is silent.
+    """
     run = fixed_run(settings)
     start = (dataset["w1_singular_values"] * dataset["w2_singular_values"]).isel(time=0, drop=True)
     growth = np.nan
@@ -23,7 +27,9 @@ def compare(dataset: xr.Dataset, settings: TwoLayerSettings) -> xr.Dataset:
 
 
 def theorem_3(dataset: xr.Dataset) -> xr.DataArray:
-    """Theorem 3 for each run, from its initial singular values under its own measured pull: (..., time, layer, mode)."""
+    """Theorem 3 for each run, from its initial singular values under its own measured pull: (...,
+    time, layer, mode).
+    """
     pull, time = dataset["mode_pull"].transpose(..., "time", "hidden_mode"), dataset["time"].values
     impulse = np.cumsum(pull.values * np.diff(time, prepend=time[0])[:, None], axis=-2)
     layers = (dataset[f"w{layer}_singular_values"].transpose(*pull.dims).values for layer in (1, 2))

@@ -20,7 +20,9 @@ class StrongAugSettings(Linear):
     """What the study of one linear layer can be asked."""
 
     init: OneLayerStart = "orthogonal"
-    """Initial weights: random orthogonal, independent Gaussian entries, or uniform ones as in torch.nn.Linear."""
+    """Initial weights: random orthogonal, independent Gaussian entries, or uniform ones as in
+    torch.nn.Linear.
+    """
     collapse_threshold: Fraction = 0.01
     """A dimension counts as collapsed below this fraction of the largest singular value."""
 
@@ -35,21 +37,24 @@ RELEASED = replace(
     init_scale=3**-0.5,  # torch.nn.Linear's default
     learning_rate=1e-3,
 )
+PRESETS = {
+    "paper": Preset(PAPER, "the paper's setting: distance loss, one noisy view"),
+    "released": Preset(RELEASED, "the released toy code's: dot loss, two noisy views"),
+}
 
 
 class StrongAug(Study[StrongAugSettings]):
     """Strong augmentation: dimensional collapse of a linear model (paper, section 4, Figure 3).
 
-    Trains one linear layer with InfoNCE while noise is added to some coordinates, and draws the spectra that theory predicts
-    through those of the runs.
+    Trains one linear layer with InfoNCE while noise is added to some coordinates, and draws the
+    spectra that theory predicts through those of the runs.
     """
 
     name = "strong_aug"
-    presets = {
-        "paper": Preset(PAPER, "the paper's setting: distance loss, one noisy view"),
-        "released": Preset(RELEASED, "the released toy code's: dot loss, two noisy views"),
-    }
-    pictures = (Picture("strong_aug", (), "Fig. 3: weight spectrum against the strength of augmentation"),)
+    presets = PRESETS
+    pictures = (
+        Picture("strong_aug", (), "Fig. 3: weight spectrum against the strength of augmentation"),
+    )
     examples = ("--noise 2.0", "--noise 1.3 1.7", "--noise 2.0 --views two", "--released --seeds 8")
 
     def sweeps(self, settings: StrongAugSettings, engine: "Engine") -> "tuple[Sweep[Any], ...]":
@@ -73,7 +78,9 @@ class StrongAug(Study[StrongAugSettings]):
         )
         return (sweep,)
 
-    def compare(self, results: "tuple[xr.Dataset, ...]", settings: StrongAugSettings) -> "xr.Dataset":
+    def compare(
+        self, results: "tuple[xr.Dataset, ...]", settings: StrongAugSettings
+    ) -> "xr.Dataset":
         """The runs with what theory says of each setting."""
         from linsim.studies.strong_aug.theory import compare
 
@@ -86,7 +93,9 @@ class StrongAug(Study[StrongAugSettings]):
         return draw(dataset)
 
     def table(self, dataset: "xr.Dataset") -> str:
-        """Measured beside predicted strengths, and the verdict on the count of collapsed dimensions."""
+        """Measured beside predicted strengths, and the verdict on the count of collapsed
+        dimensions.
+        """
         from linsim.studies.strong_aug.table import tell
 
         return tell(dataset)

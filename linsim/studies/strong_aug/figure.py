@@ -7,11 +7,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from linsim.studies.style import BLOCK_COLOURS, CONDENSED, MARKERS, POPULATION, cividis, figure, floor, look
+from linsim.studies.style import (
+    BLOCK_COLOURS,
+    CONDENSED,
+    MARKERS,
+    POPULATION,
+    cividis,
+    figure,
+    floor,
+    look,
+)
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """The paper's Figure 3 with both theories: (a) weight spectrum, (b) its evolution, (c) embedding spectrum.
+    """The paper's Figure 3 with both theories: (a) weight spectrum, (b) its evolution, (c)
+    embedding spectrum.
 
     Args: dataset of `experiments/strong_aug.py`; the first init_scale is drawn. Returns: Figure.
     """
@@ -35,7 +45,9 @@ def _drawn(dataset: xr.Dataset) -> Figure:
 
 
 def _shown_noise(dataset: xr.Dataset) -> int:
-    """Panel (b) shows the strongest noise that theory does not let collapse, else the weakest of all."""
+    """Panel (b) shows the strongest noise that theory does not let collapse, else the weakest of
+    all.
+    """
     kept = np.flatnonzero(dataset["predicted_collapsed"].values == 0)
     noise = dataset["noise"].values
     return int(kept[np.argmax(noise[kept])]) if len(kept) else int(np.argmin(noise))
@@ -47,7 +59,10 @@ def _colours(dataset: xr.Dataset) -> list:
 
 def _noise_handles(dataset: xr.Dataset) -> list[Line2D]:
     styles = zip(dataset["noise"].values, _colours(dataset), MARKERS * 10, strict=False)
-    return [Line2D([], [], color=colour, marker=marker, label=f"{noise:g}") for noise, colour, marker in styles]
+    return [
+        Line2D([], [], color=colour, marker=marker, label=f"{noise:g}")
+        for noise, colour, marker in styles
+    ]
 
 
 def _style_handles(dataset: xr.Dataset) -> list[Line2D]:
@@ -86,13 +101,21 @@ def _evolution(axis: Axes, dataset: xr.Dataset) -> None:
     time = dataset["time"].values[1:]
     values = dataset["weight_singular_values"].median("seed").values[1:]
     split = values.shape[1] - dataset.attrs["noisy_dims"]
-    for start, stop, colour in ((0, split, BLOCK_COLOURS[0]), (split, values.shape[1], BLOCK_COLOURS[1])):
+    for start, stop, colour in (
+        (0, split, BLOCK_COLOURS[0]),
+        (split, values.shape[1], BLOCK_COLOURS[1]),
+    ):
         axis.plot(time, values[:, start:stop], color=colour, linewidth=0.6)
     for block, colour in (("clean", BLOCK_COLOURS[0]), ("noisy", "#7d6f1c")):
         population = dataset["population_block_strength"].median("seed").sel(block=block).values[1:]
         condensed = dataset["condensed_block_strength"].sel(block=block).values[1:]
         axis.plot(time, np.sqrt(population), color=colour, **POPULATION)
         axis.plot(time, np.sqrt(condensed), color=colour, **CONDENSED)
-    axis.set(xscale="log", yscale="log", xlabel="time t = learning rate × steps", ylabel="singular value of W")
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlabel="time t = learning rate × steps",
+        ylabel="singular value of W",
+    )
     axis.set_ylim(bottom=floor(values[-1]))
     axis.set_title(f"(b) evolution at noise {float(dataset['noise']):g}")

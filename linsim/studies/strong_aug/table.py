@@ -7,18 +7,26 @@ import xarray as xr
 
 from linsim.studies.words import collapsed_count, count_range, number
 
-EARLY_ALPHA = 0.1  # the population theory is compared at the last record with a mean alpha_ii below this
-SETTLED_EXPONENT = 0.1  # a block whose m changes more slowly than t^0.1 (either way) at the end has settled
+EARLY_ALPHA = (
+    0.1  # the population theory is compared at the last record with a mean alpha_ii below this
+)
+SETTLED_EXPONENT = (
+    0.1  # a block whose m changes more slowly than t^0.1 (either way) at the end has settled
+)
 
 
 def early_record(dataset: xr.Dataset) -> int:
-    """Index of the last record at which the median alpha_ii is still below EARLY_ALPHA (at least the second record)."""
+    """Index of the last record at which the median alpha_ii is still below EARLY_ALPHA (at least
+    the second record).
+    """
     early = np.flatnonzero(dataset["alpha_ii"].median("seed").values < EARLY_ALPHA)
     return max(int(early[-1]) if len(early) else 0, 1)
 
 
 def late_exponent(dataset: xr.Dataset) -> np.ndarray:
-    """d ln m / d ln t of each block, by least squares over the last factor 4 in time; median over seeds, (blocks,)."""
+    """d ln m / d ln t of each block, by least squares over the last factor 4 in time; median over
+    seeds, (blocks,).
+    """
     late = dataset.isel(time=dataset["time"].values >= 0.25 * float(dataset["time"][-1]))
     log_time = np.log(late["time"].values)
     strength = late["block_strength"].transpose("time", "seed", "block").values
@@ -56,7 +64,8 @@ def tell(dataset: xr.Dataset) -> str:
 def _setting(dataset: xr.Dataset) -> str:
     views = {"one": "one noisy view", "two": "two noisy views"}[dataset.attrs["views"]]
     return (
-        f"{dataset.attrs['loss']} loss (mean over anchors), {views}, batches of {dataset.attrs['batch_size']} "
+        f"{dataset.attrs['loss']} loss (mean over anchors), {views}, batches of "
+        f"{dataset.attrs['batch_size']} "
         f"({dataset.attrs['batches']}), {dataset.sizes['seed']} seeds, {dataset.attrs['dtype']}; "
         "m = squared singular value per mode, medians over seeds"
     )
@@ -74,7 +83,8 @@ def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
     rows = [
         "",
         header,
-        f"  {'':6} {'m early, t = ' + format(time[early], '.3g'):^23} {'m end, t = ' + format(time[-1], '.5g'):^23}"
+        f"  {'':6} {'m early, t = ' + format(time[early], '.3g'):^23} "
+        f"{'m end, t = ' + format(time[-1], '.5g'):^23}"
         f" {'m settled, predicted':^23}",
         f"  {'block':6}"
         + "".join(f" {name:>11}" for name in ("measured", "population", "measured", "condensed"))
@@ -92,11 +102,16 @@ def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
         if np.isnan(values[0]):
             continue
         cells = "".join(f" {number(float(value)):>11}" for value in values)
-        rows.append(f"  {block:6}{cells} {exponents[k] / time[-1]:>12.3g}  {state(exponents[k], above_rounding[k])}")
+        rows.append(
+            f"  {block:6}{cells} {exponents[k] / time[-1]:>12.3g}  "
+            f"{state(exponents[k], above_rounding[k])}"
+        )
     rows.append(
-        f"  collapsed dimensions: measured {count_range(measured)}, predicted {number(float(one['predicted_collapsed']))}, "
+        f"  collapsed dimensions: measured {count_range(measured)}, predicted "
+        f"{number(float(one['predicted_collapsed']))}, "
         f"of {one.sizes['mode']};  smallest "
-        f"eigenvalue of X/N {smallest[0]:.3g} -> {smallest[-1]:.3g};  mean alpha_ii {alpha[0]:.3g} -> {alpha[-1]:.4f}"
+        f"eigenvalue of X/N {smallest[0]:.3g} -> {smallest[-1]:.3g};  mean alpha_ii "
+        f"{alpha[0]:.3g} -> {alpha[-1]:.4f}"
     )
     return rows
 
@@ -104,7 +119,8 @@ def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
 def _judge(one: xr.Dataset, measured: xr.DataArray) -> tuple[str, str]:
     """("agrees" | "on the way" | "differs" | "unknown", what to say about it) of one setting.
 
-    A block that theory lets vanish and that is vanishing is on the way until the cut-off counts all of it.
+    A block that theory lets vanish and that is vanishing is on the way until the cut-off counts all
+    of it.
     """
     if one.attrs["no_theory"]:
         return "unknown", ""
@@ -113,8 +129,8 @@ def _judge(one: xr.Dataset, measured: xr.DataArray) -> tuple[str, str]:
         return "agrees", ""
     noisy = state(late_exponent(one)[1], resolved(one)[1])
     outcome = "on the way" if noisy == "vanishing" and measured.max() < predicted else "differs"
-    remark = f"noise {float(one['noise']):g}: {count_range(measured)} of {predicted} predicted, noisy block {noisy}"
-    return outcome, remark
+    counted = f"{count_range(measured)} of {predicted} predicted"
+    return outcome, f"noise {float(one['noise']):g}: {counted}, noisy block {noisy}"
 
 
 def _verdict(remarks: list[tuple[str, str]], no_theory: str) -> str:
@@ -128,5 +144,8 @@ def _verdict(remarks: list[tuple[str, str]], no_theory: str) -> str:
         said = [remark for kind, remark in remarks if kind == outcome]
         if said:
             detail = "; ".join(filter(None, said))
-            parts.append(f"{wording} in {len(said)} of {len(remarks)} settings" + (f" ({detail})" if detail else ""))
+            parts.append(
+                f"{wording} in {len(said)} of {len(remarks)} settings"
+                + (f" ({detail})" if detail else "")
+            )
     return "verdict: " + ", ".join(parts)

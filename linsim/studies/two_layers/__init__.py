@@ -1,4 +1,6 @@
-"""What the two studies of two linear layers share: what they can be asked, their presets, and their runs (paper, section 5)."""
+"""What the two studies of two linear layers share: what they can be asked, their presets, and their
+runs (paper, section 5).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,17 +23,23 @@ class TwoLayerSettings(Linear):
     """What a study of two linear layers can be asked."""
 
     init: TwoLayerStart = "spectral"
-    """Initial layers: singular values e^(-decay k) between random factors (paper), the same but aligned, or Gaussian."""
+    """Initial layers: singular values e^(-decay k) between random factors (paper), the same but
+    aligned, or Gaussian.
+    """
     hidden: Count = 16
     """Width of the hidden layer."""
     solver: Solver = "descent"
-    """Gradient descent on batches, gradient flow on one fixed batch, or the flow of infinitely many samples."""
+    """Gradient descent on batches, gradient flow on one fixed batch, or the flow of infinitely many
+    samples.
+    """
     decay: Amplitude = 0.35
     """Decay rate of the initial singular values."""
     kappa: Finite = 0.0
     """Imbalance of a balanced start: W1 W1^T - W2^T W2 = kappa I."""
     noise_shape: NoiseShape = "block"
-    """Noise equal in the last --noisy-dims coordinates, or over all of them, rising from half to all of --noise."""
+    """Noise equal in the last --noisy-dims coordinates, or over all of them, rising from half to
+    all of --noise.
+    """
     tolerance: Tolerance = 1e-11
     """Tolerance of the gradient flow."""
     group_gap: Fraction = 0.25
@@ -40,15 +48,22 @@ class TwoLayerSettings(Linear):
     def relations(self) -> None:
         """Check the fields against one another. Raises: BadInput."""
         super().relations()
-        require(self.solver == "descent" or self.x64, "solver", self.solver, "descent without --x64")
+        require(
+            self.solver == "descent" or self.x64, "solver", self.solver, "descent without --x64"
+        )
         solved = self.loss != "cosine" or self.solver != "population"
-        require(solved, "loss", self.loss, "another one with --solver population, which is not known for it")
+        require(
+            solved,
+            "loss",
+            self.loss,
+            "another one with --solver population, which is not known for it",
+        )
 
 
 PAPER = TwoLayerSettings(
     noise=(0.1,),
     init_scale=(1.0,),
-    learning_rate=0.128,  # a tenth of the paper's 1e-2 on the sum over 128, so that gradient flow is a fair guide
+    learning_rate=0.128,  # a tenth of the paper's 1e-2 on the sum over 128: almost a flow
     steps=10_000,
     x64=True,
 )
@@ -56,14 +71,24 @@ RELEASED = replace(PAPER, noise=0.001, views="two", loss="dot", learning_rate=1e
 FLOW = replace(PAPER, solver="flow", noise=0.001, batches="fixed", learning_rate=0.1)
 POPULATION = replace(PAPER, solver="population", learning_rate=0.1)
 IDENTITY = replace(
-    PAPER, solver="population", noise=1.3, noise_shape="graded", init_scale=0.1, decay=0.05, learning_rate=0.4
+    PAPER,
+    solver="population",
+    noise=1.3,
+    noise_shape="graded",
+    init_scale=0.1,
+    decay=0.05,
+    learning_rate=0.4,
 )
 PRESETS = {
-    "paper": Preset(PAPER, "the paper's setting: minibatches, distance loss, a tenth of its learning rate"),
+    "paper": Preset(
+        PAPER, "the paper's setting: minibatches, distance loss, a tenth of its learning rate"
+    ),
     "released": Preset(RELEASED, "the released toy code's: dot loss, two noisy views"),
     "flow": Preset(FLOW, "gradient flow on one fixed batch"),
     "population": Preset(POPULATION, "the flow of infinitely many samples"),
-    "identity": Preset(IDENTITY, "a setting in which the alignment matrix does become the identity"),
+    "identity": Preset(
+        IDENTITY, "a setting in which the alignment matrix does become the identity"
+    ),
 }
 
 
@@ -85,7 +110,9 @@ def fixed_run(settings: TwoLayerSettings) -> "Run":
 def sweep(
     settings: TwoLayerSettings, finish: "Callable[[Run], Finish[Run]] | None", kept: str
 ) -> "Sweep[Any]":
-    """Two-layer runs over noise and initial scale. Args: settings; run -> `finish` of the sweep; what is kept."""
+    """Two-layer runs over noise and initial scale. Args: settings; run -> `finish` of the sweep;
+    what is kept.
+    """
     from linsim.sweeps.engine import Sweep
     from linsim.training.observe import simulate
 

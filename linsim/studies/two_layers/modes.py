@@ -1,8 +1,10 @@
-"""Which hidden modes of two layers grew, which share a degenerate group, and which are aligned (paper, section 5.2).
+"""Which hidden modes of two layers grew, which share a degenerate group, and which are aligned
+(paper, section 5.2).
 
-A mode has collapsed if its s1 s2 stays below GROWN times the largest. A grown mode is aligned if |A_kk| says so. Modes whose
-singular values lie close together have no basis of their own; where |A_kk| reads as misaligned they are judged as a group, by
-the largest principal angle between their spans in the two layers.
+A mode has collapsed if its s1 s2 stays below GROWN times the largest. A grown mode is aligned if
+|A_kk| says so. Modes whose singular values lie close together have no basis of their own; where
+|A_kk| reads as misaligned they are judged as a group, by the largest principal angle between their
+spans in the two layers.
 """
 
 import numpy as np
@@ -17,15 +19,21 @@ ALIGNED_ANGLE = 10.0  # degrees; a group is aligned below this
 STATES = ("collapsed", "misaligned", "aligned", "aligned as a group")
 
 
-def judge(alignment: np.ndarray, first: np.ndarray, second: np.ndarray, gap: float) -> tuple[np.ndarray, ...]:
-    """Group number, angle in degrees of the group (or single mode), and index into STATES, of each mode.
+def judge(
+    alignment: np.ndarray, first: np.ndarray, second: np.ndarray, gap: float
+) -> tuple[np.ndarray, ...]:
+    """Group number, angle in degrees of the group (or single mode), and index into STATES, of each
+    mode.
 
-    Args: A (h, h); singular values s1, s2 of W1 and W2 (h,), largest first; gap: relative distance of degenerate values.
+    Args: A (h, h); singular values s1, s2 of W1 and W2 (h,), largest first; gap: relative distance
+    of degenerate values.
     Returns: (group, angle, state), each (h,).
     """
     strength = first * second
     grown = int(np.sum(strength >= GROWN * strength.max()))
-    groups = degenerate_groups(first[:grown], gap) + [range(k, k + 1) for k in range(grown, len(first))]
+    groups = degenerate_groups(first[:grown], gap) + [
+        range(k, k + 1) for k in range(grown, len(first))
+    ]
     number, angle, state = np.zeros((3, len(first)))
     for index, group in enumerate(groups):
         members = slice(group.start, group.stop)
@@ -49,4 +57,6 @@ def add(dataset: xr.Dataset, settings: TwoLayerSettings) -> xr.Dataset:
         vectorize=True,
     )
     names = ("mode_group", "group_angle", "mode_state")
-    return dataset.assign({name: array.drop_vars(("time", "step")) for name, array in zip(names, judged, strict=True)})
+    return dataset.assign(
+        {name: array.drop_vars(("time", "step")) for name, array in zip(names, judged, strict=True)}
+    )
