@@ -67,14 +67,11 @@ class Several:
         self.may_be_empty, self.may_repeat = may_be_empty, may_repeat
 
 
-def whole(low: int, high: float = math.inf) -> Rule:
+def whole(low: int, high: int | None = None) -> Rule:
     """The rule of a whole number between two bounds, both included."""
-    wording = (
-        f"a whole number of at least {low}"
-        if high == math.inf
-        else f"a whole number from {low} to {high}"
-    )
-    return Rule(lambda value: low <= value <= high, wording)
+    if high is None:
+        return Rule(lambda value: value >= low, f"a whole number of at least {low}")
+    return Rule(lambda value: low <= value <= high, f"a whole number from {low} to {high}")
 
 
 Finite = Annotated[float, Rule(math.isfinite, "a finite number")]

@@ -1,24 +1,25 @@
-"""Trained runs in a folder, each under a name that says what it computes, so that no run is ever
-trained twice.
+"""Trained runs in a folder, each under a name that says what it computes: none is trained twice.
 
     <out>/<name>.runs/<digest>.nc    some runs, as they were trained together; named after the
-    SHA-256 of the file's bytes <out>/<name>.runs/<digest>.ids   the names of these runs, one a line
-    <out>/<name>.nc                  the result of the latest command that ended, replaced only by a
-    complete new one
+                                     SHA-256 of their names and of the file's bytes
+    <out>/<name>.runs/<digest>.ids   the names of these runs, one a line
+    <out>/<name>.nc                  the result of the latest command that ended, replaced only by
+                                     a complete new one
 
 A run's name (`run_id`) is a digest of everything that decides its numbers: its record, its key, the
 precision, the code that computes it, and what is kept of it. Any command finds in the folder
 whatever it shares with earlier ones. Files are written under another name and then renamed; a file
-whose bytes do not match its name is left out, and its runs are trained again.
+whose bytes do not match its name goes, and its runs are trained again.
 """
 
 import hashlib
 import io
 import json
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import xarray as xr
 
@@ -34,23 +35,23 @@ def run_id(described: Mapping[str, Any]) -> str:
     return _digest(json.dumps(described, sort_keys=True).encode(), 24)
 
 
-class Library(Protocol):
+class Library(ABC):
     """Where trained runs are kept."""
 
+    @abstractmethod
     def held(self) -> set[str]:
         """The names of all runs that are there now."""
-        ...
 
+    @abstractmethod
     def save(self, runs: xr.Dataset, ids: Sequence[str]) -> None:
         """Keep runs, which lie along the dimension `run`. Raises: CannotWrite."""
-        ...
 
+    @abstractmethod
     def load(self, ids: Iterable[str]) -> Iterator[tuple[xr.Dataset, list[str]]]:
         """The runs of these names, some at a time: a Dataset, and what its runs are called."""
-        ...
 
 
-class InMemory:
+class InMemory(Library):
     """Runs that last as long as the process."""
 
     def __init__(self) -> None:
@@ -70,13 +71,12 @@ class InMemory:
         return ((runs, names) for runs, names in self._kept if wanted & set(names))
 
 
-class InFolder:
+class InFolder(Library):
     """Runs in a folder that any number of processes read and write at the same time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._read: dict[str, list[str]] = {}  # what the .ids files hold, each read once
-        self._damaged: set[str] = set()
 
     def held(self) -> set[str]:
         """See `Library`."""
@@ -84,9 +84,10 @@ class InFolder:
 
     def save(self, runs: xr.Dataset, ids: Sequence[str]) -> None:
         """See `Library`."""
-        content = results.encode(runs)
-        digest = _digest(content)
-        results.write("\n".join(ids).encode(), self.folder / f"{digest}.ids")
+        content, names = results.encode(runs), "\n".join(ids)
+        digest = _seal(names, content)
+        self._read.pop(digest, None)
+        results.write(names.encode(), self.folder / f"{digest}.ids")
         results.write(content, self.folder / f"{digest}.nc")
 
     def load(self, ids: Iterable[str]) -> Iterator[tuple[xr.Dataset, list[str]]]:
@@ -98,7 +99,7 @@ class InFolder:
                 yield results.load(io.BytesIO(content)), names
 
     def drop_damaged(self) -> None:
-        """Leave out the files that do not hold what they were written with."""
+        """Remove the files that do not hold what they were written with."""
         for digest in self._files():
             self._content(digest)
 
@@ -120,7 +121,7 @@ class InFolder:
 
     def _files(self) -> dict[str, list[str]]:
         """The names of the runs of each whole file."""
-        found = {path.stem for path in self.folder.glob("*.nc")} - self._damaged
+        found = {path.stem for path in self.folder.glob("*.nc")}
         for digest in sorted(found - self._read.keys()):
             try:
                 self._read[digest] = (self.folder / f"{digest}.ids").read_text().split()
@@ -129,14 +130,15 @@ class InFolder:
         return {digest: self._read[digest] for digest in sorted(found)}
 
     def _content(self, digest: str) -> bytes | None:
-        """The bytes of a file, or None if it has vanished or is damaged."""
+        """The bytes of a file; None if it has vanished, or is damaged, and then it goes."""
+        path = self.folder / f"{digest}.nc"
         try:
-            content = (self.folder / f"{digest}.nc").read_bytes()
+            content = path.read_bytes()
         except OSError:
-            content = b""
-        if _digest(content) == digest:
+            return None
+        if _seal("\n".join(self._read.get(digest, [])), content) == digest:
             return content
-        self._damaged.add(digest)
+        path.unlink(missing_ok=True)
         return None
 
 
@@ -202,6 +204,11 @@ class Folder:
         CannotWrite.
         """
         return results.save(dataset, self.out / f"{self.name}.diverged.nc")
+
+
+def _seal(names: str, content: bytes | memoryview) -> str:
+    """The name of the file that holds some runs: equal contents under other names are another file."""
+    return _digest(names.encode() + b"\n" + bytes(content))
 
 
 def _digest(content: bytes | memoryview, length: int = 16) -> str:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from linsim.arrays import Array
 
-Real = float | Float[Array, "..."]
+Real = float | int | Float[Array, "..."]
 T = TypeVar("T")
 
 

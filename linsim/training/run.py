@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Float, Key, PRNGKeyArray
 
 from linsim import losses
 from linsim.arrays import Array
@@ -230,6 +230,6 @@ def _drift(run: Run, params: Params, now: Drive) -> Square | None:
     return alignment.imbalance_drift(w1, w2, towards, run.learning_rate)
 
 
-def _keys(key: PRNGKeyArray) -> PRNGKeyArray:
+def _keys(key: PRNGKeyArray) -> Key[Array, "3"]:
     """The keys of the initial layers, of the data, and of the steps."""
     return jax.random.split(key, 3)

@@ -2,7 +2,7 @@
 between runs.
 """
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,16 +14,16 @@ from linsim.training.names import OneLayerStart, TwoLayerStart
 from linsim.training.records import Real, record, static
 
 
-class Start(Protocol):
+class Start(ABC):
     """Initial layers of given widths, drawn with a key."""
 
+    @abstractmethod
     def draw(self, key: PRNGKeyArray, widths: tuple[int, ...], scale: Real) -> Params:
         """Args: key; widths (d, h, .., n); scale of each layer. Returns: (W_1 (h, d), .., W_L)."""
-        ...
 
 
 @record
-class Orthogonal:
+class Orthogonal(Start):
     """Random orthogonal layers: every singular value is the scale."""
 
     def draw(self, key: PRNGKeyArray, widths: tuple[int, ...], scale: Real) -> Params:
@@ -32,7 +32,7 @@ class Orthogonal:
 
 
 @record
-class Gaussian:
+class Gaussian(Start):
     """Independent Gaussian entries of variance scale^2 / fan_in."""
 
     def draw(self, key: PRNGKeyArray, widths: tuple[int, ...], scale: Real) -> Params:
@@ -41,7 +41,7 @@ class Gaussian:
 
 
 @record
-class Uniform:
+class Uniform(Start):
     """Independent uniform entries of variance scale^2 / fan_in; scale 1/sqrt(3) is
     torch.nn.Linear's default.
     """
@@ -52,7 +52,7 @@ class Uniform:
 
 
 @record
-class Spectral:
+class Spectral(Start):
     """Singular values scale e^(-decay k), k = 0, 1, .., between each layer's own random factors:
     the paper's start.
     """
@@ -65,7 +65,7 @@ class Spectral:
 
 
 @record
-class Balanced:
+class Balanced(Start):
     """The same singular values with aligned layers: W_l W_l^T = W_(l+1)^T W_(l+1).
 
     The decay does not vary within a program: the powers are taken in float64, since deep networks
@@ -81,7 +81,7 @@ class Balanced:
 
 
 @record
-class Imbalanced:
+class Imbalanced(Start):
     """Two aligned layers whose product has the singular values (scale e^(-decay k))^2, with C =
     kappa I.
     """

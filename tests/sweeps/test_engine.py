@@ -1,0 +1,205 @@
+"""From one run to a grid: a sweep is a loop over single runs, whatever the chunks, shares and devices."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Float
+
+from linsim.arrays import Array
+from linsim.sweeps import engine, results
+from linsim.sweeps.cluster import Share
+from linsim.sweeps.engine import Engine, Sweep
+from linsim.training.observe import simulate
+from linsim.training.records import Real, record, static
+from linsim.training.run import Run
+
+FIXED = Run(
+    learning_rate=0.1, batches="dataset", batch_size=16, dataset_size=64, dim=6, noisy_dims=2
+)
+RECORDS = (0, 1, 3, 8, 20)
+AXES = {"noise": (0.5, 2.0), "init_scale": (0.1, 0.3, 1.0)}
+
+
+def grid(axes=AXES, fixed=FIXED, **options) -> Sweep[Run]:
+    """A sweep of any fields of a run."""
+    start = dataclasses.replace(fixed, record_at=RECORDS)
+    return Sweep(
+        axes=axes,
+        make=lambda **point: dataclasses.replace(start, **point),
+        simulate=simulate,
+        **options,
+    )
+
+
+@record
+class Toy:
+    """A run that returns its own number."""
+
+    noise: Real = 0.0
+    kind: str = static("a")
+
+
+def toys(count: int, simulate=None, **options) -> Sweep[Toy]:
+    """A sweep of `count` numbers."""
+    own = simulate or (lambda run, key: {"value": run.noise})
+    axes = {"noise": tuple(map(float, range(count)))}
+    return Sweep(axes=axes, make=lambda noise: Toy(noise=noise), simulate=own, **options)
+
+
+def test_sweep_equals_a_loop_over_single_runs_whatever_the_chunk():
+    single = jax.jit(simulate)
+    keys = engine.run_keys(7, 2)
+    for chunk_size in (1, 5, 100):
+        swept = Engine(chunk_size=chunk_size).run(grid(seed=7, seeds=2))
+        assert swept is not None
+        for i, j, k in np.ndindex(2, 3, 2):
+            run = dataclasses.replace(
+                FIXED, noise=AXES["noise"][i], init_scale=AXES["init_scale"][j], record_at=RECORDS
+            )
+            for name, value in single(run, keys[k]).items():
+                found = swept[name].values[i, j, k]
+                np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_each_static_part_is_traced_once():
+    traces = []
+
+    def traced(run, key):
+        traced_value = run.noise + jax.random.uniform(key)
+        traces.append(run.kind)
+        return {"value": traced_value}
+
+    result = Engine(chunk_size=3).run(toys(7, traced))
+    assert result is not None
+    assert result["value"].shape == (7, 1)
+    assert len(traces) == 1
+    Engine().run(toys(100, traced))
+    assert len(traces) == 2
+    axes = {"kind": ("a", "b"), "noise": (0.0, 1.0, 2.0)}
+    Engine().run(Sweep(axes=axes, make=lambda **point: Toy(**point), simulate=traced))
+    assert traces[2:] == ["a", "b"]
+
+
+def test_same_seed_same_bytes_and_other_seed_other_runs():
+    first, again, other = (Engine().run(grid(seed=seed)) for seed in (0, 0, 1))
+    for name in first:
+        assert first[name].values.tobytes() == again[name].values.tobytes()
+    assert not np.array_equal(first["initial_weights"], other["initial_weights"])
+
+
+def test_any_field_can_be_an_axis_in_any_order_and_whatever_the_type_of_its_values():
+    """Leaves vary inside one program, other fields make a program each; points equal runs."""
+    axes = {"init_scale": (0.1, 1), "views": ("one", "two"), "learning_rate": (0.05, 0.1)}
+    dataset = Engine().run(grid(axes))
+    assert dataset["loss"].dims[:4] == ("init_scale", "views", "learning_rate", "seed")
+    run = dataclasses.replace(
+        FIXED, init_scale=1.0, views="two", learning_rate=0.05, record_at=RECORDS
+    )
+    expected = jax.jit(simulate)(run, engine.run_keys(0, 1)[0])
+    picked = dataset.sel(views="two", learning_rate=0.05, init_scale=1, seed=0)
+    assert_allclose = np.testing.assert_allclose
+    assert_allclose(
+        picked["weight_singular_values"], expected["weight_singular_values"], rtol=1e-9
+    )
+
+
+def test_shares_partition_the_chunks():
+    solved = []
+
+    def finish(runs, measured):
+        solved.extend(runs.noise.tolist())
+        return measured
+
+    for index in range(3):
+        assert Engine(chunk_size=2, share=Share(index, 3)).run(toys(12, finish=finish)) is None
+    assert sorted(solved) == list(range(12))
+
+
+def test_finish_sees_the_numbers_of_the_runs_in_full_precision():
+    seen = []
+
+    def finish(runs, measured):
+        seen.append(runs.noise)
+        return measured
+
+    with jax.enable_x64(False):
+        axes = {"noise": (1.3,)}
+        sweep = Sweep(
+            axes=axes,
+            make=lambda noise: Toy(noise=noise),
+            simulate=lambda run, key: {"value": run.noise},
+            finish=finish,
+        )
+        dataset = Engine().run(sweep)
+    assert seen[0].tolist() == [1.3]
+    assert dataset["value"].dtype == np.float32
+
+
+@pytest.mark.parametrize("total", [1, 7, 12, 100])
+@pytest.mark.parametrize("most", [1, 3, 8, 1000])
+@pytest.mark.parametrize("multiple", [1, 2, 8])
+def test_even_chunks(total, most, multiple):
+    size = engine.even(total, most, multiple)
+    assert size % multiple == 0
+    assert size <= max(most, multiple)
+    count = -(-total // size)
+    # no more padding than the last chunk and the multiple need
+    assert size * count - total < size + multiple * count
+
+
+def test_a_small_memory_makes_small_chunks(monkeypatch):
+    def outer(run, key) -> dict[str, Float[Array, "64 64"]]:
+        return {"value": jnp.outer(jax.random.normal(key, (64,)), jnp.full(64, run.noise))}
+
+    sizes, chunk = [], []
+
+    def finish(runs, measured):
+        chunk.append(len(runs.noise))
+        return measured
+
+    for memory in (1 << 30, 1 << 18):
+        monkeypatch.setattr(engine, "device_memory", lambda device, memory=memory: memory)
+        Engine().run(toys(1024, outer, finish=finish))
+        sizes.append(chunk.pop())
+        chunk.clear()
+    assert sizes[0] == 1024 // engine.MOST_CHUNKS
+    assert sizes[1] * 64 * 64 * 8 < engine.MEMORY_SHARE * (1 << 18)
+
+
+DEVICES = """
+import sys
+from linsim.sweeps.runtime import configure_jax
+configure_jax(devices=int(sys.argv[1]))
+import jax
+import linsim
+from linsim.sweeps import results
+assert len(jax.devices()) == int(sys.argv[1])
+settings = dict(noise=[0.5, 2], init_scale=[0.1, 0.3, 1], learning_rate=0.1, steps=20, batch_size=16)
+dataset = linsim.run("strong_aug", **settings, dataset_size=64, dim=6, noisy_dims=2, x64=True)
+results.save(dataset, results.Path(sys.argv[2]))
+"""
+
+
+def test_devices_agree_and_repeat(tmp_path):
+    """1, 2 or 8 forced host devices: the same to rounding; twice on 2 devices: the same bytes."""
+    datasets = {}
+    for label, devices in (("1", 1), ("2", 2), ("2 again", 2), ("8", 8)):
+        path = tmp_path / f"{label}.nc"
+        words = [sys.executable, "-c", DEVICES, str(devices), str(path)]
+        environment = {k: v for k, v in os.environ.items() if k != "NPROC"}
+        subprocess.run(words, check=True, timeout=300, env=environment, capture_output=True)
+        datasets[label] = results.load(path)
+    for name in datasets["1"]:
+        assert datasets["2"][name].values.tobytes() == datasets["2 again"][name].values.tobytes()
+        for label in ("2", "8"):
+            difference = np.abs(datasets[label][name].values - datasets["1"][name].values)
+            scale = np.nanmax(np.abs(datasets["1"][name].values))
+            worst = np.nanmax(difference) / scale
+            print(f"{label} devices, {name}: largest difference {worst:.1e} of the largest value")
+            assert worst <= 1e-8  # population flows stop at a tolerance of 1e-8
