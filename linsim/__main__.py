@@ -19,9 +19,10 @@ class Command(NamedTuple):
 
 def run(argv: list[str]) -> None:
     """`linsim run STUDY ...`."""
-    listed = "\n".join(f"  {name:16} {_first_line(name)}" for name in NAMES)
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: linsim run STUDY ... (--help after a study tells its flags)\n\n{listed}")
+        listed = "\n".join(f"  {name:16} {_first_line(name)}" for name in NAMES)
+        usage = "usage: linsim run STUDY ... (--help after a study tells its flags)"
+        print(f"{usage}\n\n{listed}")
         raise SystemExit(0 if argv else 2)
     study(argv[0]).main(argv[1:], prog=f"linsim run {argv[0]}", own_process=True)
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from linsim.config import Checked, Count, Natural, require, whole
+from linsim.config import Checked, Count, Natural, Rule, require, whole
+
+
+Seed = Annotated[int, Rule(lambda v: 0 <= v < 2**32, "a whole number from 0 to 2^32 - 1")]
 
 
 @dataclass(kw_only=True)
@@ -66,7 +69,7 @@ class Training(Settings):
     """Samples per batch."""
     seeds: Count = 3
     """Independent runs per setting."""
-    seed: Annotated[int, whole(0, 2**32 - 1)] = 0
+    seed: Seed = 0
     """Base random key."""
     x64: bool = False
     """Train in float64 instead of float32."""

@@ -1,21 +1,22 @@
-"""`python -m linsim figures`: the gallery is what the README shows, and a picture is what its experiment draws."""
+"""`linsim figures`: the gallery is what the README shows, and a picture is what its experiment
+draws.
+"""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-from linsim import gallery
+from helpers import ROOT, console
 
-ROOT = Path(__file__).parents[1]
+from linsim.studies import gallery
+from linsim.studies.strong_aug import STUDY
+from linsim.studies.study import Picture
 
 
 def test_the_gallery_is_what_the_readme_shows():
     shown = set(re.findall(r"\(figures/(\w+)\.png\)", (ROOT / "README.md").read_text()))
-    assert shown == set(gallery.GALLERY)
-    assert {path.stem for path in (ROOT / "figures").glob("*.png")} == set(gallery.GALLERY)
-    for picture in gallery.GALLERY.values():
-        assert (ROOT / "experiments" / f"{picture.script}.py").is_file()
+    assert shown == set(gallery.gallery())
+    assert {path.stem for path in (ROOT / "figures").glob("*.png")} == set(gallery.gallery())
+    for entry in gallery.gallery().values():
+        assert (ROOT / "experiments" / f"{entry.study.name}.py").is_file()
 
 
 def test_every_picture_is_small_enough():
@@ -24,8 +25,9 @@ def test_every_picture_is_small_enough():
 
 
 def test_a_figure_is_drawn_from_a_run_and_then_from_its_results(tmp_path, monkeypatch):
-    small = ("--steps", "20", "--seeds", "1", "--dim", "4", "--noisy-dims", "2", "--batch-size", "16", "--dataset-size", "64")
-    monkeypatch.setitem(gallery.GALLERY, "small", gallery.Picture("strong_aug", small, "none"))
+    small = "--steps 20 --seeds 1 --dim 4 --noisy-dims 2 --batch-size 16 --dataset-size 64"
+    entry = gallery.Entry(STUDY, Picture("small", tuple(small.split()), "none"))
+    monkeypatch.setattr(gallery, "gallery", lambda: {"small": entry})
     request = gallery.Request(out=tmp_path / "figures", results=tmp_path / "results")
     for folder in (request.out, request.results):
         folder.mkdir()
@@ -38,5 +40,5 @@ def test_a_figure_is_drawn_from_a_run_and_then_from_its_results(tmp_path, monkey
 
 
 def test_the_list_names_every_figure():
-    done = subprocess.run([sys.executable, "-m", "linsim", "figures", "--list"], capture_output=True, text=True, check=True)
-    assert [line.split()[0] for line in done.stdout.splitlines()] == list(gallery.GALLERY)
+    done = console("figures", "--list")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(gallery.gallery())

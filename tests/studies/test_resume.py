@@ -3,27 +3,50 @@
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from test_experiments import ROOT, command
+from helpers import ROOT, command
 
-from linsim import results
+from linsim.sweeps import results
 
-TINY = ["--noise", "0.5", "1", "2", "--seeds", "4", "--dim", "4", "--noisy-dims", "2", "--batch-size", "16"]
+TINY = [
+    "--noise",
+    "0.5",
+    "1",
+    "2",
+    "--seeds",
+    "4",
+    "--dim",
+    "4",
+    "--noisy-dims",
+    "2",
+    "--batch-size",
+    "16",
+]
 TINY += ["--dataset-size", "64", "--steps", "400", "--chunk-size", "1"]
 
 
 def start(folder, *flags):
-    words = [sys.executable, str(ROOT / "experiments" / "strong_aug.py"), *TINY, "--out", str(folder), *flags]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    words = [
+        sys.executable,
+        str(ROOT / "experiments" / "strong_aug.py"),
+        *TINY,
+        "--out",
+        str(folder),
+        *flags,
+    ]
+    return subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
 
 
 def chunks(folder):
-    return len(list((folder / "strong_aug.chunks").glob("*.nc")))
+    return len(list((folder / "strong_aug.runs").glob("*.nc")))
 
 
 def kill_when(process, condition, timeout=120):
@@ -49,7 +72,9 @@ def undisturbed(tmp_path_factory):
 def same_bytes(folder, reference):
     first, second = (results.load(f / "strong_aug.nc") for f in (folder, reference))
     assert set(first.variables) == set(second.variables)
-    return all(first[name].values.tobytes() == second[name].values.tobytes() for name in first.variables)
+    return all(
+        first[name].values.tobytes() == second[name].values.tobytes() for name in first.variables
+    )
 
 
 def test_killed_and_resumed_is_bit_identical(undisturbed, tmp_path):
@@ -58,14 +83,15 @@ def test_killed_and_resumed_is_bit_identical(undisturbed, tmp_path):
     finished = command("strong_aug", *TINY, "--out", tmp_path)
     assert "verdict" in finished.stdout, finished.stderr
     assert same_bytes(tmp_path, undisturbed)
-    assert sorted(os.listdir(tmp_path)) == ["strong_aug.nc", "strong_aug.png"]
+    assert sorted(os.listdir(tmp_path)) == ["strong_aug.nc", "strong_aug.png", "strong_aug.runs"]
     stamp = (tmp_path / "strong_aug.nc").stat().st_mtime_ns
     again = command("strong_aug", *TINY, "--out", tmp_path)
     assert again.stdout == finished.stdout
     assert (tmp_path / "strong_aug.nc").stat().st_mtime_ns == stamp
+    before = chunks(tmp_path)
     other = command("strong_aug", *TINY, "--out", tmp_path, "--seeds", "5")
-    assert other.returncode == 2
-    assert "seeds 4 there, 5 here" in other.stderr
+    assert other.returncode == 0
+    assert chunks(tmp_path) == before + 3  # one more seed for each of three noises
 
 
 def test_two_processes_share_a_sweep_and_one_dies(undisturbed, tmp_path):
@@ -111,6 +137,7 @@ def test_twenty_random_kills(undisturbed, tmp_path):
         moment = time.monotonic() + rng.uniform(1, 9)
         if not kill_when(process, lambda moment=moment: time.monotonic() > moment):
             assert same_bytes(tmp_path, undisturbed)
+            shutil.rmtree(tmp_path / "strong_aug.runs")
             for path in tmp_path.glob("strong_aug.*"):
                 path.unlink()
         else:
@@ -128,14 +155,14 @@ def test_interrupt_and_full_disk_are_one_sentence(undisturbed, tmp_path):
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error.count("\n") == 1
-    assert error.startswith("error: interrupted; finished chunks stay")
-    largest = max(path.stat().st_size for path in (tmp_path / "strong_aug.chunks").glob("*.nc"))
+    assert error.startswith("error: interrupted; runs that ended stay")
+    largest = max(path.stat().st_size for path in (tmp_path / "strong_aug.runs").glob("*.nc"))
     process = start(tmp_path)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest + 1, largest + 1))
     _, error = process.communicate(timeout=300)
     assert process.returncode == 1
     assert error.count("\n") == 1
-    assert "strong_aug.nc could not be written (File too large); finished chunks stay" in error
+    assert "strong_aug.nc could not be written (File too large); runs that ended stay" in error
     assert chunks(tmp_path) == 12
     assert command("strong_aug", *TINY, "--out", tmp_path).returncode == 0
     assert same_bytes(tmp_path, undisturbed)
@@ -151,3 +178,28 @@ def test_interrupted_before_anything_is_done(tmp_path):
     assert process.returncode == 130
     assert error.startswith("error: interrupted")
     assert not list(tmp_path.rglob("*.part"))
+
+
+def everything(folder):
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_the_old_result_is_whole_whatever_happens_to_an_overwrite(undisturbed, tmp_path, how):
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    before = everything(tmp_path)
+    process = start(tmp_path, "--overwrite")
+    while len(list((tmp_path / "strong_aug.runs.new").glob("*.nc"))) < 2:
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(how)
+    process.communicate(timeout=60)
+    after = everything(tmp_path)
+    assert all(after[path] == content for path, content in before.items())
+    done = command("strong_aug", *TINY, "--out", tmp_path, "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert same_bytes(tmp_path, undisturbed)
+    assert not (tmp_path / "strong_aug.runs.new").exists()
+    assert chunks(tmp_path) == 12

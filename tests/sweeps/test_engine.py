@@ -1,4 +1,6 @@
-"""From one run to a grid: a sweep is a loop over single runs, whatever the chunks, shares and devices."""
+"""From one run to a grid: a sweep is a loop over single runs, whatever the chunks, shares and
+devices.
+"""
 
 import dataclasses
 import os
@@ -104,9 +106,7 @@ def test_any_field_can_be_an_axis_in_any_order_and_whatever_the_type_of_its_valu
     expected = jax.jit(simulate)(run, engine.run_keys(0, 1)[0])
     picked = dataset.sel(views="two", learning_rate=0.05, init_scale=1, seed=0)
     assert_allclose = np.testing.assert_allclose
-    assert_allclose(
-        picked["weight_singular_values"], expected["weight_singular_values"], rtol=1e-9
-    )
+    assert_allclose(picked["weight_singular_values"], expected["weight_singular_values"], rtol=1e-9)
 
 
 def test_shares_partition_the_chunks():

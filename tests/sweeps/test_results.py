@@ -18,7 +18,16 @@ def test_saved_data_come_back_with_names_units_and_provenance(tmp_path):
     xr.testing.assert_identical(loaded, dataset)
     assert loaded["loss"].dims == ("seed", "time")
     assert loaded["loss"].attrs["units"] == "1"
-    names = ("config", "command", "git_commit", "versions", "device", "dtype", "started", "finished")
+    names = (
+        "config",
+        "command",
+        "git_commit",
+        "versions",
+        "device",
+        "dtype",
+        "started",
+        "finished",
+    )
     for name in names:
         assert loaded.attrs[name]
 
