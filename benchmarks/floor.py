@@ -1,8 +1,10 @@
-"""The floor: the work that no implementation of the step can avoid, each part alone and at the best rate found.
+"""The floor: the work that no implementation of the step can avoid, each part alone and at the best
+rate found.
 
-A step on N samples in d dimensions needs N^2 exponentials, the Gram product (N x d by d x N) and the product of the
-exponentials with the data (N x N by N x d). The maximum, the sums and all smaller products are left out. XLA's exponentials
-are fastest with their shifts and the excluded diagonal in one loop, as here; alone they take half as long again.
+A step on N samples in d dimensions needs N^2 exponentials, the Gram product (N x d by d x N) and
+the product of the exponentials with the data (N x N by N x d). The maximum, the sums and all
+smaller products are left out. XLA's exponentials are fastest with their shifts and the excluded
+diagonal in one loop, as here; alone they take half as long again.
 """
 
 import math
@@ -35,14 +37,21 @@ def candidates(count: int, dim: int) -> list[Candidate]:
         rng = np.random.default_rng(lot)
         x = rng.standard_normal((lot, count, dim), np.float32)
         square = -rng.random((lot, count, count), np.float32)
-        ways = {"XLA": _in_xla(x, square)} | ({"torch": _in_torch(x, square)} if find_spec("torch") else {})
+        ways = {"XLA": _in_xla(x, square)} | (
+            {"torch": _in_torch(x, square)} if find_spec("torch") else {}
+        )
         for way, parts in ways.items():
-            found += [Candidate(part, f"{way}, {lot} at a time", each, lot * REPEATS) for part, each in parts.items()]
+            found += [
+                Candidate(part, f"{way}, {lot} at a time", each, lot * REPEATS)
+                for part, each in parts.items()
+            ]
     return found
 
 
 def best(tried: list[Candidate], seconds: list[list[float]]) -> dict[str, dict[str, Any]]:
-    """The fastest way for each part, and its median seconds per run-step. Args: candidates; the seconds of each one's calls."""
+    """The fastest way for each part, and its median seconds per run-step. Args: candidates; the
+    seconds of each one's calls.
+    """
     found: dict[str, dict[str, Any]] = {}
     for candidate, times in zip(tried, seconds, strict=True):
         each = statistics.median(times) / candidate.amount
@@ -52,11 +61,15 @@ def best(tried: list[Candidate], seconds: list[list[float]]) -> dict[str, dict[s
 
 
 def _in_xla(x: np.ndarray, square: np.ndarray) -> dict[str, Callable[[], object]]:
-    """Each part REPEATS times inside one compiled loop; every result feeds the next, so that none is skipped."""
+    """Each part REPEATS times inside one compiled loop; every result feeds the next, so that none
+    is skipped.
+    """
     dim = x.shape[-1]
 
     def repeated(step, *start):
-        program = jax.jit(lambda *carry: jax.lax.fori_loop(0, REPEATS, lambda _, c: step(*c), carry))
+        program = jax.jit(
+            lambda *carry: jax.lax.fori_loop(0, REPEATS, lambda _, c: step(*c), carry)
+        )
         held = tuple(map(jnp.asarray, start))
         return lambda: jax.block_until_ready(program(*held))
 

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 
 from benchmarks.workloads import NOISE, RATE, Descent
-from linsim import contrast, data, dynamics, models, sweep
+from linsim.sweeps import engine
+from linsim.training import contrast, data, dynamics, models
 
 
 def descent(work: Descent) -> Callable[[], np.ndarray]:
@@ -16,7 +17,9 @@ def descent(work: Descent) -> Callable[[], np.ndarray]:
     count, dim = work.x.shape[1:]
     noise_factor = NOISE * jnp.eye(dim, dtype=work.x.dtype)[dim // 2 :]
     data_factor = jnp.eye(dim, dtype=work.x.dtype)
-    sample, _ = data.sampler(jax.random.key(1), "fresh", data_factor, noise_factor, views="one", batch_size=count)
+    sample = data.source(
+        jax.random.key(1), "fresh", data_factor, noise_factor, views="one", batch_size=count
+    )
 
     def run(key, layers, x, x_pos):
         def drive(w, step_key):
@@ -24,10 +27,16 @@ def descent(work: Descent) -> Callable[[], np.ndarray]:
 
         steps = np.array([0, work.steps])
         trajectory = dynamics.gradient_descent(layers, drive, optax.sgd(RATE), steps, key)
-        return models.product(tuple(w[-1] for w in trajectory.weights)), trajectory.loss, trajectory.alpha_ii
+        return (
+            models.product(tuple(w[-1] for w in trajectory.weights)),
+            trajectory.loss,
+            trajectory.alpha_ii,
+        )
 
-    program = sweep.vectorised(run, tuple(jax.local_devices()))
-    columns = jax.tree.map(jnp.asarray, (sweep.run_keys(0, len(work.x)), work.layers, work.x, work.x_pos))
+    program = engine.vectorised(run, tuple(jax.local_devices()))
+    columns = jax.tree.map(
+        jnp.asarray, (engine.run_keys(0, len(work.x)), work.layers, work.x, work.x_pos)
+    )
     return lambda: np.asarray(program(*columns)[0])
 
 
@@ -43,9 +52,11 @@ def flow(work: Descent, time: float, tolerance: float) -> Callable[[], np.ndarra
 
     def run(layer, x, x_pos):
         times = np.array([0.0, time])
-        flow = dynamics.gradient_flow((layer,), lambda w: contrast.distance(w, x, x_pos), times, tolerance=tolerance)
+        flow = dynamics.gradient_flow(
+            (layer,), lambda w: contrast.distance(w, x, x_pos), times, tolerance=tolerance
+        )
         return flow.weights[0][-1]
 
-    program = sweep.vectorised(run, tuple(jax.local_devices()))
+    program = engine.vectorised(run, tuple(jax.local_devices()))
     columns = [jnp.asarray(array) for array in (work.layers[0], work.x, work.x_pos)]
     return lambda: np.asarray(program(*columns))

@@ -36,7 +36,10 @@ def descend(work: Descent) -> np.ndarray:
         for _ in range(work.steps):
             if work.fresh:
                 x, x_pos = _fresh(rng, x)
-            layers = [w + x.dtype.type(RATE) * update for w, update in zip(layers, layer_updates(layers, x, x_pos), strict=True)]
+            layers = [
+                w + x.dtype.type(RATE) * update
+                for w, update in zip(layers, layer_updates(layers, x, x_pos), strict=True)
+            ]
         found.append(product(layers))
     return np.stack(found)
 
@@ -44,7 +47,9 @@ def descend(work: Descent) -> np.ndarray:
 def _fresh(rng: np.random.Generator, like: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x = rng.standard_normal(like.shape, like.dtype)
     x_pos = x.copy()
-    x_pos[:, x.shape[1] // 2 :] += like.dtype.type(NOISE) * rng.standard_normal((len(x), -(-x.shape[1] // 2)), like.dtype)
+    x_pos[:, x.shape[1] // 2 :] += like.dtype.type(NOISE) * rng.standard_normal(
+        (len(x), -(-x.shape[1] // 2)), like.dtype
+    )
     return x, x_pos
 
 
@@ -57,6 +62,8 @@ def flow(work: Descent, time: float, tolerance: float) -> np.ndarray:
             w = flat.reshape(x.shape[1], -1)
             return (w @ contrast(w, x, x_pos)).ravel()
 
-        solved = solve_ivp(velocity, (0, time), w.ravel(), "DOP853", rtol=tolerance, atol=tolerance, t_eval=[time])
+        solved = solve_ivp(
+            velocity, (0, time), w.ravel(), "DOP853", rtol=tolerance, atol=tolerance, t_eval=[time]
+        )
         found.append(solved.y[:, -1].reshape(w.shape))
     return np.stack(found)

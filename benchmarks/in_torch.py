@@ -1,4 +1,6 @@
-"""The workloads in PyTorch: an eager loop with autograd and an optimizer, as the paper's released toy has it; torch.func."""
+"""The workloads in PyTorch: an eager loop with autograd and an optimizer, as the paper's released
+toy has it; torch.func.
+"""
 
 import numpy as np
 import torch
@@ -8,7 +10,9 @@ from benchmarks.workloads import NOISE, RATE, Descent
 
 
 def loss(layers: tuple[torch.Tensor, ...], x: torch.Tensor, x_pos: torch.Tensor) -> torch.Tensor:
-    """Distance InfoNCE, mean over anchors, as cross-entropy of the scores; the positive's stands on the diagonal."""
+    """Distance InfoNCE, mean over anchors, as cross-entropy of the scores; the positive's stands on
+    the diagonal.
+    """
     z, z_pos = x, x_pos
     for w in layers:
         z, z_pos = z @ w.T, z_pos @ w.T
@@ -46,7 +50,9 @@ def together(work: Descent) -> np.ndarray:
     for _ in range(work.steps):
         if work.fresh:
             x, x_pos = _fresh(x)
-        layers = tuple(w - RATE * g for w, g in zip(layers, gradient(layers, x, x_pos), strict=True))
+        layers = tuple(
+            w - RATE * g for w, g in zip(layers, gradient(layers, x, x_pos), strict=True)
+        )
     return _product(layers).numpy()
 
 
@@ -66,7 +72,9 @@ def flow(work: Descent, time: float, tolerance: float) -> np.ndarray:
         def velocity(_, flat, x=x, x_pos=x_pos):
             return -one_gradient(flat.reshape(x.shape[1], -1), x, x_pos).ravel()
 
-        solved = solve_ivp(velocity, (0, time), w.ravel(), "DOP853", rtol=tolerance, atol=tolerance, t_eval=[time])
+        solved = solve_ivp(
+            velocity, (0, time), w.ravel(), "DOP853", rtol=tolerance, atol=tolerance, t_eval=[time]
+        )
         found.append(solved.y[:, -1].reshape(w.shape))
     return np.stack(found)
 
@@ -74,7 +82,9 @@ def flow(work: Descent, time: float, tolerance: float) -> np.ndarray:
 def _fresh(like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     x = torch.randn_like(like)
     half = x.shape[-1] // 2
-    return x, torch.cat([x[..., :half], x[..., half:] + NOISE * torch.randn_like(x[..., half:])], dim=-1)
+    return x, torch.cat(
+        [x[..., :half], x[..., half:] + NOISE * torch.randn_like(x[..., half:])], dim=-1
+    )
 
 
 def _product(layers: tuple[torch.Tensor, ...]) -> torch.Tensor:

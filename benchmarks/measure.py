@@ -1,4 +1,6 @@
-"""The workloads R1 to R6: who takes part, for how long, and whether the results agree. All times in seconds."""
+"""The workloads R1 to R6: who takes part, for how long, and whether the results agree. All times in
+seconds.
+"""
 
 import importlib.util
 import os
@@ -28,7 +30,9 @@ if TORCH:
 
 
 class Sizes(NamedTuple):
-    """Of R1 to R3: runs, steps, samples; of R4: two batches; of R5: a command's runs, steps and flags; of R6: runs, time."""
+    """Of R1 to R3: runs, steps, samples; of R4: two batches; of R5: a command's runs, steps and
+    flags; of R6: runs, time.
+    """
 
     runs: int
     steps: int
@@ -44,14 +48,18 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(64, 200, 128, 8192, 65536, 3, 10_000, ("--noise", "2.0"), 8, 100.0, 1e-8)
-TINY = Sizes(2, 5, 16, 32, 64, 1, 20, ("--noise", "2.0", "--steps", "20", "--seeds", "1"), 1, 1.0, 1e-8)
+TINY = Sizes(
+    2, 5, 16, 32, 64, 1, 20, ("--noise", "2.0", "--steps", "20", "--seeds", "1"), 1, 1.0, 1e-8
+)
 
 Functions = Mapping[Any, Callable[[], Any]]
 Measured = dict[str, Any]
 
 
-def take_turns(functions: Functions, repetitions: int) -> tuple[dict[Any, list[float]], dict[Any, Any]]:
-    """Seconds of each call, after one that is not counted, and what each function returned at last."""
+def take_turns(
+    functions: Functions, repetitions: int
+) -> tuple[dict[Any, list[float]], dict[Any, Any]]:
+    """Seconds of each call, after one that is not counted, and what each function returned last."""
     seconds: dict[Any, list[float]] = {name: [] for name in functions}
     returned = {name: function() for name, function in functions.items()}
     for _ in range(repetitions):
@@ -67,13 +75,20 @@ def summary(times: list[float]) -> dict[str, float]:
     return {"median": statistics.median(times), "min": min(times), "max": max(times)}
 
 
-def compared(seconds: dict[Any, list[float]], returned: dict[Any, Any], *, same_batches: bool = True) -> Measured:
-    """The implementations' times, and how far their results lie from NumPy's: relative Frobenius norm, or of |W|^2 only."""
+def compared(
+    seconds: dict[Any, list[float]], returned: dict[Any, Any], *, same_batches: bool = True
+) -> Measured:
+    """The implementations' times, and how far their results lie from NumPy's: relative Frobenius
+    norm, or of |W|^2 only.
+    """
     results = {name: np.asarray(returned[name], np.float64) for name in seconds}
     if not same_batches:
         results = {name: np.mean(value**2) for name, value in results.items()}
     expected = results["NumPy"]
-    apart = {name: float(np.linalg.norm(value - expected) / np.linalg.norm(expected)) for name, value in results.items()}
+    apart = {
+        name: float(np.linalg.norm(value - expected) / np.linalg.norm(expected))
+        for name, value in results.items()
+    }
     return {"seconds": {name: summary(times) for name, times in seconds.items()}, "apart": apart}
 
 
@@ -81,7 +96,10 @@ def _implementations(sizes: Sizes, **kind: Any) -> dict[Any, Callable[[], Any]]:
     work = workloads.descent(sizes.runs, sizes.steps, sizes.count, DIM, **kind)
     functions = {"linsim": in_linsim.descent(work), "NumPy": lambda: in_numpy.descend(work)}
     if TORCH:
-        functions |= {"eager PyTorch": lambda: in_torch.eager(work), "torch.func": lambda: in_torch.together(work)}
+        functions |= {
+            "eager PyTorch": lambda: in_torch.eager(work),
+            "torch.func": lambda: in_torch.together(work),
+        }
     return functions
 
 
@@ -97,7 +115,9 @@ def r1(sizes: Sizes, repetitions: int) -> Measured:
 
 def r2(sizes: Sizes, repetitions: int) -> Measured:
     """As R1, with a fresh batch in every step."""
-    return compared(*take_turns(_implementations(sizes, fresh=True), repetitions), same_batches=False)
+    return compared(
+        *take_turns(_implementations(sizes, fresh=True), repetitions), same_batches=False
+    )
 
 
 def r3(sizes: Sizes, repetitions: int) -> Measured:
@@ -106,7 +126,9 @@ def r3(sizes: Sizes, repetitions: int) -> Measured:
 
 
 def r4(sizes: Sizes, repetitions: int) -> Measured:
-    """One gradient of a medium batch, and of a large one, of which only linsim does not keep all pairs."""
+    """One gradient of a medium batch, and of a large one, of which only linsim does not keep all
+    pairs.
+    """
     medium, large = (workloads.batch(count, DIM) for count in (sizes.medium, sizes.large))
     functions = {
         "linsim": in_linsim.one_gradient(*medium),
@@ -117,11 +139,16 @@ def r4(sizes: Sizes, repetitions: int) -> Measured:
     at_large, _ = take_turns({"linsim": in_linsim.one_gradient(*large)}, repetitions)
     words = [sys.executable, "-m", "benchmarks.peak", str(sizes.large), str(DIM)]
     peak = int(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-    return compared(*take_turns(functions, repetitions)) | {"large": summary(at_large["linsim"]), "peak_bytes": peak}
+    return compared(*take_turns(functions, repetitions)) | {
+        "large": summary(at_large["linsim"]),
+        "peak_bytes": peak,
+    }
 
 
 def r5(sizes: Sizes, repetitions: int) -> Measured:
-    """A whole command with an empty and with a full compilation cache, beside PyTorch's steps of its runs alone."""
+    """A whole command with an empty and with a full compilation cache, beside PyTorch's steps of
+    its runs alone.
+    """
     words = [sys.executable, str(ROOT / "experiments" / "strong_aug.py"), *sizes.command]
 
     def command(cache: str) -> None:
@@ -134,7 +161,9 @@ def r5(sizes: Sizes, repetitions: int) -> Measured:
             command(cache)
 
     with tempfile.TemporaryDirectory() as cache:
-        work = workloads.descent(sizes.command_runs, sizes.command_steps, sizes.count, DIM, fresh=True)
+        work = workloads.descent(
+            sizes.command_runs, sizes.command_steps, sizes.count, DIM, fresh=True
+        )
         functions = {"linsim, cold": cold, "linsim, warm": lambda: command(cache)}
         if TORCH:
             functions["eager PyTorch, the steps alone"] = lambda: in_torch.eager(work)

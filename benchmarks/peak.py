@@ -1,4 +1,6 @@
-"""Peak memory in bytes of a process that computes one gradient of linsim: `python -m benchmarks.peak SAMPLES DIMENSION`."""
+"""Peak memory in bytes of a process that computes one gradient of linsim: `python -m
+benchmarks.peak SAMPLES DIMENSION`.
+"""
 
 import resource
 import sys

@@ -1,6 +1,8 @@
-"""Peak memory of a sweep and of one ten times as large, at the same chunk size: `python benchmarks/sweep_memory.py`.
+"""Peak memory of a sweep and of one ten times as large, at the same chunk size: `python
+benchmarks/sweep_memory.py`.
 
-Each sweep runs in a process of its own through `experiments/phase_diagram.py`; the figure is that process's largest resident set.
+Each sweep runs in a process of its own through `experiments/phase_diagram.py`; the figure is that
+process's largest resident set.
 """
 
 import os
@@ -30,7 +32,15 @@ FLAGS = [
 def peak(seeds: int) -> float:
     """Largest resident set, in MiB, of a sweep of 128 x `seeds` runs."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, str(ROOT / "experiments" / "phase_diagram.py"), *FLAGS, "--seeds", str(seeds), "--out", folder]
+        words = [
+            sys.executable,
+            str(ROOT / "experiments" / "phase_diagram.py"),
+            *FLAGS,
+            "--seeds",
+            str(seeds),
+            "--out",
+            folder,
+        ]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
@@ -41,7 +51,10 @@ def peak(seeds: int) -> float:
 def main() -> None:
     """Print both peaks and their ratio."""
     small, large = peak(2), peak(20)
-    print(f"256 runs {small:.0f} MiB, 2560 runs {large:.0f} MiB, ratio {large / small:.3f} (chunks of 16 runs)")
+    print(
+        f"256 runs {small:.0f} MiB, 2560 runs {large:.0f} MiB, ratio {large / small:.3f} (chunks "
+        "of 16 runs)"
+    )
 
 
 if __name__ == "__main__":

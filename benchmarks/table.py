@@ -11,14 +11,18 @@ TITLES = {
     "R2": "the same, a fresh batch in every step",
     "R3": "as the first, two layers",
     "R4": "one gradient of {medium:,} samples",
-    "R6": "gradient flow of {flow_runs} runs to t = {flow_time:g}, float64, tolerance {tolerance:g}",
+    "R6": "gradient flow of {flow_runs} runs to t = {flow_time:g}, float64, tolerance "
+        "{tolerance:g}",
 }
 
 
 def render(measured: Mapping[str, Any]) -> str:
     """Markdown: a table, and below it floor, large batch, command, and where and when."""
     sizes, found = measured["sizes"], measured["workloads"]
-    lines = ["| workload | linsim | " + " | ".join(OTHERS) + " |", "|---|---|" + "---|" * len(OTHERS)]
+    lines = [
+        "| workload | linsim | " + " | ".join(OTHERS) + " |",
+        "|---|---|" + "---|" * len(OTHERS),
+    ]
     for name, title in TITLES.items():
         if name in found:
             seconds = found[name]["seconds"]
@@ -28,12 +32,14 @@ def render(measured: Mapping[str, Any]) -> str:
     if {"R1", "R2", "R3"} <= found.keys():
         base = found["R1"]["seconds"]["linsim"]["median"]
         notes.append(
-            "; ".join(f"{name} takes {found[name]['seconds']['linsim']['median'] / base:.2f} × R1" for name in ("R2", "R3"))
+            "; ".join(
+                f"{name} takes {found[name]['seconds']['linsim']['median'] / base:.2f} × R1"
+                for name in ("R2", "R3")
+            )
         )
     versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
-    source = (
-        f"{measured['machine']}; {versions}; {measured['date']}; medians of {measured['repetitions']} (range), d = 16, float32"
-    )
+    runs = f"medians of {measured['repetitions']} (range), d = 16, float32"
+    source = f"{measured['machine']}; {versions}; {measured['date']}; {runs}"
     return "\n".join([*lines, "", "\n".join(f"- {note}." for note in [*notes, source])])
 
 
@@ -45,20 +51,30 @@ def update(readme: Path, measured: Mapping[str, Any]) -> None:
 
 def _time(seconds: Mapping[str, float]) -> str:
     unit, scale = ("s", 1.0) if seconds["median"] >= 1 else ("ms", 1e3)
-    return "{median:.3g} ({min:.3g}–{max:.3g}) {unit}".format(**{k: v * scale for k, v in seconds.items()}, unit=unit)
+    return "{median:.3g} ({min:.3g}–{max:.3g}) {unit}".format(
+        **{k: v * scale for k, v in seconds.items()}, unit=unit
+    )
 
 
 def _ratio(seconds: Mapping[str, Mapping[str, float]], other: str) -> str:
-    return f"× {seconds[other]['median'] / seconds['linsim']['median']:.3g}" if other in seconds else "–"
+    return (
+        f"× {seconds[other]['median'] / seconds['linsim']['median']:.3g}"
+        if other in seconds
+        else "–"
+    )
 
 
 def _floor(found: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:
     floor = found["floor"]
-    parts = ", ".join(f"{name} {1e6 * part['seconds']:.1f} µs ({part['way']})" for name, part in floor["parts"].items())
+    parts = ", ".join(
+        f"{name} {1e6 * part['seconds']:.1f} µs ({part['way']})"
+        for name, part in floor["parts"].items()
+    )
     each = 1e6 / (sizes["runs"] * sizes["steps"])
     linsim = found["seconds"]["linsim"]["median"]
     return (
-        f"R1's floor is {each * floor['seconds']:.1f} µs per run and step: {parts}; linsim takes {each * linsim:.1f} µs, "
+        f"R1's floor is {each * floor['seconds']:.1f} µs per run and step: {parts}; linsim takes "
+        f"{each * linsim:.1f} µs, "
         f"{linsim / floor['seconds']:.2f} × the floor"
     )
 
@@ -68,8 +84,10 @@ def _large(found: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:
     medium = found["seconds"]["linsim"]["median"] / sizes["medium"] ** 2
     size, matrix = found["peak_bytes"] / 2**30, 4 * sizes["large"] ** 2 / 2**30
     return (
-        f"One gradient of {sizes['large']:,} samples takes linsim {_time(found['large'])}, {per_pair / medium:.2f} × as long per "
-        f"pair as of {sizes['medium']:,}, in a process of {size:.2f} GiB; one N × N matrix alone has {matrix:.0f} GiB"
+        f"One gradient of {sizes['large']:,} samples takes linsim {_time(found['large'])}, "
+        f"{per_pair / medium:.2f} × as long per "
+        f"pair as of {sizes['medium']:,}, in a process of {size:.2f} GiB; one N × N matrix alone "
+        f"has {matrix:.0f} GiB"
     )
 
 

@@ -1,6 +1,7 @@
 """What is timed, and from where: plain NumPy arrays that every implementation starts from.
 
-All train the distance loss (mean over anchors) by plain gradient descent on batches of additive-noise view pairs.
+All train the distance loss (mean over anchors) by plain gradient descent on batches of
+additive-noise view pairs.
 """
 
 from typing import NamedTuple
@@ -12,7 +13,9 @@ NOISE = 0.5  # of the last half of the coordinates, one view
 
 
 class Descent(NamedTuple):
-    """Many runs side by side. layers: (runs, d, d) each; x, x_pos (runs, N, d); fresh: new samples in every step instead."""
+    """Many runs side by side. layers: (runs, d, d) each; x, x_pos (runs, N, d); fresh: new samples
+    in every step instead.
+    """
 
     layers: tuple[np.ndarray, ...]
     x: np.ndarray
@@ -21,14 +24,27 @@ class Descent(NamedTuple):
     fresh: bool = False
 
 
-def descent(runs: int, steps: int, count: int, dim: int, *, depth: int = 1, fresh: bool = False, dtype=np.float32) -> Descent:
+def descent(
+    runs: int,
+    steps: int,
+    count: int,
+    dim: int,
+    *,
+    depth: int = 1,
+    fresh: bool = False,
+    dtype=np.float32,
+) -> Descent:
     """Orthogonal layers of scale 0.3 (two: their square root), standard normal data."""
     rng = np.random.default_rng(0)
     scale = 0.3 ** (1 / depth)
-    layers = tuple(scale * np.linalg.qr(rng.standard_normal((runs, dim, dim)))[0] for _ in range(depth))
+    layers = tuple(
+        scale * np.linalg.qr(rng.standard_normal((runs, dim, dim)))[0] for _ in range(depth)
+    )
     x = rng.standard_normal((runs, count, dim))
     x_pos = x + NOISE * rng.standard_normal(x.shape) * (np.arange(dim) >= dim // 2)
-    return Descent(tuple(w.astype(dtype) for w in layers), x.astype(dtype), x_pos.astype(dtype), steps, fresh)
+    return Descent(
+        tuple(w.astype(dtype) for w in layers), x.astype(dtype), x_pos.astype(dtype), steps, fresh
+    )
 
 
 def batch(count: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

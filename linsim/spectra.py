@@ -69,7 +69,8 @@ def collapsed_dimensions(
     """
     reference = spectrum.max(axis=-1, keepdims=True) if unit is None else unit
     vanished = ~(spectrum >= threshold * reference)
-    return (vanished | (spectrum.max(axis=-1, keepdims=True) <= 0)).sum(axis=-1)
+    counts = (vanished | (spectrum.max(axis=-1, keepdims=True) <= 0)).sum(axis=-1)
+    return np.asarray(counts) if isinstance(spectrum, np.ndarray) else counts
 
 
 KINDS = ("none", "dimensional", "complete")

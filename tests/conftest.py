@@ -1,4 +1,4 @@
-"""Every test runs in float64 unless it says otherwise, with shapes checked by jaxtyping and beartype."""
+"""Every test runs in float64 unless it says otherwise, with shapes checked by beartype."""
 
 import os
 import tempfile
@@ -14,7 +14,7 @@ import jaxtyping
 
 
 def modules_to_check() -> list[str]:
-    """All of linsim but what a person's values pass through, which brings them to their types itself."""
+    """All of linsim but what a person's values pass through, which checks them itself."""
     root = Path(__file__).parents[1] / "linsim"
     files = [file for file in root.rglob("*.py") if file.name not in ("config.py", "settings.py")]
     light = ("study.py", "linear.py", "gallery.py", "command.py")
@@ -29,7 +29,8 @@ import pytest
 
 jax.config.update("jax_enable_x64", True)
 flags = os.environ.get("XLA_FLAGS", "")
-os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {flags}"  # most of the tests' time is the compiler's
+# most of the tests' time is the compiler's
+os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {flags}"
 jax.devices()  # reads the flags; commands that tests start keep their own
 os.environ["XLA_FLAGS"] = flags
 
@@ -42,4 +43,5 @@ settings.load_profile("linsim")
 @pytest.fixture(autouse=True)
 def precision_is_left_as_found():
     yield
-    assert jax.config.jax_enable_x64, "the test left jax_enable_x64 off, and later ones in this process would run in float32"
+    message = "the test left jax_enable_x64 off: later ones in this process would run in float32"
+    assert jax.config.jax_enable_x64, message

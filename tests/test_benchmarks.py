@@ -16,7 +16,9 @@ from benchmarks import floor, in_linsim, in_numpy, measure, table, workloads
 
 SIZES = measure.TINY
 AGREE = 1e-5  # relative, of float32 results after a few steps
-TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed ('.[bench]')")
+TORCH = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="PyTorch is not installed ('.[bench]')"
+)
 
 
 @pytest.fixture
@@ -45,7 +47,12 @@ def test_flows_agree():
 
 def test_one_gradient_agrees(single):
     batch = workloads.batch(SIZES.medium, measure.DIM)
-    np.testing.assert_allclose(in_linsim.one_gradient(*batch)(), -batch[0] @ in_numpy.contrast(*batch), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        in_linsim.one_gradient(*batch)(),
+        -batch[0] @ in_numpy.contrast(*batch),
+        rtol=1e-4,
+        atol=1e-6,
+    )
 
 
 @TORCH
@@ -70,4 +77,6 @@ def test_the_floor_takes_the_fastest_way_of_each_part(single):
 
 def test_the_readme_shows_the_recorded_measurement():
     measured = json.loads((ROOT / "benchmarks" / "results.json").read_text())
-    assert f"{table.BEGIN}\n{table.render(measured)}\n{table.END}" in (ROOT / "README.md").read_text()
+    assert (
+        f"{table.BEGIN}\n{table.render(measured)}\n{table.END}" in (ROOT / "README.md").read_text()
+    )

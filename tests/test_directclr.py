@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from helpers import assert_close
+from linsim.presets import PROJECTORS
 from test_experiments import command
 from test_images import broken, make
 
 from linsim import ablation, directclr, images, probe, results
-from linsim.presets import PROJECTORS
 
 TINY = ["--quick", "--steps", "20", "--seeds", "2", "--width", "16", "--d0", "4", "--batch-size", "32"]
 

@@ -18,7 +18,8 @@ def cache(tmp_path, monkeypatch):
 
 
 def make(folder, sizes=((6, 6),) * 3, mode="L", classes=("cat", "dog")):
-    """A folder of random images; sizes (width, height) of each class's images. Returns: the folder."""
+    """A folder of random images; sizes (width, height) of each class's images. Returns: the folder.
+    """
     rng = np.random.default_rng(0)
     for name in classes:
         (folder / name).mkdir(parents=True, exist_ok=True)

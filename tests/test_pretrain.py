@@ -1,4 +1,6 @@
-"""Training of convolutional encoders: resumed bit by bit, unnoticed probes, probes' formulas, and the command as typed."""
+"""Training of convolutional encoders: resumed bit by bit, unnoticed probes, probes' formulas, and
+the command as typed.
+"""
 
 import dataclasses
 import functools
@@ -17,7 +19,17 @@ from helpers import assert_close, assert_not_close
 from test_experiments import ROOT, command
 from test_images import badly_divided, divided
 
-from linsim import ablation, checkpoint, losses, presets, pretrain, probe, projectors, results, sweep
+from linsim import (
+    ablation,
+    checkpoint,
+    losses,
+    presets,
+    pretrain,
+    probe,
+    projectors,
+    results,
+    sweep,
+)
 from linsim.config import at
 
 TINY = {"width": 4, "blocks": (2,), "d0": 2, "batch_size": 4, "steps": 7, "image_size": None, "train_images": None, "few": ()}
@@ -118,7 +130,9 @@ def test_the_online_probe_learns_and_the_encoder_does_not_notice(whole, held, tm
 
 
 def test_a_step_is_ntxent_of_two_views(held):
-    """The first step, from the parts: batch, views, loss; it moves nothing (the warm-up starts at 0); the second does."""
+    """The first step, from the parts: batch, views, loss; it moves nothing (the warm-up starts at
+    0); the second does.
+    """
     config = tiny()
     compiled = program(config)
     start, shuffled = compiled.begin(RUN), jnp.flip(RUN.rows)

@@ -180,8 +180,9 @@ import jax
 import linsim
 from linsim.sweeps import results
 assert len(jax.devices()) == int(sys.argv[1])
-settings = dict(noise=[0.5, 2], init_scale=[0.1, 0.3, 1], learning_rate=0.1, steps=20, batch_size=16)
-dataset = linsim.run("strong_aug", **settings, dataset_size=64, dim=6, noisy_dims=2, x64=True)
+settings = dict(noise=[0.5, 2], init_scale=[0.1, 0.3, 1], learning_rate=0.1, steps=20)
+settings |= dict(batch_size=16, dataset_size=64, dim=6, noisy_dims=2, x64=True)
+dataset = linsim.run("strong_aug", **settings)
 results.save(dataset, results.Path(sys.argv[2]))
 """
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import assert_close
 
-from linsim import data
+from linsim.training import data
 
 
 def test_factor_reproduces_any_covariance_with_as_many_rows_as_its_rank():
@@ -24,15 +24,19 @@ def test_factor_refuses_what_is_no_covariance(bad):
 @pytest.mark.parametrize("views", ["one", "two"])
 def test_moments_are_those_of_the_samples(views):
     cov, noise = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([[0.3, -0.3], [-0.3, 0.5]])
-    sample, clean = data.sampler(
-        jax.random.key(0), "fresh", data.factor(cov), data.factor(noise), views=views, batch_size=400_000
-    )
+    factors = data.factor(cov), data.factor(noise)
+    sample = data.source(jax.random.key(0), "fresh", *factors, views=views, batch_size=400_000)
     x, x_pos = sample(jax.random.key(1))
     moments = data.moments(cov, noise, views)
-    expected = {"anchor": (x, x), "positive": (x_pos, x_pos), "cross": (x, x_pos), "step": (x_pos - x, x_pos - x)}
+    expected = {
+        "anchor": (x, x),
+        "positive": (x_pos, x_pos),
+        "cross": (x, x_pos),
+        "step": (x_pos - x, x_pos - x),
+    }
     for name, (left, right) in expected.items():
         assert_close(left.T @ right / len(x), getattr(moments, name), rtol=0.01)
-    assert_close(clean, cov, size=4)
+    assert_close(sample.second_moment(), cov, size=4)
 
 
 def test_default_block_is_the_last_coordinates():
@@ -53,19 +57,21 @@ def test_stratified_rows_are_distinct_and_uniform(count, total):
     assert hits.std() < 3 * np.sqrt(total / count / len(keys)) + (0.2 if total % count else 0)
 
 
-def make_sampler(batches, **kwargs):
+def make_source(batches, **kwargs):
     noise = 0.5 * data.factor(data.block_covariance(4, 2))
-    return data.sampler(jax.random.key(3), batches, data.factor(np.eye(4)), noise, **{"views": "one", "batch_size": 8} | kwargs)
+    options = {"views": "one", "batch_size": 8} | kwargs
+    return data.source(jax.random.key(3), batches, data.factor(np.eye(4)), noise, **options)
 
 
 def test_fresh_batches_differ_in_everything():
-    sample, _ = make_sampler("fresh")
+    sample = make_source("fresh")
     (x, _), (y, _) = sample(jax.random.key(0)), sample(jax.random.key(1))
     assert not np.any(x == y)
 
 
 def test_minibatches_are_rows_of_one_set_with_new_noise():
-    sample, cov = make_sampler("dataset", dataset_size=8)
+    sample = make_source("dataset", dataset_size=8)
+    cov = sample.second_moment()
     (x, x_pos), (y, y_pos) = sample(jax.random.key(0)), sample(jax.random.key(1))
     assert np.array_equal(x, y)
     assert not np.any(x_pos[:, 2:] == y_pos[:, 2:])
@@ -74,20 +80,23 @@ def test_minibatches_are_rows_of_one_set_with_new_noise():
 
 
 def test_a_fixed_batch_never_changes():
-    sample, cov = make_sampler("fixed", views="two")
+    sample = make_source("fixed", views="two")
+    cov = sample.second_moment()
     (x, x_pos), (y, y_pos) = sample(jax.random.key(0)), sample(jax.random.key(1))
     assert np.array_equal(x, y)
     assert np.array_equal(x_pos, y_pos)
     assert np.linalg.eigvalsh(cov).min() > 0
 
 
-def test_bad_samplers_are_named():
+def test_bad_sources_are_named():
     with pytest.raises(ValueError, match=r"dataset_size = 7; got 8"):
-        make_sampler("dataset", dataset_size=7)
+        make_source("dataset", dataset_size=7)
 
 
 def test_two_views_share_the_clean_sample_and_nothing_else():
     clean = jnp.ones((5, 4))
     x, x_pos = data.view_pair(jax.random.key(0), clean, data.factor(np.eye(4)), "two")
     assert not np.any(x == x_pos)
-    assert np.array_equal(data.view_pair(jax.random.key(0), clean, data.factor(np.eye(4)), "one")[0], clean)
+    assert np.array_equal(
+        data.view_pair(jax.random.key(0), clean, data.factor(np.eye(4)), "one")[0], clean
+    )

@@ -5,7 +5,8 @@ import optax
 import pytest
 from helpers import assert_close, make_case, relative_error
 
-from linsim import contrast, dynamics, losses
+from linsim import losses
+from linsim.training import contrast, dynamics
 
 
 def fixed_drive(case):
@@ -21,11 +22,15 @@ def test_record_steps_hold_the_ends():
     assert len(steps) <= 80
 
 
-@pytest.mark.parametrize("optimizer", [optax.sgd(0.05), optax.adam(0.01), optax.sgd(0.02, momentum=0.9)])
+@pytest.mark.parametrize(
+    "optimizer", [optax.sgd(0.05), optax.adam(0.01), optax.sgd(0.02, momentum=0.9)]
+)
 def test_descent_is_the_plain_loop_with_jax_grad(optimizer):
     case = make_case(0, 16, 4, 3)
     steps = [0, 1, 3, 10]
-    trajectory = dynamics.gradient_descent((case.w,), fixed_drive(case), optimizer, steps, jax.random.key(0))
+    trajectory = dynamics.gradient_descent(
+        (case.w,), fixed_drive(case), optimizer, steps, jax.random.key(0)
+    )
     loss = lambda w: losses.infonce(case.x @ w.T, case.x_pos @ w.T) / 16
     w, state, weights, values = case.w, optimizer.init(case.w), [case.w], []
     for _ in range(10):
@@ -53,13 +58,19 @@ def test_descent_gives_each_step_its_own_key():
 @pytest.mark.parametrize("steps", [[1, 2], [0, 2, 2], [0, 3, 1]])
 def test_descent_refuses_bad_records(steps):
     with pytest.raises(ValueError, match="start with 0 and increase"):
-        dynamics.gradient_descent((jnp.eye(2),), lambda w, k: None, optax.sgd(0.1), steps, jax.random.key(0))
+        dynamics.gradient_descent(
+            (jnp.eye(2),), lambda w, k: None, optax.sgd(0.1), steps, jax.random.key(0)
+        )
 
 
 def test_flow_error_falls_with_the_tolerance_and_descent_converges_to_it_at_first_order():
     case = make_case(1, 16, 4, 3)
     times = np.array([0.0, 1.0, 4.0])
-    flow = jax.jit(lambda tol: dynamics.gradient_flow((case.w,), fixed_drive(case), times, tolerance=tol).weights[0])
+    flow = jax.jit(
+        lambda tol: dynamics.gradient_flow(
+            (case.w,), fixed_drive(case), times, tolerance=tol
+        ).weights[0]
+    )
     exact = flow(1e-12)
     errors = [relative_error(flow(10.0**-k), exact) for k in (4, 6, 8)]
     assert errors[0] > errors[1] > errors[2]
@@ -67,7 +78,9 @@ def test_flow_error_falls_with_the_tolerance_and_descent_converges_to_it_at_firs
 
     def descent_error(rate):
         steps = np.rint(times / rate).astype(int)
-        run = dynamics.gradient_descent((case.w,), fixed_drive(case), optax.sgd(rate), steps, jax.random.key(0))
+        run = dynamics.gradient_descent(
+            (case.w,), fixed_drive(case), optax.sgd(rate), steps, jax.random.key(0)
+        )
         return relative_error(run.weights[0], exact)
 
     rates = [0.02, 0.01, 0.005]

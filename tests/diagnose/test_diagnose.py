@@ -1,23 +1,18 @@
-"""`python -m linsim diagnose` on one's own arrays: right measures, and one clear sentence for every file that is not one."""
-
-import subprocess
-import sys
+"""`linsim diagnose` on one's own arrays: right measures, and one clear sentence for every file that
+is not one.
+"""
 
 import numpy as np
 import pytest
-from helpers import assert_close
+from helpers import assert_close, console
 from safetensors.numpy import save_file
 
-from linsim import diagnose, report
 from linsim.config import BadInput
+from linsim.diagnose import command as diagnose
+from linsim.diagnose import table
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.standard_normal((50, 4))
-
-
-def command(*words):
-    words = [sys.executable, "-m", "linsim", *map(str, words)]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".safetensors"])
@@ -34,7 +29,9 @@ def test_every_format_gives_the_same_matrix(suffix, tmp_path):
 
 
 def test_a_csv_may_have_a_header(tmp_path):
-    np.savetxt(tmp_path / "z.csv", MATRIX, delimiter=",", fmt="%.17g", header="a,b,1e5,d", comments="")
+    np.savetxt(
+        tmp_path / "z.csv", MATRIX, delimiter=",", fmt="%.17g", header="a,b,1e5,d", comments=""
+    )
     np.testing.assert_array_equal(diagnose.load(tmp_path / "z.csv"), MATRIX)
 
 
@@ -44,7 +41,10 @@ def bad_files(folder):
     cut[3, 2] = np.nan
     arrays = {
         "nan": (cut, "holds nan at row 3, column 2"),
-        "infinite": (np.where(MATRIX[0, 0] == MATRIX, np.inf, MATRIX), "holds inf at row 0, column 0"),
+        "infinite": (
+            np.where(MATRIX[0, 0] == MATRIX, np.inf, MATRIX),
+            "holds inf at row 0, column 0",
+        ),
         "vector": (MATRIX[:, 0], r"shape \(50,\)"),
         "cube": (MATRIX[None], r"shape \(1, 50, 4\)"),
         "constant": (np.ones((5, 3)), "5 equal rows"),
@@ -81,12 +81,19 @@ def test_two_layers_from_two_files_or_one(tmp_path):
     np.save(tmp_path / "w1.npy", w1)
     np.save(tmp_path / "w2.npy", w2)
     np.savez(tmp_path / "both.npz", first=w1, second=w2, other=w1)
-    for paths, names in (((tmp_path / "w1.npy", tmp_path / "w2.npy"), ()), ((tmp_path / "both.npz",), ("first", "second"))):
+    for paths, names in (
+        ((tmp_path / "w1.npy", tmp_path / "w2.npy"), ()),
+        ((tmp_path / "both.npz",), ("first", "second")),
+    ):
         loaded = diagnose.load_layers(paths, names)
         for matrix, expected in zip(loaded, (w1, w2), strict=True):
             np.testing.assert_array_equal(matrix, expected)
     for paths, names, what in (
-        ((tmp_path / "w2.npy", tmp_path / "w1.npy"), (), "the second's columns must be the first's rows"),
+        (
+            (tmp_path / "w2.npy", tmp_path / "w1.npy"),
+            (),
+            "the second's columns must be the first's rows",
+        ),
         ((tmp_path / "w1.npy",), (), "must be two files"),
         ((tmp_path / "both.npz",), ("first", "third"), "third is not allowed"),
     ):
@@ -96,10 +103,10 @@ def test_two_layers_from_two_files_or_one(tmp_path):
 
 def test_verdicts_on_constructed_embeddings():
     dimensional = MATRIX * np.array([1.0, 1.0, 1e-3, 1e-3])
-    assert "verdict: no collapse" in report.embeddings(MATRIX)
-    assert "verdict: dimensional collapse, 2 of 4 dimensions" in report.embeddings(dimensional)
-    assert "verdict: complete collapse" in report.embeddings(1e-2 * MATRIX + 5)
-    few = report.embeddings(RNG.standard_normal((4, 10)))
+    assert "verdict: no collapse" in table.embeddings(MATRIX)
+    assert "verdict: dimensional collapse, 2 of 4 dimensions" in table.embeddings(dimensional)
+    assert "verdict: complete collapse" in table.embeddings(1e-2 * MATRIX + 5)
+    few = table.embeddings(RNG.standard_normal((4, 10)))
     assert "4 samples span at most 3 dimensions: the other 7 are not judged" in few
     assert "verdict: no collapse" in few
 
@@ -108,23 +115,31 @@ def test_aligned_layers_are_found_aligned():
     """Balanced layers: C = 0, |A_kk| = 1, and the bound says so."""
     u, v, w = (np.linalg.qr(RNG.standard_normal((4, 4)))[0] for _ in range(3))
     values = np.array([4.0, 3.0, 2.0, 1.0])
-    said = report.layers(u * values @ v.T, w * values @ u.T)
+    said = table.layers(u * values @ v.T, w * values @ u.T)
     assert "verdict: 4 of 4 modes aligned (|A_kk| >= 0.98); the bound is above 0 for 4" in said
     assert_close(float(said.split("|C| = ")[1].split(",")[0]), 0.0, rtol=1e-12)
 
 
 def test_the_command(tmp_path):
     np.save(tmp_path / "z.npy", MATRIX)
-    done = command("diagnose", tmp_path / "z.npy", "--out", tmp_path / "out")
+    done = console("diagnose", tmp_path / "z.npy", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("verdict: no collapse")
     assert (tmp_path / "out" / "z.png").stat().st_size > 5_000
     np.save(tmp_path / "w.npy", np.eye(4))
-    done = command("diagnose", "--weights", tmp_path / "w.npy", tmp_path / "w.npy", "--out", tmp_path / "out")
+    done = console(
+        "diagnose", "--weights", tmp_path / "w.npy", tmp_path / "w.npy", "--out", tmp_path / "out"
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "weights.png").stat().st_size > 5_000
-    for words in (["diagnose"], ["diagnose", tmp_path / "none.npy"], ["nothing"], ["figures", "nothing"], ["diagnose", "--no"]):
-        done = command(*words, *(["--out", tmp_path / "bad"] if words[0] == "diagnose" else []))
+    for words in (
+        ["diagnose"],
+        ["diagnose", tmp_path / "none.npy"],
+        ["nothing"],
+        ["figures", "nothing"],
+        ["diagnose", "--no"],
+    ):
+        done = console(*words, *(["--out", tmp_path / "bad"] if words[0] == "diagnose" else []))
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
         assert not (tmp_path / "bad").exists()

@@ -1,17 +1,17 @@
-"""Without negatives: exact flows, the conserved relation, fixed points, and the kinds of collapse."""
+"""Without negatives: exact flows, the conserved relation, fixed points, kinds of collapse."""
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_close, assert_not_close
-from test_experiments import command
+from helpers import assert_close, assert_not_close, command
 
-from linsim import kinds, results, spectra
-from linsim.config import at
-from linsim.presets import KINDS
+from linsim import spectra
+from linsim.studies.collapse_kinds.runs import OBJECTIVES
+from linsim.sweeps import results
 from linsim.theory import noncontrastive
+from linsim.training.predictor import PredictorRun
 
 MEAN = jnp.diag(jnp.array([1.0, 2.0, 0.5]))
 AUG = jnp.array([[0.5, 0.1, 0.0], [0.1, 0.8, 0.2], [0.0, 0.2, 0.3]])
@@ -47,7 +47,9 @@ def test_alignment_only_is_the_matrix_exponential():
 
 @pytest.mark.parametrize("ratio", [1.0, 3.0])
 def test_conserved_relation_decays_exactly(ratio):
-    """W W^T - Wp^T Wp / ratio = e^(-2 eta t) C(0) with predictor and stop-gradient; broken without the stop-gradient."""
+    """W W^T - Wp^T Wp / ratio = e^(-2 eta t) C(0) with predictor and stop-gradient; broken without
+    the stop-gradient.
+    """
     eta, time, start = 0.1, 3.0, random_start()
     setting = {"ratio": ratio, "weight_decay": eta}
     end = solve(lambda y: noncontrastive.predictor_rates(*y, MEAN, AUG, **setting), start, time)
@@ -58,23 +60,30 @@ def test_conserved_relation_decays_exactly(ratio):
     assert np.abs(noncontrastive.conserved(*joint, ratio) - expected).max() > 1e-3
 
 
-@pytest.mark.parametrize("objective", ["predictor", "no-stop-gradient", "no-predictor", "alignment-only"])
+@pytest.mark.parametrize(
+    "objective", ["predictor", "no-stop-gradient", "no-predictor", "alignment-only"]
+)
 def test_rates_are_the_expected_gradients_of_the_losses(objective):
-    """On samples with exactly the population's second moments the negative gradient plus weight decay is the rate."""
-    config = at(KINDS["strong"], objective=objective, dim=3, noisy_dims=1)
-    deviations = np.sqrt(np.diag(kinds.noise_covariance(config)))
+    """On samples with exactly the population's second moments the negative gradient plus weight
+    decay is the rate.
+    """
+    run = PredictorRun(objective=OBJECTIVES[objective], dim=3, noisy_dims=1)
+    deviations = np.asarray(run.noise_deviations())
     signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 9, indexing="ij")).reshape(9, -1).T
     clean, first, second = signs[:, :3], signs[:, 3:6] * deviations, signs[:, 6:] * deviations
     params = random_start(3)
-    towards = jax.jit(jax.grad(kinds.loss(objective)))(params, jnp.asarray(clean + first), jnp.asarray(clean + second))
-    expected = kinds.rates(config)(params)
+    views = jnp.asarray(clean + first), jnp.asarray(clean + second)
+    towards = jax.jit(jax.grad(run.objective.loss))(params, *views)
+    expected = run.objective.rates(params, np.eye(3), np.diag(deviations**2), run.decay)
     used = 1 if objective in ("no-predictor", "alignment-only") else 2
     for gradient, layer, rate in list(zip(towards, params, expected, strict=True))[:used]:
-        assert_close(-gradient - kinds.decay(config) * layer, rate, rtol=1e-12)
+        assert_close(-gradient - run.decay * layer, rate, rtol=1e-12)
 
 
 def test_predictor_settles_where_theory_says_and_collapses_beyond():
-    """Balanced start, one mode each: sigma = 1; noise 0.25 survives weight decay 0.1, noise 6.25 does not."""
+    """Balanced start, one mode each: sigma = 1; noise 0.25 survives weight decay 0.1, noise 6.25
+    does not.
+    """
     aug = jnp.diag(jnp.array([0.25, 6.25]))
     w, wp = solve(
         lambda y: noncontrastive.predictor_rates(*y, jnp.eye(2), aug, ratio=1.0, weight_decay=0.1),
@@ -94,7 +103,9 @@ def test_predictor_fixed_point_is_the_larger_root_and_zero_beyond_it():
     p = np.asarray(noncontrastive.predictor_fixed_point(variance, noise, decay))
     assert_close(p**2 * (variance + noise) + decay, p * variance)
     assert np.all(p > variance / (2 * (variance + noise)))
-    assert noncontrastive.predictor_fixed_point(2.0, 0.0, 0.5) == 0.5  # both roots meet: sigma^2 = 4 eta (sigma + a)
+    assert (
+        noncontrastive.predictor_fixed_point(2.0, 0.0, 0.5) == 0.5
+    )  # both roots meet: sigma^2 = 4 eta (sigma + a)
     with jax.debug_nans(True):
         assert noncontrastive.predictor_fixed_point(1.0, 0.25, 0.201) == 0  # just beyond
 
@@ -108,7 +119,10 @@ def test_rates_of_single_entries():
     rates = noncontrastive.predictor_rates(one(w), one(wp), one(sigma), one(a), **setting)
     assert_close(np.ravel(rates), [wp * error - eta * w, ratio * error * w - eta * wp])
     joint = noncontrastive.joint_rates(one(w), one(wp), one(sigma), one(a), **setting)
-    assert_close(np.ravel(joint), [wp * error - eta * w + wp * w * sigma - w * (sigma + a), ratio * error * w - eta * wp])
+    assert_close(
+        np.ravel(joint),
+        [wp * error - eta * w + wp * w * sigma - w * (sigma + a), ratio * error * w - eta * wp],
+    )
     assert_close(noncontrastive.no_predictor_rate(one(w), one(a), eta), one(-w * (a + eta)))
     assert_close(noncontrastive.conserved(one(w), one(wp), ratio), one(w**2 - wp**2 / ratio))
     assert_close(noncontrastive.alignment_only(one(w), one(a), 3.0), one(w * np.exp(-a * 3.0)))
@@ -138,14 +152,22 @@ def test_kinds_of_constructed_spectra():
 
 
 def test_collapse_kinds_command(tmp_path):
-    done = command("collapse_kinds", "--seeds", "1", "--dim", "8", "--noisy-dims", "4", "--out", tmp_path)
+    done = command(
+        "collapse_kinds", "--seeds", "1", "--dim", "8", "--noisy-dims", "4", "--out", tmp_path
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "verdict: the kind of the population flow in 6 of 6 objectives"
+    assert (
+        done.stdout.splitlines()[-1]
+        == "verdict: the kind of the population flow in 6 of 6 objectives"
+    )
     dataset = results.load(tmp_path / "collapse_kinds.nc")
     found = {
-        str(o): spectra.KINDS[int(k)] for o, k in zip(dataset["objective"].values, dataset["kind"].values[:, 0], strict=True)
+        str(o): spectra.KINDS[int(k)]
+        for o, k in zip(dataset["objective"].values, dataset["kind"].values[:, 0], strict=True)
     }
-    assert found["no-stop-gradient"] == found["no-predictor"] == found["alignment-only"] == "complete"
+    assert (
+        found["no-stop-gradient"] == found["no-predictor"] == found["alignment-only"] == "complete"
+    )
     assert found["predictor"] == found["infonce-one-view"] == "dimensional"
     assert found["infonce-two-views"] == "none"
     bad = command("collapse_kinds", "--complete", "2", "--out", tmp_path / "bad")
@@ -154,14 +176,22 @@ def test_collapse_kinds_command(tmp_path):
 
 
 def test_rates_of_anisotropic_data_are_the_expected_gradients():
-    """Means that commute with nothing, and second moments exact on all signs: W Sigma is told from Sigma W."""
+    """Means that commute with nothing, and second moments exact on all signs: W Sigma is told from
+    Sigma W.
+    """
     w, wp = random_start(5)
-    root, aug_root = np.linalg.cholesky(np.asarray(MEAN + 0.3 * AUG)), np.linalg.cholesky(np.asarray(AUG))
+    root, aug_root = (
+        np.linalg.cholesky(np.asarray(MEAN + 0.3 * AUG)),
+        np.linalg.cholesky(np.asarray(AUG)),
+    )
     signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 9, indexing="ij")).reshape(9, -1).T
     clean = signs[:, :3] @ root.T
     x, x_pos = (jnp.asarray(clean + part @ aug_root.T) for part in (signs[:, 3:6], signs[:, 6:]))
-    for objective, rates in (("predictor", noncontrastive.predictor_rates), ("no-stop-gradient", noncontrastive.joint_rates)):
-        towards = jax.jit(jax.grad(kinds.loss(objective)))((w, wp), x, x_pos)
+    for objective, rates in (
+        ("predictor", noncontrastive.predictor_rates),
+        ("no-stop-gradient", noncontrastive.joint_rates),
+    ):
+        towards = jax.jit(jax.grad(OBJECTIVES[objective].loss))((w, wp), x, x_pos)
         stated = rates(w, wp, jnp.asarray(root @ root.T), AUG, ratio=1.0, weight_decay=0.0)
         for rate, gradient in zip(stated, towards, strict=True):
             assert_close(rate, -gradient, rtol=1e-12)

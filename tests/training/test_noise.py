@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from linsim import noise
+from linsim.training import noise
 
 COUNT = 2**20
 
@@ -26,14 +26,20 @@ def test_the_distribution_is_the_standard_normal(sample):
 
 @pytest.mark.parametrize("lag", [1, 2, 3, 4, 16, 24, 128, COUNT // 4, COUNT // 2])
 def test_numbers_of_one_batch_are_uncorrelated(sample, lag):
-    """In value and in square, also the cosine and the sine of one circle (lag COUNT/2) and two words of a hash (COUNT/4)."""
+    """In value and in square, also the cosine and the sine of one circle (lag COUNT/2) and two
+    words of a hash (COUNT/4).
+    """
     for power in (1, 2):
         values = sample**power - np.mean(sample**power)
-        assert abs(np.mean(values[lag:] * values[:-lag]) / np.mean(values**2)) < 4.5 / np.sqrt(COUNT - lag)
+        assert abs(np.mean(values[lag:] * values[:-lag]) / np.mean(values**2)) < 4.5 / np.sqrt(
+            COUNT - lag
+        )
 
 
 def test_batches_of_neighbouring_steps_and_seeds_are_uncorrelated():
-    keys = [jax.random.fold_in(jax.random.key(seed), step) for seed in range(16) for step in range(16)]
+    keys = [
+        jax.random.fold_in(jax.random.key(seed), step) for seed in range(16) for step in range(16)
+    ]
     batches = jax.vmap(lambda key: noise.normal(key, (3072,), jnp.float32))(jnp.stack(keys))
     correlations = np.corrcoef(np.asarray(batches))[np.triu_indices(len(keys), 1)] * np.sqrt(3072)
     assert abs(correlations.std() - 1) < 0.03
@@ -46,12 +52,16 @@ def test_every_bit_that_is_used_is_fair_and_independent_of_its_neighbour():
     for each in (bits, bits[1:] ^ bits[:-1], bits[4:] ^ bits[:-4]):
         assert np.abs(each.mean(axis=0) - 0.5).max() < 4.5 * 0.5 / np.sqrt(COUNT)
     lowest = words & 1
-    assert abs(np.mean(lowest[1:] ^ lowest[:-1]) - 0.5) > 0.01, "the lowest bit, which is dropped, is not to be trusted"
+    assert abs(np.mean(lowest[1:] ^ lowest[:-1]) - 0.5) > 0.01, (
+        "the lowest bit, which is dropped, is not to be trusted"
+    )
 
 
 def test_double_precision_is_jax_random_and_any_generator_can_seed():
     key = jax.random.key(3)
-    assert np.array_equal(noise.normal(key, (5, 2), jnp.float64), jax.random.normal(key, (5, 2), jnp.float64))
+    assert np.array_equal(
+        noise.normal(key, (5, 2), jnp.float64), jax.random.normal(key, (5, 2), jnp.float64)
+    )
     other = noise.normal(jax.random.key(3, impl="rbg"), (7,), jnp.float32)
     assert other.shape == (7,)
     assert not np.array_equal(other, noise.normal(jax.random.key(4, impl="rbg"), (7,), jnp.float32))

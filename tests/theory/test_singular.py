@@ -8,8 +8,9 @@ from helpers import assert_close, assert_not_close, make_case
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linsim import losses, models
+from linsim import losses
 from linsim.theory import infonce, singular
+from linsim.training import models
 
 EXACT = 1e-10
 seeds = st.integers(0, 2**31 - 1)
@@ -19,7 +20,9 @@ def two_layers(seed, dims):
     d, h, n = dims
     case = make_case(seed, 12, d, n)
     rng = np.random.default_rng(seed)
-    w1, w2 = (jnp.asarray(rng.standard_normal(shape) / np.sqrt(shape[1])) for shape in ((h, d), (n, h)))
+    w1, w2 = (
+        jnp.asarray(rng.standard_normal(shape) / np.sqrt(shape[1])) for shape in ((h, d), (n, h))
+    )
     grad = jax.jit(infonce.weight_gradient)(w2 @ w1, case.x, case.x_pos)
     return case, w1, w2, grad
 
@@ -31,7 +34,9 @@ def central(function, step=1e-5):
 
 
 def match_signs(svd, reference):
-    """Singular vectors are defined up to a common sign of u_k and v_k: take those nearest to `reference`."""
+    """Singular vectors are defined up to a common sign of u_k and v_k: take those nearest to
+    `reference`.
+    """
     sign = jnp.sign(jnp.sum(svd.u * reference.u, axis=0))
     return singular.Svd(svd.u * sign, svd.s, svd.v * sign)
 
@@ -42,7 +47,9 @@ def test_lemma_3_and_equation_9(seed, dims):
 
     @jax.jit
     def exact(params, x, x_pos):
-        return jax.grad(lambda p: losses.infonce(x @ models.product(p).T, x_pos @ models.product(p).T))(params)
+        return jax.grad(
+            lambda p: losses.infonce(x @ models.product(p).T, x_pos @ models.product(p).T)
+        )(params)
 
     g1, g2 = exact((w1, w2), case.x, case.x_pos)
     terms = np.linalg.norm(case.x_pos) ** 2 * (1 + np.linalg.norm(w1) + np.linalg.norm(w2)) ** 3
@@ -62,7 +69,10 @@ def test_lemmas_4_and_5_against_central_differences(seed):
     at = lambda t: match_signs(singular.Svd.of(w + t * velocity), svd)
     assert_close(singular.value_rates(svd, velocity), central(lambda t: at(t).s, 3e-4), rtol=EXACT)
     u_rate, v_rate = singular.vector_rates(svd, velocity)
-    for rate, exact in ((u_rate, central(lambda t: at(t).u, 3e-4)), (v_rate, central(lambda t: at(t).v, 3e-4))):
+    for rate, exact in (
+        (u_rate, central(lambda t: at(t).u, 3e-4)),
+        (v_rate, central(lambda t: at(t).v, 3e-4)),
+    ):
         assert_close(rate, exact, rtol=1e-9)
     printed = singular.vector_rates(svd, velocity, printed=True)
     for rate, wrong in zip((u_rate, v_rate), printed, strict=True):
@@ -72,7 +82,9 @@ def test_lemmas_4_and_5_against_central_differences(seed):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_lemmas_4_and_5_against_implicit_differentiation(seed):
-    """To rounding, without differences: the derivatives must reproduce W' and keep U and V orthonormal."""
+    """To rounding, without differences: the derivatives must reproduce W' and keep U and V
+    orthonormal.
+    """
     _, w1, w2, grad = two_layers(seed, (5, 5, 5))
     velocity = -w2.T @ grad
     svd = singular.Svd.of(w1)
@@ -83,7 +95,9 @@ def test_lemmas_4_and_5_against_implicit_differentiation(seed):
     for vectors, rate in ((svd.u, u_rate), (svd.v, v_rate)):
         assert_close(vectors.T @ rate, -(vectors.T @ rate).T, rtol=EXACT)
     wrong_u, wrong_v = singular.vector_rates(svd, velocity, printed=True)
-    assert_not_close((wrong_u * svd.s + svd.u * s_rate) @ svd.v.T + svd.u * svd.s @ wrong_v.T, velocity)
+    assert_not_close(
+        (wrong_u * svd.s + svd.u * s_rate) @ svd.v.T + svd.u * svd.s @ wrong_v.T, velocity
+    )
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -110,7 +124,9 @@ def test_lemma_7_is_lemma_4_on_each_layer(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_theorem_3_is_exact_for_aligned_layers_and_only_there(seed):
     case, *_ = two_layers(seed, (5, 5, 5))
-    w1, w2 = models.imbalanced(jax.random.key(seed), (5, 5, 5), jnp.array([2.0, 1.5, 1.0, 0.6, 0.3]), 0.4)
+    w1, w2 = models.imbalanced(
+        jax.random.key(seed), (5, 5, 5), jnp.array([2.0, 1.5, 1.0, 0.6, 0.3]), 0.4
+    )
     contrast = infonce.contrast_matrix(w2 @ w1, case.x, case.x_pos)
     first, second = singular.Svd.of(w1), singular.Svd.of(w2)
     pull = jnp.einsum("dk,de,ek->k", first.v, contrast, first.v)
@@ -123,10 +139,15 @@ def test_theorem_3_is_exact_for_aligned_layers_and_only_there(seed):
     first, second = singular.Svd.of(w1), singular.Svd.of(w2)
     contrast = infonce.contrast_matrix(w2 @ w1, case.x, case.x_pos)
     pull = jnp.einsum("dk,de,ek->k", first.v, contrast, first.v)
-    assert_not_close(singular.aligned_rates(first.s, second.s, pull)[0], singular.layer_value_rates(first, second, grad)[0])
+    assert_not_close(
+        singular.aligned_rates(first.s, second.s, pull)[0],
+        singular.layer_value_rates(first, second, grad)[0],
+    )
 
 
-@pytest.mark.parametrize(("first", "second"), [(0.5, 0.3), (0.3, 0.5), (0.4, 0.4), (0.4, 0.4 + 1e-6)])
+@pytest.mark.parametrize(
+    ("first", "second"), [(0.5, 0.3), (0.3, 0.5), (0.4, 0.4), (0.4, 0.4 + 1e-6)]
+)
 def test_theorem_3_solved_is_theorem_3_integrated(first, second):
     from scipy.integrate import solve_ivp
 
@@ -135,7 +156,9 @@ def test_theorem_3_solved_is_theorem_3_integrated(first, second):
         exact = solve_ivp(field, (0.0, impulse), [first, second], rtol=1e-11, atol=1e-13).y[:, -1]
         solved = singular.aligned_values(jnp.array(first), jnp.array(second), jnp.array(impulse))
         assert_close(np.array(solved), exact, rtol=1e-6)
-    assert np.isinf(singular.aligned_values(jnp.array(first), jnp.array(second), jnp.array(20.0))[0])
+    assert np.isinf(
+        singular.aligned_values(jnp.array(first), jnp.array(second), jnp.array(20.0))[0]
+    )
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4)])
@@ -152,7 +175,10 @@ def test_svd_is_thin_and_rebuilds_the_matrix(shape):
 def test_coupling_entry_by_entry():
     values = jnp.array([1.25, 0.75, 0.5])  # squares 1 apart, and less
     h = singular.coupling(values)
-    expected = [[0 if j == k else 1 / (sj**2 - sk**2) for j, sj in enumerate(values)] for k, sk in enumerate(values)]
+    expected = [
+        [0 if j == k else 1 / (sj**2 - sk**2) for j, sj in enumerate(values)]
+        for k, sk in enumerate(values)
+    ]
     assert_close(h, jnp.array(expected))
     assert_close(singular.coupling(values, printed=True), -h)
 
@@ -165,14 +191,20 @@ def test_vector_and_alignment_rates_are_the_correction_unless_asked():
         lambda **options: [singular.alignment_rate(first, second, grad, **options)],
         lambda **options: [singular.coupling(first.s, **options)],
     ):
-        for default, right, printed in zip(rates(), rates(printed=False), rates(printed=True), strict=True):
+        for default, right, printed in zip(
+            rates(), rates(printed=False), rates(printed=True), strict=True
+        ):
             assert_close(default, right)
             assert_close(default, -printed, size=64)
 
 
 def test_theorem_3_solved_at_its_limits():
-    solved = lambda s1, s2, impulse: np.array(singular.aligned_values(*(jnp.float64(v) for v in (s1, s2, impulse))))
-    assert_close(solved(0.6, 0.0, 3.0), [0.6, 0.0])  # a layer without the mode never gains it, and the other stays
+    solved = lambda s1, s2, impulse: np.array(
+        singular.aligned_values(*(jnp.float64(v) for v in (s1, s2, impulse)))
+    )
+    assert_close(
+        solved(0.6, 0.0, 3.0), [0.6, 0.0]
+    )  # a layer without the mode never gains it, and the other stays
     assert_close(solved(0.0, 0.6, 3.0), [0.0, 0.6])
     np.testing.assert_array_equal(solved(0.0, 0.0, 3.0), [0.0, 0.0])
     assert_close(solved(2.0, 1.5, 0.0), [2.0, 1.5])
@@ -194,6 +226,12 @@ def test_theorem_3_solved_has_the_rates_of_theorem_3(scale, k):
     at = lambda impulse: jnp.stack(singular.aligned_values(*jnp.asarray(start), impulse))
     for impulse in (-0.2, 0.0, 0.2):
         values, rates = jax.jvp(at, (jnp.float64(impulse / scale**2),), (jnp.float64(1.0),))
-        assert_close(values[0] ** 2 - values[1] ** 2, start[0] ** 2 - start[1] ** 2, rtol=1e-6 if abs(k) < 1e-6 else 1e-9)
-        assert_close(rates, jnp.stack([values[0] * values[1] ** 2, values[1] * values[0] ** 2]), rtol=1e-6)
+        assert_close(
+            values[0] ** 2 - values[1] ** 2,
+            start[0] ** 2 - start[1] ** 2,
+            rtol=1e-6 if abs(k) < 1e-6 else 1e-9,
+        )
+        assert_close(
+            rates, jnp.stack([values[0] * values[1] ** 2, values[1] * values[0] ** 2]), rtol=1e-6
+        )
     assert_close(at(jnp.float64(0.0)), start, rtol=1e-6)

@@ -1,15 +1,14 @@
+"""Phase diagrams: the balanced flow, the predicted boundaries, and measured cells."""
+
 import dataclasses
 
 import numpy as np
 import pytest
-from helpers import assert_close, assert_not_close
-from test_experiments import command
+from helpers import assert_close, assert_not_close, command
 
-from linsim import phases, results
-from linsim.presets import PHASES
+from linsim.studies.phase_diagram import EARLY, runs
+from linsim.sweeps import results
 from linsim.theory import population
-
-EARLY = PHASES["early"]
 
 
 def flow(w0, time, depth, noise_variance=0.5):
@@ -17,7 +16,9 @@ def flow(w0, time, depth, noise_variance=0.5):
 
 
 def test_balanced_flow_solves_its_equation_and_escapes_in_time():
-    """Against the closed solution of one linear layer's early growth, and the escape time of two to four layers."""
+    """Against the closed solution of one linear layer's early growth, and the escape time of two to
+    four layers.
+    """
     weak = flow(np.array([1e-6]), 2.0, 1)
     assert_close(weak, 1e-6 * np.exp([1.5 * 2.0]), rtol=1e-6)
     for depth in (2, 3, 4):
@@ -32,21 +33,29 @@ def test_balanced_flow_solves_its_equation_and_escapes_in_time():
 
 
 def test_boundaries_of_the_theory():
-    """The counts cross sqrt 2 for one noisy view, never for two; escape times hug the balanced flow's boundary from above."""
+    """The counts cross sqrt 2 for one noisy view, never for two; escape times hug the balanced
+    flow's boundary from above.
+    """
     noise, scale = np.array([0.1, 1.2, 1.38, 1.45, 2.5]), np.array([0.1, 1.0])
     for model, collapsed in (("one-view", [0, 0, 0, 1, 1]), ("two-views", [0, 0, 0, 0, 0])):
         late = dataclasses.replace(EARLY, one_layer_time=1000.0)
-        deviation = phases.predicted_deviation(late, model, noise, scale)
-        np.testing.assert_array_equal(deviation[1] < late.cutoff, np.repeat(np.array(collapsed)[:, None], 2, axis=1))
+        deviation = runs.predicted_deviation(late, model, noise, scale)
+        np.testing.assert_array_equal(
+            deviation[1] < late.cutoff, np.repeat(np.array(collapsed)[:, None], 2, axis=1)
+        )
     strong = np.array([2.0])
     settled = population.fixed_point(1 + strong**2, 2 * strong**2)
-    deviation = phases.predicted_deviation(late, "two-views", strong, scale)[1]
+    deviation = runs.predicted_deviation(late, "two-views", strong, scale)[1]
     assert_close(deviation**2, np.repeat((1 + strong**2) * settled, 2)[None], rtol=1e-6)
-    curve = phases.escape_boundary(EARLY, "two-layers", noise)
+    curve = runs.escape_boundary(EARLY, "two-layers", noise)
     assert np.isnan(curve[1, 3:]).all()
     for block, index in ((0, 0), (1, 0), (1, 1)):
-        at_curve = phases.predicted_deviation(EARLY, "two-layers", noise, curve[block, index : index + 1])
-        below = phases.predicted_deviation(EARLY, "two-layers", noise, 0.6 * curve[block, index : index + 1])
+        at_curve = runs.predicted_deviation(
+            EARLY, "two-layers", noise, curve[block, index : index + 1]
+        )
+        below = runs.predicted_deviation(
+            EARLY, "two-layers", noise, 0.6 * curve[block, index : index + 1]
+        )
         assert at_curve[block, index, 0] > EARLY.cutoff > below[block, index, 0]
 
 
@@ -55,11 +64,13 @@ def test_cells_near_the_boundary():
     counts[3:] = 2
     expected = np.zeros((5, 5), bool)
     expected[2:4] = True
-    np.testing.assert_array_equal(phases.near_boundary(counts), expected)
+    np.testing.assert_array_equal(runs.near_boundary(counts), expected)
 
 
 def test_measured_and_predicted_boundaries_agree(tmp_path):
-    """The default's runs on a coarser grid: 95 % of the cells further than one cell from the boundary."""
+    """The default's runs on a coarser grid: 95 % of the cells further than one cell from the
+    boundary.
+    """
     flags = ["--grid", "8", "8", "--seeds", "1", "--models", "one-view", "two-views", "two-layers"]
     done = command("phase_diagram", *flags, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -73,7 +84,9 @@ def test_measured_and_predicted_boundaries_agree(tmp_path):
 
 @pytest.mark.slow
 def test_random_start_is_explained_by_its_own_flow(tmp_path):
-    """The full default: the balanced boundary misses the paper's random start, the flow from each run's own start does not."""
+    """The full default: the balanced boundary misses the paper's random start, the flow from each
+    run's own start does not.
+    """
     done = command("phase_diagram", "--out", tmp_path, timeout=600)
     assert "two-layers-random NOT as predicted" in done.stdout
     dataset = results.load(tmp_path / "phase_diagram.nc").sel(model="two-layers-random")

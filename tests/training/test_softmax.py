@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers import assert_close, assert_not_close
 
-from linsim import contrast, softmax
+from linsim.training import loss as loss_of
+from linsim.training import softmax
 
 KEPT = softmax.kept
 FORMS = {
@@ -22,12 +23,18 @@ def case(count=17, scale=1.0, gap=0.0, dtype=jnp.float64):
     f, g = -rng.random((2, count))
     scores = softmax.Scores(a, b, f, g, np.sum(a * b, axis=1) - gap, np.max(a @ b.T))
     return jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, dtype), (scores, rng.standard_normal((4, count)), rng.standard_normal((2, count)))
+        lambda leaf: jnp.asarray(leaf, dtype),
+        (scores, rng.standard_normal((4, count)), rng.standard_normal((2, count))),
     )
 
 
 def definition(scores, v, u):
-    s = np.asarray(scores.anchors @ scores.others.T + scores.anchor_terms[:, None] + scores.other_terms[None, :], np.longdouble)
+    s = np.asarray(
+        scores.anchors @ scores.others.T
+        + scores.anchor_terms[:, None]
+        + scores.other_terms[None, :],
+        np.longdouble,
+    )
     np.fill_diagonal(s, scores.positives)
     top = s.max(axis=1, keepdims=True)
     p = np.exp(s - top) / np.exp(s - top).sum(axis=1, keepdims=True)
@@ -40,7 +47,9 @@ def definition(scores, v, u):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("gap", [0.0, -30.0, 2000.0])
 def test_the_sums_are_those_of_the_softmax_also_far_from_the_positive(form, gap):
-    """At a gap of -30 negatives are 1e-13 and right to rounding; at 2000 exponents relative to the positive would overflow."""
+    """At a gap of -30 negatives are 1e-13 and right to rounding; at 2000 exponents relative to the
+    positive would overflow.
+    """
     given = case(gap=gap)
     found, expected = jax.jit(FORMS[form])(*given), definition(*given)
     for name, value in expected._asdict().items():
@@ -60,15 +69,19 @@ def test_runs_side_by_side_share_one_reference_and_keep_their_numbers():
     near, far = case(), case(gap=2000.0)
     together = jax.vmap(KEPT)(*jax.tree.map(lambda *leaves: jnp.stack(leaves), near, far))
     for number, given in enumerate((near, far)):
-        for one, other in zip(jax.tree.map(lambda leaf, n=number: leaf[n], together), KEPT(*given), strict=True):
+        for one, other in zip(
+            jax.tree.map(lambda leaf, n=number: leaf[n], together), KEPT(*given), strict=True
+        ):
             assert_close(one, other, size=17)
 
 
 @pytest.mark.parametrize("loss", ["distance", "dot", "cosine"])
 def test_large_batches_need_no_matrix_of_all_pairs(loss):
     count = 16 * softmax.ABOVE
-    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((16, 16), (count, 16), (count, 16))]
-    used = jax.jit(contrast.named(loss)).lower(*shapes).compile().memory_analysis()
+    shapes = [
+        jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((16, 16), (count, 16), (count, 16))
+    ]
+    used = jax.jit(loss_of.named(loss).drive).lower(*shapes).compile().memory_analysis()
     assert used.temp_size_in_bytes < 20 * count * 16 * 4 + 20 * softmax.BLOCK**2 * 4
     assert used.temp_size_in_bytes < 0.05 * count**2 * 4
 
@@ -77,8 +90,10 @@ def test_large_batches_need_no_matrix_of_all_pairs(loss):
 def test_drives_are_the_same_in_blocks(loss, monkeypatch):
     rng = np.random.default_rng(0)
     w, x, noise = rng.standard_normal((3, 4)), *rng.standard_normal((2, 50, 4))
-    drive = contrast.named(loss, 0.3)
+    drive = loss_of.named(loss, 0.3).drive
     expected = drive(jnp.asarray(w), jnp.asarray(x), jnp.asarray(x + noise))
     monkeypatch.setattr(softmax, "ABOVE", 49)
-    for one, other in zip(drive(jnp.asarray(w), jnp.asarray(x), jnp.asarray(x + noise)), expected, strict=True):
+    for one, other in zip(
+        drive(jnp.asarray(w), jnp.asarray(x), jnp.asarray(x + noise)), expected, strict=True
+    ):
         assert_close(one, other, size=50)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from helpers import assert_close, make_case
 
-from linsim import losses, models
+from linsim import losses
 from linsim.theory import infonce
+from linsim.training import models
 
 
 @pytest.mark.parametrize("init", [models.gaussian, models.uniform, models.orthogonal])
@@ -32,7 +33,9 @@ def test_layer_gradients_are_those_of_the_loss(depth):
     case = make_case(0, 20, 5, 3)
     widths = (*(5, 6, 4, 7)[:depth], 3)
     params = models.gaussian(jax.random.key(1), widths, 1.0)
-    expected = jax.grad(lambda p: losses.infonce(case.x @ models.product(p).T, case.x_pos @ models.product(p).T))(params)
+    expected = jax.grad(
+        lambda p: losses.infonce(case.x @ models.product(p).T, case.x_pos @ models.product(p).T)
+    )(params)
     grad = infonce.weight_gradient(models.product(params), case.x, case.x_pos)
     for actual, exact in zip(models.layer_gradients(params, grad), expected, strict=True):
         assert_close(actual, exact, size=100)

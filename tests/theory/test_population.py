@@ -1,4 +1,4 @@
-"""The N -> infinity theory: gradients, fixed points and thresholds, and its approach by simulation."""
+"""The N -> infinity theory: gradients, fixed points, thresholds, its approach by simulation."""
 
 import functools
 
@@ -12,15 +12,19 @@ import scipy.integrate
 import scipy.linalg
 from helpers import assert_close, assert_not_close
 
-from linsim import contrast, data, dynamics
 from linsim.theory import population
+from linsim.training import contrast, data, dynamics
 
 
 def random_covariances(seed, dim=5, out=4):
     rng = np.random.default_rng(seed)
     root, noise_root = rng.standard_normal((2, dim, dim))
     w = jnp.asarray(0.6 * rng.standard_normal((out, dim)))
-    return w, jnp.asarray(root @ root.T / dim + 0.2 * np.eye(dim)), jnp.asarray(noise_root[:, :2] @ noise_root[:, :2].T)
+    return (
+        w,
+        jnp.asarray(root @ root.T / dim + 0.2 * np.eye(dim)),
+        jnp.asarray(noise_root[:, :2] @ noise_root[:, :2].T),
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -45,16 +49,20 @@ def test_contrast_matrix_dot_is_minus_the_gradient(seed):
 def test_contrast_matrix_equals_the_form_with_inverses():
     w, cov, noise = random_covariances(9)
     p = np.linalg.inv(np.linalg.inv(cov) + w.T @ w)
-    assert_close(population.contrast_matrix(w, cov, noise), p @ np.linalg.inv(cov) @ p + p - noise, size=100)
+    assert_close(
+        population.contrast_matrix(w, cov, noise), p @ np.linalg.inv(cov) @ p + p - noise, size=100
+    )
 
 
 def test_contrast_matrix_is_the_average_of_large_batches():
     w, cov, noise = random_covariances(3)
     w = 0.4 * w
     factors = data.factor(cov), data.factor(noise)
-    sample, _ = data.sampler(jax.random.key(0), "fresh", *factors, views="one", batch_size=2048)
+    sample = data.source(jax.random.key(0), "fresh", *factors, views="one", batch_size=2048)
     keys = jax.random.split(jax.random.key(1), 20)
-    batches = jax.jit(lambda ks: jax.lax.map(lambda k: contrast.distance(w, *sample(k)).contrast, ks))(keys)
+    batches = jax.jit(
+        lambda ks: jax.lax.map(lambda k: contrast.distance(w, *sample(k)).contrast, ks)
+    )(keys)
     assert_close(jnp.mean(batches, axis=0), population.contrast_matrix(w, cov, noise), rtol=0.03)
 
 
@@ -75,8 +83,12 @@ def test_fixed_point_limits():
     assert population.fixed_point(1.0, 7.0) == 0
     assert population.collapse_threshold(3.0) == 6
     assert population.growth_rate(3.0, 6.0) == 0
-    assert_close(population.fixed_point(1.0, jnp.array([0.25, 1.0])), [3.828427, 0.618034], rtol=1e-6)
-    assert_close(population.fixed_point(5.0, 8.0), 0.0325, rtol=2e-3)  # two noisy views, s = 2: nothing vanishes
+    assert_close(
+        population.fixed_point(1.0, jnp.array([0.25, 1.0])), [3.828427, 0.618034], rtol=1e-6
+    )
+    assert_close(
+        population.fixed_point(5.0, 8.0), 0.0325, rtol=2e-3
+    )  # two noisy views, s = 2: nothing vanishes
 
 
 def test_two_noisy_views_never_reach_the_threshold():
@@ -90,14 +102,20 @@ def test_two_noisy_views_never_reach_the_threshold():
 def test_collapsed_dimensions_of_non_commuting_covariances_in_simulation_of_the_flow(seed):
     w, cov, noise = random_covariances(seed, dim=4, out=4)
     ratios = np.sort(np.linalg.eigvals(np.linalg.solve(cov, noise)).real)
-    noise = noise * 2.6 / ratios[2 if seed % 2 else 3]  # one or two eigenvalues beyond the threshold
+    noise = (
+        noise * 2.6 / ratios[2 if seed % 2 else 3]
+    )  # one or two eigenvalues beyond the threshold
     predicted = population.collapsed_dimensions(cov, noise)
     assert predicted == int(np.sum(np.linalg.eigvals(np.linalg.solve(cov, noise)).real >= 2))
 
     def drive(w):
-        return contrast.Drive(population.loss(w, cov, noise), population.contrast_matrix(w, cov, noise), jnp.zeros(()))
+        return contrast.Drive(
+            population.loss(w, cov, noise), population.contrast_matrix(w, cov, noise), jnp.zeros(())
+        )
 
-    trajectory = jax.jit(lambda w: dynamics.gradient_flow((w,), drive, np.array([0.0, 200.0]), tolerance=1e-7))(w)
+    trajectory = jax.jit(
+        lambda w: dynamics.gradient_flow((w,), drive, np.array([0.0, 200.0]), tolerance=1e-7)
+    )(w)
     values = np.linalg.svd(trajectory.weights[0][-1], compute_uv=False)
     assert np.sum(values < 1e-3 * values[0]) == predicted
 
@@ -128,10 +146,21 @@ def test_mode_rate_is_the_flow_of_one_mode():
 
     def drive(w):
         cov, noise = jnp.array([[1.3]]), jnp.array([[0.7]])
-        return contrast.Drive(population.loss(w, cov, noise), population.contrast_matrix(w, cov, noise), jnp.zeros(()))
+        return contrast.Drive(
+            population.loss(w, cov, noise), population.contrast_matrix(w, cov, noise), jnp.zeros(())
+        )
 
-    flow = dynamics.gradient_flow((jnp.array([[w0]]),), drive, times, tolerance=1e-11).weights[0][:, 0, 0] ** 2
-    assert_close(flow, scalar_flow(lambda m: 2 * m * population.mode_rate(m, 1.3, 0.7), w0**2, times), rtol=1e-8)
+    flow = (
+        dynamics.gradient_flow((jnp.array([[w0]]),), drive, times, tolerance=1e-11).weights[0][
+            :, 0, 0
+        ]
+        ** 2
+    )
+    assert_close(
+        flow,
+        scalar_flow(lambda m: 2 * m * population.mode_rate(m, 1.3, 0.7), w0**2, times),
+        rtol=1e-8,
+    )
 
 
 def test_dot_mode_is_logistic_and_weight_decay_restores_a_threshold():
@@ -142,7 +171,11 @@ def test_dot_mode_is_logistic_and_weight_decay_restores_a_threshold():
     def rate(m, decay=0.0):
         return 4 * m * (cross / tau - m * anchor**2 / tau**2) - 2 * decay * m
 
-    assert_close(scalar_flow(rate, 0.01, times), population.mode_strength_dot(times, 0.01, settled, cross, tau), rtol=1e-8)
+    assert_close(
+        scalar_flow(rate, 0.01, times),
+        population.mode_strength_dot(times, 0.01, settled, cross, tau),
+        rtol=1e-8,
+    )
     for decay in (0.0, 5.0, 19.0):
         fixed = population.fixed_point_dot(anchor, anchor, cross, tau, decay)
         assert fixed > 0
@@ -167,23 +200,34 @@ def test_escape_time_refuses_no_layers():
 
 
 def test_one_mode_in_every_formula():
-    """The matrix formulas at d = n = 1, written out; generic numbers, so that no two of them can be exchanged."""
+    """The matrix formulas at d = n = 1, written out; generic numbers, so that no two of them can be
+    exchanged.
+    """
     w, a, c, a_pos, cross, tau = 0.8, 1.7, 0.6, 2.3, 1.1, 0.4
     m, one = w * w, lambda value: jnp.full((1, 1), value)
-    assert_close(population.loss(one(w), one(a), one(c)), 0.5 * (m * c - np.log(1 + a * m) - a * m / (1 + a * m)))
+    assert_close(
+        population.loss(one(w), one(a), one(c)),
+        0.5 * (m * c - np.log(1 + a * m) - a * m / (1 + a * m)),
+    )
     rate = a / (1 + a * m) + a / (1 + a * m) ** 2 - c
     assert_close(population.mode_rate(m, a, c), rate)
     assert_close(population.contrast_matrix(one(w), one(a), one(c)), one(rate))
     assert_close(population.growth_rate(a, c), 2 * a - c)
     dot_rate = 2 * cross / tau - 2 * a * a_pos * m / tau**2
-    assert_close(population.contrast_matrix_dot(one(w), one(a), one(a_pos), one(cross), tau), one(dot_rate))
+    assert_close(
+        population.contrast_matrix_dot(one(w), one(a), one(a_pos), one(cross), tau), one(dot_rate)
+    )
     loss_dot = population.loss_dot(one(w), one(a), one(a_pos), one(cross), tau)
     assert_close(loss_dot, -m * cross / tau + m**2 * a * a_pos / (2 * tau**2))
     fixed = population.fixed_point_dot(a, a_pos, cross, tau, 0.9)
     assert_close(fixed, (tau * cross - 0.9 * tau**2 / 2) / (a * a_pos))
-    at_fixed = population.contrast_matrix_dot(one(np.sqrt(fixed)), one(a), one(a_pos), one(cross), tau)
+    at_fixed = population.contrast_matrix_dot(
+        one(np.sqrt(fixed)), one(a), one(a_pos), one(cross), tau
+    )
     assert_close(at_fixed, one(0.9))  # the pull balances the weight decay
-    assert population.fixed_point_dot(a, a_pos, cross, tau) == population.fixed_point_dot(a, a_pos, cross, tau, 0.0)
+    assert population.fixed_point_dot(a, a_pos, cross, tau) == population.fixed_point_dot(
+        a, a_pos, cross, tau, 0.0
+    )
     for depth in (1, 2, 3):
         assert_close(population.balanced_rate(w, depth, a, c), depth * w ** (3 - 2 / depth) * rate)
     assert_close(population.imbalanced_rate(w, 0.7, a, c), w * np.sqrt(0.49 + 4 * m) * rate)
@@ -215,14 +259,19 @@ def test_layer_rates_of_layers_of_any_shape():
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_balanced_flow_takes_the_time_that_quadrature_gives(depth):
-    """From w0 to w in t = int dw / (L w^(3 - 2/L) lambda(w^2)), for two modes at once; 1e-8 against the solver's 1e-10."""
+    """From w0 to w in t = int dw / (L w^(3 - 2/L) lambda(w^2)), for two modes at once; 1e-8 against
+    the solver's 1e-10.
+    """
     w0, w, a, c = np.array([0.1, 0.2]), np.array([0.5, 0.4]), 1.3, np.array([0.4, 0.9])
 
     def slowness(v, c):
         return 1 / (depth * v ** (3 - 2 / depth) * (a * (2 + a * v * v) / (1 + a * v * v) ** 2 - c))
 
     ends = zip(w0, w, c, strict=True)
-    times = [scipy.integrate.quad(slowness, low, high, (noise,), epsabs=0, epsrel=1e-12)[0] for low, high, noise in ends]
+    times = [
+        scipy.integrate.quad(slowness, low, high, (noise,), epsabs=0, epsrel=1e-12)[0]
+        for low, high, noise in ends
+    ]
     order = np.argsort(times)
     flow = population.balanced_flow(w0, np.array([0.0, *np.sort(times)]), depth, a, c)
     assert flow.shape == (3, 2)
@@ -232,7 +281,9 @@ def test_balanced_flow_takes_the_time_that_quadrature_gives(depth):
 
 def test_collapsed_dimensions_at_the_threshold():
     """An eigenvalue of 2 counts, however much larger another one is and so the rounding of all."""
-    count = lambda *noise: population.collapsed_dimensions(jnp.diag(jnp.array([3.0, 1.0])), jnp.diag(jnp.array(noise)))
+    count = lambda *noise: population.collapsed_dimensions(
+        jnp.diag(jnp.array([3.0, 1.0])), jnp.diag(jnp.array(noise))
+    )
     assert count(6.0, 2.0) == 2
     assert count(5.99, 1.99) == 0
     assert count(6 - 1e-12, 1.0) == 0
@@ -245,26 +296,41 @@ def test_collapsed_dimensions_at_the_threshold():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_fixed_point_under_weak_noise(dtype):
-    """m* -> 1/c as c -> 0, accurate to rounding however small the noise, and never taken for a collapse."""
+    """m* -> 1/c as c -> 0, accurate to rounding however small the noise, and never taken for a
+    collapse.
+    """
     a, c = jnp.asarray(2.0, dtype), jnp.asarray([1e-4, 1e-10, 1e-20], dtype)
     ratio = np.asarray(c, np.float64) / 2
     exact = (0.5 * (1 + np.sqrt(1 + 4 * ratio)) / ratio - 1) / 2
-    assert_close(population.fixed_point(a, c) * c, np.asarray(exact * np.asarray(c, np.float64), dtype))
-    for noise in (4.001, 4.02, 5.0):  # just beyond twice the variance, where the formula goes on below zero
+    assert_close(
+        population.fixed_point(a, c) * c, np.asarray(exact * np.asarray(c, np.float64), dtype)
+    )
+    for noise in (
+        4.001,
+        4.02,
+        5.0,
+    ):  # just beyond twice the variance, where the formula goes on below zero
         assert population.fixed_point(a, jnp.asarray(noise, dtype)) == 0
 
 
 def test_measured_strength_approaches_the_prediction_as_n_grows():
-    """4 dimensions, 2 noisy, one noisy view of s = 1, t = 8: the error against m* falls with N; float32."""
+    """4 dimensions, 2 noisy, one noisy view of s = 1, t = 8: the error against m* falls with N;
+    float32.
+    """
     sizes, m_star = (128, 512, 2048), float(population.fixed_point(1.0, 1.0))
-    factors = [jnp.asarray(data.factor(cov), jnp.float32) for cov in (np.eye(4), data.block_covariance(4, 2))]
+    factors = [
+        jnp.asarray(data.factor(cov), jnp.float32)
+        for cov in (np.eye(4), data.block_covariance(4, 2))
+    ]
     start = (0.8 * jnp.eye(4, dtype=jnp.float32),)
 
     @functools.partial(jax.jit, static_argnums=0)
     def train(size):
-        sample, _ = data.sampler(jax.random.key(0), "fresh", *factors, views="one", batch_size=size)
+        sample = data.source(jax.random.key(0), "fresh", *factors, views="one", batch_size=size)
         drive = lambda w, key: contrast.distance(w, *sample(key))
-        return dynamics.gradient_descent(start, drive, optax.sgd(0.1), [0, 40, 80], jax.random.key(1)).weights[0][-1]
+        return dynamics.gradient_descent(
+            start, drive, optax.sgd(0.1), [0, 40, 80], jax.random.key(1)
+        ).weights[0][-1]
 
     errors = []
     for size in sizes:
@@ -282,11 +348,15 @@ def test_dot_contrast_of_views_whose_cross_covariance_is_not_symmetric():
     w, cross = (jnp.asarray(rng.standard_normal((3, 3))) for _ in range(2))
     anchor, positive = (jnp.asarray(a @ a.T) for a in rng.standard_normal((2, 3, 3)))
     exact = jax.grad(lambda w: population.loss_dot(w, anchor, positive, cross, 0.7))(w)
-    assert_close(-w @ population.contrast_matrix_dot(w, anchor, positive, cross, 0.7), exact, size=100)
+    assert_close(
+        -w @ population.contrast_matrix_dot(w, anchor, positive, cross, 0.7), exact, size=100
+    )
 
 
 def test_collapsed_dimensions_are_counted_in_the_metric_of_the_data():
-    """SciPy's generalised eigenvalues of 40 pairs that do not commute, scaled so that 2 lies among them."""
+    """SciPy's generalised eigenvalues of 40 pairs that do not commute, scaled so that 2 lies among
+    them.
+    """
     rng = np.random.default_rng(8)
     for _ in range(40):
         cov, noise = (a @ a.T + 0.1 * np.eye(4) for a in rng.standard_normal((2, 4, 4)))

@@ -1,4 +1,6 @@
-"""The ledger: every claim gives its recorded verdict, every counter-check is rejected, and the command says so."""
+"""The ledger: every claim gives its recorded verdict, every counter-check is rejected, and the
+command says so.
+"""
 
 import dataclasses
 import json
@@ -6,15 +8,14 @@ import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
 from linsim.claims import catalogue, command, ledger
 from linsim.claims.ledger import Assumption, Claim, Evidence, Outcome, Tolerance, examine, verdict
 from linsim.config import CannotWrite
 
-ROOT = Path(__file__).parents[1]
 LEDGER = {claim.id: claim for claim in catalogue.claims()}
 QUICK = [name for name, claim in LEDGER.items() if not claim.slow]
 TOLERANCE = Tolerance(0.1, "by construction")
@@ -41,9 +42,14 @@ def test_the_ledger_holds_every_statement_of_the_paper():
 def test_the_readme_holds_the_table_of_recorded_verdicts():
     readme = (ROOT / "README.md").read_text()
     begin, end = "<!-- ledger -->\n", "<!-- /ledger -->"
-    assert begin in readme, "README.md has no table of claims: python -m linsim verify --all --markdown FILE makes it"
+    assert begin in readme, (
+        "README.md has no table of claims: linsim verify --all --markdown FILE makes it"
+    )
     written = readme.partition(begin)[2].partition(end)[0]
-    assert written.strip() == command.markdown([(claim, claim.recorded) for claim in LEDGER.values()]).strip()
+    assert (
+        written.strip()
+        == command.markdown([(claim, claim.recorded) for claim in LEDGER.values()]).strip()
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +61,11 @@ def test_the_readme_holds_the_table_of_recorded_verdicts():
         ([Evidence(math.nan)], True, "fails"),
         ([Evidence(math.inf)], False, "fails"),
         ([Evidence(0.0, printed=0.2)], True, "holds as corrected"),
-        ([Evidence(0.0, printed=0.2), Evidence(0.0, printed=0.1)], True, "exact"),  # right as printed in one seed
+        (
+            [Evidence(0.0, printed=0.2), Evidence(0.0, printed=0.1)],
+            True,
+            "exact",
+        ),  # right as printed in one seed
         ([Evidence(0.2, printed=0.2)], True, "fails"),
         ([Evidence(0.0, outside=0.2)], True, "holds only under conditions"),
         ([Evidence(0.0, outside=0.2), Evidence(0.0, outside=0.0)], False, "holds"),
@@ -64,7 +74,11 @@ def test_the_readme_holds_the_table_of_recorded_verdicts():
         ([Evidence(0.0, printed=0.2, outside=0.2, later=0.2)], False, "holds as corrected"),
         ([Evidence(0.0, outside=0.2, later=0.2)], False, "holds only under conditions"),
         ([Evidence(0.0, assumptions=(MET, UNMET))], True, "vacuous"),
-        ([Evidence(9.0, assumptions=(UNMET,)), Evidence(0.0, assumptions=(MET,))], True, "exact"),  # only one seed counts
+        (
+            [Evidence(9.0, assumptions=(UNMET,)), Evidence(0.0, assumptions=(MET,))],
+            True,
+            "exact",
+        ),  # only one seed counts
         ([], True, "vacuous"),
     ],
 )
@@ -74,8 +88,16 @@ def test_verdict_follows_from_the_evidence(evidence, numerical, expected):
 
 def made(check, **fields) -> Claim:
     """A claim around a check, recorded as exact."""
-    plain = {"id": "X01", "section": "4", "where": "Lemma 0", "statement": "Nothing.", "recorded": "exact"}
-    return Claim(**plain | {"tolerance": TOLERANCE._replace(numerical=True), "check": check} | fields)
+    plain = {
+        "id": "X01",
+        "section": "4",
+        "where": "Lemma 0",
+        "statement": "Nothing.",
+        "recorded": "exact",
+    }
+    return Claim(
+        **plain | {"tolerance": TOLERANCE._replace(numerical=True), "check": check} | fields
+    )
 
 
 VACUOUS = Evidence(1.0, assumptions=(UNMET,))
@@ -93,7 +115,9 @@ VACUOUS = Evidence(1.0, assumptions=(UNMET,))
     ],
 )
 def test_a_check_whose_counter_check_passes_is_broken(counter, rejected_as, broken):
-    claim = made(lambda seed, wrong: counter[seed] if wrong else Evidence(0.0), rejected_as=rejected_as)
+    claim = made(
+        lambda seed, wrong: counter[seed] if wrong else Evidence(0.0), rejected_as=rejected_as
+    )
     outcome = examine(claim, 2)
     assert outcome.found == "exact"
     assert outcome.broken == broken
@@ -110,7 +134,9 @@ def test_a_changed_verdict_is_named_old_and_new():
 
 def test_an_id_is_entered_once():
     with pytest.raises(ValueError, match="C01 is entered twice"):
-        ledger.claim("C01", "4", "Lemma 1", tolerance=TOLERANCE, recorded="exact")(lambda seed, wrong: Evidence(0.0))
+        ledger.claim("C01", "4", "Lemma 1", tolerance=TOLERANCE, recorded="exact")(
+            lambda seed, wrong: Evidence(0.0)
+        )
 
 
 def verify(*flags):
@@ -121,7 +147,20 @@ def verify(*flags):
 
 def test_command_checks_what_was_asked_for_and_writes_it_down(tmp_path):
     files = tmp_path / "ledger.json", tmp_path / "ledger.md"
-    done = verify("c04", "C13", "P12", "P01", "--section", "new", "--seeds", "2", "--json", files[0], "--markdown", files[1])
+    done = verify(
+        "c04",
+        "C13",
+        "P12",
+        "P01",
+        "--section",
+        "new",
+        "--seeds",
+        "2",
+        "--json",
+        files[0],
+        "--markdown",
+        files[1],
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "verdict: 2 of 2 claims as recorded"
     written = json.loads(files[0].read_text())
@@ -129,10 +168,17 @@ def test_command_checks_what_was_asked_for_and_writes_it_down(tmp_path):
     first = written["claims"][0]
     assert first["recorded"] == first["found"] == "exact"
     assert first["tolerance"]["origin"].startswith("float64 rounding")
-    assert [seed["residual"] < first["tolerance"]["value"] for seed in first["seeds"]] == [True, True]
-    assert all(seed["residual"] > first["tolerance"]["value"] for seed in first["counter_check"]["seeds"])
+    assert [seed["residual"] < first["tolerance"]["value"] for seed in first["seeds"]] == [
+        True,
+        True,
+    ]
+    assert all(
+        seed["residual"] > first["tolerance"]["value"] for seed in first["counter_check"]["seeds"]
+    )
     assert "jax" in written["versions"]
-    assert files[1].read_text() == command.markdown([(LEDGER[name], LEDGER[name].recorded) for name in ("P12", "P01")])
+    assert files[1].read_text() == command.markdown(
+        [(LEDGER[name], LEDGER[name].recorded) for name in ("P12", "P01")]
+    )
     assert sorted(tmp_path.iterdir()) == sorted(files)
 
 
@@ -156,7 +202,7 @@ def test_numbers_that_json_does_not_know_become_words():
 
 
 def test_a_file_that_cannot_be_written_in_the_end_is_named(tmp_path):
-    config = command.VerifyConfig(json=tmp_path / "gone" / "deep" / "ledger.json")
+    config = command.VerifySettings(json=tmp_path / "gone" / "deep" / "ledger.json")
     with pytest.raises(CannotWrite, match=r"ledger\.json"):
         command.save([], config)
 
@@ -185,13 +231,20 @@ def test_bad_usage_is_one_sentence(flags, what, allowed):
 def test_slow_claims_ask_for_all(monkeypatch):
     monkeypatch.setitem(ledger.LEDGER, "C04", dataclasses.replace(LEDGER["C04"], slow=True))
     with pytest.raises(ValueError, match="C04 is not allowed without --all"):
-        command.chosen(command.VerifyConfig(ids=("C04",)))
-    assert "C04" not in {claim.id for claim in command.chosen(command.VerifyConfig())}
-    assert "C04" in {claim.id for claim in command.chosen(command.VerifyConfig(all=True))}
+        command.chosen(command.VerifySettings(ids=("C04",)))
+    assert "C04" not in {claim.id for claim in command.chosen(command.VerifySettings())}
+    assert "C04" in {claim.id for claim in command.chosen(command.VerifySettings(all=True))}
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["verify", "--help"], ["verify", "--seeds", "0"], ["verify", "--nosie"], ["refute"]]
+    "words",
+    [
+        ["--help"],
+        ["verify", "--help"],
+        ["verify", "--seeds", "0"],
+        ["verify", "--nosie"],
+        ["refute"],
+    ],
 )
 def test_help_and_bad_flags_load_no_numerical_library(words):
     code = (
@@ -201,7 +254,13 @@ def test_help_and_bad_flags_load_no_numerical_library(words):
         "print('heavy:', {'jax', 'numpy', 'matplotlib', 'xarray', 'scipy'} & set(sys.modules))"
     )
     environment = os.environ | {"COLUMNS": "100"}
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
     assert "heavy: set()" in done.stdout
     if "--help" in words:
         assert "verify" in done.stdout

@@ -7,8 +7,9 @@ import optax
 import pytest
 from helpers import assert_close, assert_not_close, make_case
 
-from linsim import contrast, dynamics, models, spectra
+from linsim import spectra
 from linsim.theory import alignment, population
+from linsim.training import contrast, dynamics, models
 
 
 def fixed_drive(case):
@@ -16,7 +17,9 @@ def fixed_drive(case):
 
 
 def start(seed, widths=(6, 6, 6), scale=0.7):
-    return models.spectral(jax.random.key(seed), widths, scale * jnp.exp(-0.35 * jnp.arange(min(widths))))
+    return models.spectral(
+        jax.random.key(seed), widths, scale * jnp.exp(-0.35 * jnp.arange(min(widths)))
+    )
 
 
 @pytest.mark.parametrize("widths", [(5, 5, 5), (5, 8, 4), (6, 3, 5)])
@@ -29,15 +32,21 @@ def test_initialisations_have_the_singular_values_they_name(widths):
         w1, w2 = models.imbalanced(jax.random.key(1), widths, values, kappa)
         assert_close(np.linalg.svd(w2 @ w1, compute_uv=False)[:rank], values, size=64)
         basis = np.linalg.svd(w1, full_matrices=False)[0][:, :rank]
-        assert_close(basis.T @ alignment.imbalance(w1, w2) @ basis, kappa * np.eye(rank), size=64, rtol=1e-12)
-        assert_close(np.abs(np.diag(spectra.alignment_matrix(w1, w2)))[:rank], np.ones(rank), size=64)
+        assert_close(
+            basis.T @ alignment.imbalance(w1, w2) @ basis, kappa * np.eye(rank), size=64, rtol=1e-12
+        )
+        assert_close(
+            np.abs(np.diag(spectra.alignment_matrix(w1, w2)))[:rank], np.ones(rank), size=64
+        )
 
 
 @pytest.mark.parametrize("tolerance", [1e-6, 1e-9])
 def test_flow_conserves_the_imbalance_to_its_tolerance(tolerance):
     case = make_case(0, 16, 6, 6)
     flow = jax.jit(
-        lambda p: dynamics.gradient_flow(p, fixed_drive(case), np.array([0.0, 1.0, 30.0, 1000.0]), tolerance=tolerance)
+        lambda p: dynamics.gradient_flow(
+            p, fixed_drive(case), np.array([0.0, 1.0, 30.0, 1000.0]), tolerance=tolerance
+        )
     )(start(0))
     before = alignment.imbalance(*(w[0] for w in flow.weights))
     after = alignment.imbalance(*(w[-1] for w in flow.weights))
@@ -86,7 +95,9 @@ TIMES = np.array([0.0, 0.3, 1.0, 3.0, 10.0, 100.0])
 
 @jax.jit
 def FLOW(params, x, x_pos):
-    return dynamics.gradient_flow(params, lambda w: contrast.distance(w, x, x_pos), TIMES, tolerance=1e-11)
+    return dynamics.gradient_flow(
+        params, lambda w: contrast.distance(w, x, x_pos), TIMES, tolerance=1e-11
+    )
 
 
 def test_bound_is_sharp_and_fails_for_a_smaller_imbalance():
@@ -120,10 +131,18 @@ def test_identity_is_algebra_for_layers_of_any_shape(widths):
     for basis in (u1, v2):
         assert_close(basis.T @ basis, np.eye(h), size=64)
     assert alignment.identity_residual(w1, w2, c) < 1e-13 * np.linalg.norm(w1) ** 2
-    wrong = jnp.asarray(rng.standard_normal((h, h)))  # the residual is the error of C in the two bases
-    assert_close(alignment.identity_residual(w1, w2, c + wrong), np.abs(v2.T @ wrong @ u1).max(), size=1000)
+    wrong = jnp.asarray(
+        rng.standard_normal((h, h))
+    )  # the residual is the error of C in the two bases
+    assert_close(
+        alignment.identity_residual(w1, w2, c + wrong), np.abs(v2.T @ wrong @ u1).max(), size=1000
+    )
     # the sum behind the bound, and the bound
-    assert_close(np.sum((v2.T @ u1) ** 2 * (a[None, :] - b[:, None]) ** 2, axis=0), np.sum((c @ u1) ** 2, axis=0), size=1000)
+    assert_close(
+        np.sum((v2.T @ u1) ** 2 * (a[None, :] - b[:, None]) ** 2, axis=0),
+        np.sum((c @ u1) ** 2, axis=0),
+        size=1000,
+    )
     for scale in (1.0, 0.1, 0.01):
         gap = np.maximum(literal_gap(np.asarray(a), np.asarray(b)), 1e-100)
         expected = np.sqrt(np.maximum(1 - (np.linalg.norm(scale * c, 2) / gap) ** 2, 0))
@@ -132,7 +151,7 @@ def test_identity_is_algebra_for_layers_of_any_shape(widths):
 
 
 def test_bound_says_nothing_about_modes_without_a_gap():
-    """Equal modes, exactly balanced: their bases are arbitrary, so that no alignment is promised."""
+    """Equal modes, exactly balanced: their bases are arbitrary, and no alignment is promised."""
     w1, w2 = jnp.diag(jnp.array([2.0, 1.0, 1.0])), jnp.diag(jnp.array([2.0, 1.0, 1.0]))
     np.testing.assert_array_equal(alignment.alignment_bound(w1, w2, jnp.zeros((3, 3))), [1, 0, 0])
 
@@ -141,7 +160,9 @@ def test_drift_is_the_change_of_the_imbalance_in_one_step():
     rng = np.random.default_rng(4)
     w1, w2, grad = (jnp.asarray(rng.standard_normal(shape)) for shape in ((5, 3), (4, 5), (4, 3)))
     moved = alignment.imbalance(w1 - 0.3 * w2.T @ grad, w2 - 0.3 * grad @ w1.T)
-    assert_close(alignment.imbalance_drift(w1, w2, grad, 0.3), moved - alignment.imbalance(w1, w2), size=1000)
+    assert_close(
+        alignment.imbalance_drift(w1, w2, grad, 0.3), moved - alignment.imbalance(w1, w2), size=1000
+    )
 
 
 def test_degenerate_groups_and_their_angles():
@@ -151,11 +172,22 @@ def test_degenerate_groups_and_their_angles():
         range(4, 5),
         range(5, 6),
     ]
-    slow = np.array([1.0, 0.95, 0.9, 0.86, 0.82])  # each near the one before, the last far from the first
+    slow = np.array(
+        [1.0, 0.95, 0.9, 0.86, 0.82]
+    )  # each near the one before, the last far from the first
     for scale in (1.0, 10.0, 0.1):
         assert alignment.degenerate_groups(scale * slow, 0.1) == [range(5)]
-        assert alignment.degenerate_groups(scale * slow, 0.04) == [range(1), range(1, 2), range(2, 3), range(3, 4), range(4, 5)]
-    assert alignment.degenerate_groups(np.array([1.0, 0.5, 0.0, 0.0]), 0.5) == [range(2), range(2, 4)]  # the limit belongs to it
+        assert alignment.degenerate_groups(scale * slow, 0.04) == [
+            range(1),
+            range(1, 2),
+            range(2, 3),
+            range(3, 4),
+            range(4, 5),
+        ]
+    assert alignment.degenerate_groups(np.array([1.0, 0.5, 0.0, 0.0]), 0.5) == [
+        range(2),
+        range(2, 4),
+    ]  # the limit belongs to it
     rng = np.random.default_rng(0)
     rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     block = np.zeros((5, 5))
@@ -167,12 +199,16 @@ def test_degenerate_groups_and_their_angles():
     assert_close(alignment.group_angle(tilted, range(3)), np.degrees(0.4), rtol=1e-9)  # the largest
     for k, angle in enumerate((0.1, 0.4, 0.2)):
         assert_close(alignment.group_angle(-tilted, range(k, k + 1)), np.degrees(angle), rtol=1e-9)
-    assert alignment.group_angle((1 + 1e-12) * np.eye(2), range(2)) == 0  # a cosine that rounds to more than 1
+    assert (
+        alignment.group_angle((1 + 1e-12) * np.eye(2), range(2)) == 0
+    )  # a cosine that rounds to more than 1
 
 
 def test_principal_angles():
     basis = jnp.eye(4)[:, :2]
-    tilted = jnp.stack([jnp.eye(4)[:, 1], np.cos(0.2) * jnp.eye(4)[:, 0] + np.sin(0.2) * jnp.eye(4)[:, 2]], axis=1)
+    tilted = jnp.stack(
+        [jnp.eye(4)[:, 1], np.cos(0.2) * jnp.eye(4)[:, 0] + np.sin(0.2) * jnp.eye(4)[:, 2]], axis=1
+    )
     assert_close(alignment.principal_angles(basis, -tilted), [0.0, np.degrees(0.2)], rtol=1e-6)
     np.testing.assert_array_equal(alignment.principal_angles((1 + 1e-12) * basis, basis), [0, 0])
 
@@ -191,7 +227,11 @@ def population_flow(params, times, noise=0.0):
     cov, noise_cov = jnp.eye(len(params[0])), noise * jnp.eye(len(params[0]))
 
     def drive(w):
-        return contrast.Drive(population.loss(w, cov, noise_cov), population.contrast_matrix(w, cov, noise_cov), jnp.zeros(()))
+        return contrast.Drive(
+            population.loss(w, cov, noise_cov),
+            population.contrast_matrix(w, cov, noise_cov),
+            jnp.zeros(()),
+        )
 
     return jax.jit(lambda p: dynamics.gradient_flow(p, drive, times, tolerance=1e-10))(params)
 
