@@ -51,7 +51,7 @@ class Several:
         self.may_be_empty, self.may_repeat = may_be_empty, may_repeat
 
 
-def whole(low: int, high: float = math.inf) -> Rule:
+def whole(low: int, high: int | float = math.inf) -> Rule:
     """The rule of a whole number between two bounds, both included."""
     wording = f"a whole number of at least {low}" if high == math.inf else f"a whole number from {low} to {high}"
     return Rule(lambda value: low <= value <= high, wording)
@@ -106,9 +106,8 @@ def checked(settings: type[Checked], field: str, value: object) -> object:
 
 def made(settings: type[Made], given: Mapping[str, object], start: Made | None = None) -> Made:
     """Settings made from keyword arguments, over those of `start` (default: the class's own). Raises: BadInput."""
-    for name, value in given.items():
-        checked(settings, name, value)  # names first: an unknown one is told before anything else
-    return settings(**given) if start is None else dataclasses.replace(start, **given)
+    fitted: dict[str, Any] = {name: checked(settings, name, value) for name, value in given.items()}
+    return settings(**fitted) if start is None else dataclasses.replace(start, **fitted)
 
 
 @functools.cache

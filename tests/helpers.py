@@ -1,11 +1,16 @@
-"""Shared by all tests: the table of tolerances, relative comparison, random cases."""
+"""Shared by all tests: the table of tolerances, relative comparison, random cases, commands."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
+
+ROOT = Path(__file__).parents[1]
 
 # Relative tolerance = factor x machine epsilon x problem size (number of summed terms).
 FACTOR = {np.dtype("float64"): 64.0, np.dtype("float32"): 64.0}
@@ -49,7 +54,9 @@ class Case(NamedTuple):
         return jnp.asarray(np.asarray(self.x_pos) @ np.asarray(self.w).T)
 
 
-def make_case(seed: int, count: int, dim: int, out: int, scale: float = 1.0, dtype=jnp.float64) -> Case:
+def make_case(
+    seed: int, count: int, dim: int, out: int, scale: float = 1.0, dtype=jnp.float64
+) -> Case:
     rng = np.random.default_rng(seed)
     w = scale * rng.standard_normal((out, dim)) / np.sqrt(dim)
     x = rng.standard_normal((count, dim))
@@ -60,11 +67,27 @@ def make_case(seed: int, count: int, dim: int, out: int, scale: float = 1.0, dty
 def _shapes() -> list[tuple[int, int, int]]:
     """(N, d, n): the corners of the range and eight random shapes inside it; few, as every shape is compiled."""
     inside = np.random.default_rng(0).integers([2, 1, 1], [65, 33, 33], size=(8, 3))
-    return [(2, 1, 1), (64, 32, 32), (2, 32, 1), (64, 1, 32), *(tuple(map(int, shape)) for shape in inside)]
+    return [
+        (2, 1, 1),
+        (64, 32, 32),
+        (2, 32, 1),
+        (64, 1, 32),
+        *(tuple(map(int, shape)) for shape in inside),
+    ]
 
 
 @st.composite
 def cases(draw) -> Case:
     """Random models and batches with N in 2..64, d and n in 1..32."""
     shape = draw(st.sampled_from(_shapes()))
-    return make_case(draw(st.integers(0, 2**31 - 1)), *shape, scale=draw(st.sampled_from([0.3, 1.0, 3.0])))
+    return make_case(
+        draw(st.integers(0, 2**31 - 1)), *shape, scale=draw(st.sampled_from([0.3, 1.0, 3.0]))
+    )
+
+
+def command(name, *flags, timeout=300):
+    """Run one experiment in its own process. Returns: CompletedProcess."""
+    words = [sys.executable, str(ROOT / "experiments" / f"{name}.py"), *map(str, flags)]
+    return subprocess.run(
+        words, capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT
+    )

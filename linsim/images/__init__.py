@@ -1,0 +1,1 @@
+"""Encoders of images: loading, views, networks, projectors, training, probes (paper, section 6)."""

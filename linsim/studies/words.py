@@ -26,3 +26,16 @@ def number(value: float) -> str:
 def count_range(counts: xr.DataArray) -> str:
     low, high = int(counts.min()), int(counts.max())
     return str(low) if low == high else f"{low} to {high}"
+
+
+def collapsed_count(values: xr.DataArray, fraction: float, dim: str = "mode") -> xr.DataArray:
+    """Collapsed dimensions: how many values along `dim` lie below `fraction` times the largest.
+
+    The definition is that of `linsim.spectra.collapsed_dimensions`, for many spectra at once; all
+    values count if the largest is zero, and a spectrum that holds a nan has a count of nan.
+    Args: values, not negative: singular values, or with the square of the fraction eigenvalues.
+    Returns: the counts, without `dim`.
+    """
+    largest = values.max(dim, skipna=False)
+    below = ~(values >= fraction * largest) | (largest <= 0)
+    return below.sum(dim).where(largest.notnull())

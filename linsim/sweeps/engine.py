@@ -48,11 +48,12 @@ class Sweep(Generic[Record]):
     traceable; seeds: independent runs per point, with keys from the base key `seed`; finish(runs, measured) -> the arrays to keep,
     from a chunk's stacked runs (in float64) and observables, which may still be under way on the device; kept: what simulate and finish keep,
     in a word, so that runs of which something else was kept are told apart; coords and dims of the observables.
+    A sweep without `simulate` is of runs that are no one compiled call, for `Engine.each`.
     """
 
     axes: Mapping[str, Sequence[Any]]
     make: Callable[..., Record]
-    simulate: Callable[[Record, PRNGKeyArray], Mapping[str, Array]]
+    simulate: Callable[[Record, PRNGKeyArray], Mapping[str, Array]] | None = None
     seed: int = 0
     seeds: int = 1
     finish: Finish[Record] | None = None
@@ -199,18 +200,27 @@ class Engine:
         """The same for runs that are no one compiled call: each is solved by itself, one after another.
 
         Args: sweep; solve(run, key, path, tick) -> Dataset of one run, where path is for the state of an unfinished run and
-        tick is told how much of its `work`, counted in `unit`, is done; turn as `run`. Needs a library in a folder.
+        tick is told how much of its `work`, counted in `unit`, is done; turn as `run`. Raises: CannotWrite.
         """
         points, keys = _points(sweep), run_keys(sweep.seed, sweep.seeds)
-        mine = [p for k, p in enumerate(points) if (turn * sweep.seeds + k) % self.share.count == self.share.index]
-        held: Any = self.library
+        mine = [
+            point
+            for place, point in enumerate(points)
+            if (turn * sweep.seeds + place) % self.share.count == self.share.index
+        ]
         with self.progress(work * len(mine), 0, unit, unit_scale=True) as bar:
             for index, point in enumerate(mine):
                 start = index * work
-                if point.name not in held.held():
-                    started, path = datetime.datetime.now(datetime.UTC), held.state_path(point.name)
-                    run = solve(point.run, keys[point.number], path, lambda done, start=start: bar.update(start + done - bar.n))
-                    held.save(run.expand_dims("run").assign_attrs(self.attributes(started)), [point.name])
+                if point.name not in self.library.held():
+                    started = datetime.datetime.now(datetime.UTC)
+                    path = self.library.state_path(point.name)
+                    key = keys[point.number]
+
+                    def tick(done: int, start: int = start) -> None:
+                        bar.update(start + done - bar.n)
+
+                    run = solve(point.run, key, path, tick).expand_dims("run")
+                    self.library.save(run.assign_attrs(self.attributes(started)), [point.name])
                     path.unlink(missing_ok=True)
                 bar.update(start + work - bar.n)
         return self._merged(sweep, points)
@@ -333,7 +343,10 @@ class _Program:
     """The runs of one static part, compiled for chunks of a fixed size on the most devices that divide it evenly."""
 
     def __init__(self, sweep: Sweep[Any], static: Any, keys: Array, devices: tuple[Device, ...]) -> None:
+        if sweep.simulate is None:
+            raise TypeError("a sweep without simulate is solved by Engine.each")
         self.sweep, self.static, self.keys, self.devices = sweep, static, keys, devices
+        self.simulate = sweep.simulate
         self._compiled: dict[int, Any] = {}
 
     def solve(self, points: list[_Point], size: int, meanwhile: Callable[[], object]) -> dict[str, np.ndarray]:
@@ -371,7 +384,7 @@ class _Program:
         if size not in self._compiled:
 
             def simulate(key: PRNGKeyArray, *leaves: Array) -> Mapping[str, Array]:
-                return self.sweep.simulate(self.static.unflatten(leaves), key)
+                return self.simulate(self.static.unflatten(leaves), key)
 
             function = vectorised(simulate, dividing(self.devices, size))
             keys, leaves = self._stacked(points[:size], size)

@@ -13,9 +13,10 @@ import hashlib
 import io
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import xarray as xr
 
@@ -29,6 +30,7 @@ def run_id(described: Mapping[str, Any]) -> str:
     return _digest(json.dumps(described, sort_keys=True).encode(), 24)
 
 
+@runtime_checkable
 class Library(Protocol):
     """Where trained runs are kept."""
 
@@ -44,12 +46,17 @@ class Library(Protocol):
         """The runs of these names, some at a time: a Dataset, and what its runs are called."""
         ...
 
+    def state_path(self, name: str) -> Path:
+        """Where an unfinished run keeps its state."""
+        ...
+
 
 class InMemory:
     """Runs that last as long as the process."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[xr.Dataset, list[str]]] = []
+        self._states: tempfile.TemporaryDirectory[str] | None = None
 
     def held(self) -> set[str]:
         """See `Library`."""
@@ -63,6 +70,12 @@ class InMemory:
         """See `Library`."""
         wanted = set(ids)
         return ((runs, names) for runs, names in self._kept if wanted & set(names))
+
+    def state_path(self, name: str) -> Path:
+        """See `Library`; in a folder that goes with this process."""
+        if self._states is None:
+            self._states = tempfile.TemporaryDirectory(prefix="linsim-")
+        return Path(self._states.name) / f"{name}.state"
 
 
 class InFolder:

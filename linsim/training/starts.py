@@ -1,6 +1,6 @@
 """How a network's initial layers are drawn: one record per kind of start, its numbers free to vary between runs."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
@@ -11,6 +11,7 @@ from linsim.training.names import OneLayerStart, TwoLayerStart
 from linsim.training.records import Real, record
 
 
+@runtime_checkable
 class Start(Protocol):
     """Initial layers of given widths, drawn with a key."""
 
