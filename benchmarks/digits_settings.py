@@ -1,18 +1,31 @@
-"""How the digits preset of `experiments/directclr.py` was chosen: one pass of coordinate ascent, on seeds that are not reported.
+"""How the digits preset of `experiments/directclr.py` was chosen: one pass of coordinate ascent.
 
-Criterion: accuracy of the probe on r with 20 labels per class, mean over SETUPS and over two runs from the base seed 1000, on
-images that neither the encoder nor the probe was trained on. Prints one line per setting tried, and each choice.
+Criterion: accuracy of the probe on r with 20 labels per class, mean over SETUPS and over two runs
+from the base seed 1000, which are not reported, on images that neither the encoder nor the probe
+was trained on. Prints one line per setting tried, and each choice.
 """
 
-import dataclasses
+from dataclasses import replace
+from typing import Any
 
-from linsim.config import at, configure_jax
-from linsim.presets import PROJECTORS
-from linsim.settings import ProjectorConfig
+import numpy as np
 
-SETUPS = ("none", "nonlinear", "directclr")
-START = {"noise": 0.25, "shift": 1, "crop": 1.0, "temperature": 0.2, "learning_rate": 0.1, "blocks": 2, "width": 128}
-TRIED = {
+from linsim.config import flag
+from linsim.images.names import Setup
+from linsim.studies.directclr import DIGITS_PRESET, DenseSettings
+from linsim.sweeps.runtime import configure_jax
+
+SETUPS: tuple[Setup, ...] = ("none", "nonlinear", "directclr")
+START: dict[str, Any] = {
+    "noise": 0.25,
+    "shift": 1,
+    "crop": 1.0,
+    "temperature": 0.2,
+    "learning_rate": 0.1,
+    "blocks": 2,
+    "width": 128,
+}
+TRIED: dict[str, tuple[Any, ...]] = {
     "noise": (0.25, 0.5, 0.75, 1.0),
     "shift": (0, 1, 2),
     "crop": (0.6, 0.8, 1.0),
@@ -23,35 +36,37 @@ TRIED = {
 }
 
 
-def score(config: ProjectorConfig) -> list[float]:
+def score(settings: DenseSettings) -> list[float]:
     """The criterion for each of SETUPS."""
-    from linsim import directclr, sweep, train
+    from linsim.studies.directclr import dense
+    from linsim.sweeps.engine import Engine
 
-    found = train.grid(
-        directclr.simulate,
-        config,
-        {"projectors": SETUPS},
-        sweep.Engine(chunk_size=1),
-        finish=lambda point, *_: directclr.finish(point, directclr.FEATURES[:1]),
-    )
+    (sweep,) = dense.sweeps(settings)
+    probes = replace(dense.probes_of(settings), features=("r",))
+    sweep = replace(sweep, finish=dense.probed(probes))
+    found = Engine(chunk_size=1).run(sweep)
     assert found is not None
     return found["probe_accuracy"].isel(feature=0, labels=-1).mean("seed").values.tolist()
 
 
 def main() -> None:
     """One pass of coordinate ascent over TRIED."""
-    configure_jax(x64=False)
-    config = dataclasses.replace(PROJECTORS["digits"], **START, seed=1000, seeds=2, few=(20,))
-    seen: dict[ProjectorConfig, list[float]] = {}
+    configure_jax()
+    few: dict[str, Any] = {"projectors": SETUPS, "d0_sweep": (), "few": (20,)}
+    settings = replace(DIGITS_PRESET, **START, **few, seed=1000, seeds=2)
+    seen: dict[str, list[float]] = {}
     for name, values in TRIED.items():
-        for value in values:
-            tried = at(config, **{name: value})
-            if tried not in seen:
-                seen[tried] = score(tried)
-            each = ", ".join(f"{setup} {accuracy:.4f}" for setup, accuracy in zip(SETUPS, seen[tried], strict=True))
-            print(f"{name} {value:g}: {sum(seen[tried]) / len(SETUPS):.4f} ({each})", flush=True)
-        config = max((at(config, **{name: value}) for value in values), key=lambda tried: sum(seen[tried]))
-        print(f"chosen: --{name.replace('_', '-')} {getattr(config, name):g}", flush=True)
+        tried = [replace(settings, **{name: value}) for value in values]
+        for value, each in zip(values, tried, strict=True):
+            if repr(each) not in seen:
+                seen[repr(each)] = score(each)
+            found = seen[repr(each)]
+            pairs = zip(SETUPS, found, strict=True)
+            shown = ", ".join(f"{setup} {accuracy:.4f}" for setup, accuracy in pairs)
+            print(f"{name} {value:g}: {sum(found) / len(SETUPS):.4f} ({shown})", flush=True)
+        best = int(np.argmax([sum(seen[repr(each)]) for each in tried]))
+        settings = tried[best]
+        print(f"chosen: {flag(name)} {values[best]:g}", flush=True)
 
 
 if __name__ == "__main__":

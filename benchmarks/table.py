@@ -12,7 +12,7 @@ TITLES = {
     "R3": "as the first, two layers",
     "R4": "one gradient of {medium:,} samples",
     "R6": "gradient flow of {flow_runs} runs to t = {flow_time:g}, float64, tolerance "
-        "{tolerance:g}",
+    "{tolerance:g}",
 }
 
 

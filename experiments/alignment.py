@@ -1,4 +1,4 @@
-"""Weight alignment of two linear layers: does V2^T U1 become the identity? (paper, section 5.2, Figure 5)."""
+"""Do two linear layers align, V2^T U1 -> I? (section 5.2, Fig. 5)."""
 
 from linsim.studies.alignment import STUDY
 

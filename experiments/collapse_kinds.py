@@ -1,4 +1,4 @@
-"""Kinds of collapse: none, dimensional or complete, with and without negatives (paper, section 3, Figures 1 and 2)."""
+"""Kinds of collapse, with and without negatives (section 3, Figs. 1, 2)."""
 
 from linsim.studies.collapse_kinds import STUDY
 

@@ -1,4 +1,4 @@
-"""Depth: the embedding spectrum of L linear or ReLU layers under weak augmentation (paper, Figure 11)."""
+"""Depth: the embedding spectrum of L linear or ReLU layers (Fig. 11)."""
 
 from linsim.studies.depth import STUDY
 

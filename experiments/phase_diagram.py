@@ -1,4 +1,4 @@
-"""Phase diagram: collapsed dimensions over noise and initial scale, measured against the population theory."""
+"""Phase diagram: collapsed dimensions over noise and initial scale."""
 
 from linsim.studies.phase_diagram import STUDY
 

@@ -1,4 +1,4 @@
-"""Implicit regularisation: the singular values of two linear layers in time (paper, section 5.3, Figure 6)."""
+"""Implicit regularisation: singular values of two layers in time (Fig. 6)."""
 
 from linsim.studies.singular_values import STUDY
 

@@ -1,4 +1,4 @@
-"""Strong augmentation: dimensional collapse of a linear model (paper, section 4, Figure 3)."""
+"""Strong augmentation: dimensional collapse of a linear model (section 4, Fig. 3)."""
 
 from linsim.studies.strong_aug import STUDY
 

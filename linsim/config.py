@@ -129,11 +129,11 @@ def checked(settings: type[Checked], field: str, value: object) -> object:
 
 def made(settings: type[Made], given: Mapping[str, object], start: Made | None = None) -> Made:
     """Settings made from keyword arguments, over those of `start` (default: the class's own).
+
     Raises: BadInput.
     """
-    for name, value in given.items():
-        checked(settings, name, value)  # names first: an unknown one is told before anything else
-    return settings(**given) if start is None else dataclasses.replace(start, **given)
+    fitted: dict[str, Any] = {name: checked(settings, name, given[name]) for name in given}
+    return settings(**fitted) if start is None else dataclasses.replace(start, **fitted)
 
 
 @functools.cache

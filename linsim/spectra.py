@@ -84,7 +84,11 @@ def kinds_found(indices: np.ndarray) -> str:
 
 
 def collapse_kind(
-    spectrum: np.ndarray, initial_variance: float, *, complete: float = COMPLETE, dimensional: float = DIMENSIONAL
+    spectrum: np.ndarray,
+    initial_variance: float,
+    *,
+    complete: float = COMPLETE,
+    dimensional: float = DIMENSIONAL,
 ) -> Literal["none", "dimensional", "complete"]:
     """Which kind of collapse an embedding covariance shows.
 
@@ -97,14 +101,20 @@ def collapse_kind(
     """
     values = np.asarray(spectrum, dtype=float)
     if not (np.all(np.isfinite(values)) and np.isfinite(initial_variance) and initial_variance > 0):
-        raise ValueError(f"spectrum and initial variance must be finite and the latter above 0; got {values}, {initial_variance}")
+        raise ValueError(
+            f"spectrum and initial variance must be finite and the latter above 0; got {values}, {initial_variance}"
+        )
     if values.sum() < complete * initial_variance:
         return "complete"
     return "dimensional" if np.any(values < dimensional * values.max()) else "none"
 
 
 def _exp_entropy(weights: Spectrum) -> Scalar:
-    return jnp.exp(-jnp.sum(jnp.where(weights > 0, weights * jnp.log(jnp.where(weights > 0, weights, 1.0)), 0.0)))
+    return jnp.exp(
+        -jnp.sum(
+            jnp.where(weights > 0, weights * jnp.log(jnp.where(weights > 0, weights, 1.0)), 0.0)
+        )
+    )
 
 
 def rankme(z: Embeddings, epsilon: float = 1e-7) -> Scalar:
@@ -163,7 +173,9 @@ def uniformity(z: Embeddings, scale: float = 2.0) -> Scalar:
     Source: Wang and Isola 2020, Eq. 6. Args: z (N, n), N >= 2. Returns: scalar <= 0.
     """
     square = jnp.sum(z * z, axis=1)
-    distance = jnp.maximum(square[:, None] + square[None, :] - 2 * jnp.matmul(z, z.T, precision="highest"), 0.0)
+    distance = jnp.maximum(
+        square[:, None] + square[None, :] - 2 * jnp.matmul(z, z.T, precision="highest"), 0.0
+    )
     count = len(z)
     kernel = jnp.exp(-scale * distance) * (1 - jnp.eye(count))
     return jnp.log(jnp.sum(kernel) / (count * (count - 1)))

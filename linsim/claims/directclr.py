@@ -1,7 +1,8 @@
 """Claims C22-C29 and D..: projectors and DirectCLR (paper, section 6 and Appendix F).
 
-The identities are exact and quick. The ablations are trained on the digits, with the chosen and with weak augmentation; their
-residual is how far the lower end of a paired 95 % interval over the experiment's seeds falls short of zero.
+The identities are exact and quick. The ablations are trained on the digits, with the chosen and
+with weak augmentation; their residual is how far the lower end of a paired 95 % interval over the
+experiment's seeds falls short of zero.
 """
 
 import functools
@@ -12,31 +13,30 @@ import numpy as np
 import optax
 import xarray as xr
 
-from linsim import (
-    ablation,
-    directclr,
-    dynamics,
-    gallery,
-    losses,
-    models,
-    projectors,
-    results,
-    spectra,
-)
-from linsim.ablation import Comparison
+from linsim import losses, spectra
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding
 from linsim.claims.setups import above, error
+from linsim.images import projectors, residual
+from linsim.images.residual import Residual
+from linsim.images.run import contrast, gradient_spectra
+from linsim.studies import gallery
+from linsim.studies.directclr import ablation
+from linsim.studies.directclr.ablation import Comparison
+from linsim.sweeps import results
+from linsim.training import dynamics, models
+from linsim.training.names import Activation
 
 ROWS, DIM, WIDTH, D0 = 24, 8, 16, 4
 TEMPERATURE = 0.2
+RELUS: tuple[Activation, ...] = ("relu",) * 3
 NT_XENT = rounding(ROWS * WIDTH)
 ABOVE_NOISE = Tolerance(0.0, "the paired 95 % interval over 5 seeds lies above zero")
 
 
 @functools.cache
-def encoder(seed: int, blocks: int = 2) -> models.Residual:
+def encoder(seed: int, blocks: int = 2) -> Residual:
     """A random residual encoder."""
-    return models.residual(jax.random.fold_in(jax.random.key(6), seed), DIM, WIDTH, blocks)
+    return residual.residual(jax.random.fold_in(jax.random.key(6), seed), DIM, WIDTH, blocks)
 
 
 @functools.cache
@@ -45,15 +45,25 @@ def batch(seed: int) -> jax.Array:
     return jax.random.normal(jax.random.fold_in(jax.random.key(7), seed), (ROWS, DIM))
 
 
-def gradients(projector: projectors.Projector, params: models.Residual, x: jax.Array, kinds=("relu",) * 3):
+def loss_behind(kind: projectors.Kind):
+    """NT-Xent of r behind a projector of which nothing is trained."""
+    value = contrast(kind.made(jax.random.key(0), WIDTH).apply, TEMPERATURE)
+    return lambda r: value((), r, jax.random.key(0))
+
+
+def gradients(
+    kind: projectors.Kind, params: Residual, x: jax.Array, kinds: tuple[Activation, ...] = RELUS
+):
     """NT-Xent behind a projector, and its gradient with respect to the encoder."""
-    contrast = directclr.loss(projector.apply, TEMPERATURE)
-    return jax.value_and_grad(lambda p: contrast((), models.residual_encoder(p, x, kinds)[1], jax.random.key(0)))(params)
+    loss = loss_behind(kind)
+    return jax.value_and_grad(lambda p: loss(residual.residual_encoder(p, x, kinds)[1]))(params)
 
 
 def largest_error(found, expected) -> float:
     """The largest relative error among the arrays of two trees."""
-    return max(error(a, b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True))
+    return max(
+        error(a, b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    )
 
 
 @claim(
@@ -65,25 +75,31 @@ def largest_error(found, expected) -> float:
     erratum="the printed loss lacks the minus sign and the temperature",
 )
 def directclr_loss(seed: int, wrong: bool) -> Evidence:
-    """DirectCLR's loss is -(1/N) Σ_i log( e^{u_i·u'_i/τ} / Σ_j e^{u_i·u'_j/τ} ), u the unit-normalised subvector r[:, :d0]."""
+    """DirectCLR's loss is -(1/N) Σ_i log( e^{u_i·u'_i/τ} / Σ_j e^{u_i·u'_j/τ} ), u the
+    unit-normalised subvector r[:, :d0].
+    """
     r = jax.random.normal(jax.random.fold_in(jax.random.key(8), seed), (ROWS, WIDTH))
     u, u_pos = (np.asarray(losses.unit_rows(part)) for part in jnp.split(r[:, : D0 + wrong], 2))
-    found = float(directclr.loss(projectors.subvector(D0).apply, TEMPERATURE)((), r, jax.random.key(0)))
+    found = float(loss_behind(projectors.Subvector(d0=D0))(r))
 
     def stated(tau: float) -> float:
         weights = np.exp(u @ u_pos.T / tau)
         return float(np.mean(np.log(np.diag(weights) / weights.sum(axis=1))))
 
-    return Evidence(error(found, -stated(TEMPERATURE)), printed=min(error(found, stated(1.0)), error(found, -stated(1.0))))
+    return Evidence(
+        error(found, -stated(TEMPERATURE)),
+        printed=min(error(found, stated(1.0)), error(found, -stated(1.0))),
+    )
 
 
-def gradient_ranks(seed: int, kind: models.Activation) -> tuple[int, int]:
-    """Rank of the batch gradient behind a last block of a kind, and at the representation, under DirectCLR."""
+def gradient_ranks(seed: int, kind: Activation) -> tuple[int, int]:
+    """Rank of the batch gradient behind a last block of a kind, and at the representation, under
+    DirectCLR.
+    """
     params = encoder(seed)
-    h, _ = models.residual_encoder(params, batch(seed), ("relu", "relu", kind))
-    contrast = directclr.loss(projectors.subvector(D0).apply, TEMPERATURE)
-    block = functools.partial(models.residual_block, params.blocks[-1], kind=kind)
-    found = directclr.gradient_spectra(lambda r: contrast((), r, jax.random.key(0)), block, h)
+    h, _ = residual.residual_encoder(params, batch(seed), ("relu", "relu", kind))
+    block = functools.partial(residual.residual_block, params.blocks[-1], kind=kind)
+    found = gradient_spectra(loss_behind(projectors.Subvector(d0=D0)), block, h)
     behind, here = spectra.numerical_rank(np.asarray(found))
     return int(behind), int(here)
 
@@ -97,7 +113,9 @@ def gradient_ranks(seed: int, kind: models.Activation) -> tuple[int, int]:
     conditions="a nonlinear last block; behind a linear one the rank stays at most d0",
 )
 def gradient_becomes_full_rank_behind_the_block(seed: int, wrong: bool) -> Evidence:
-    """DirectCLR's gradient has rank d0 at the representation, and full rank behind the last residual block."""
+    """DirectCLR's gradient has rank d0 at the representation, and full rank behind the last
+    residual block.
+    """
     behind, here = gradient_ranks(seed, "linear" if wrong else "relu")
     linear, _ = gradient_ranks(seed, "linear")
     return Evidence(abs(here - D0) + abs(behind - WIDTH), outside=abs(linear - WIDTH))
@@ -105,24 +123,27 @@ def gradient_becomes_full_rank_behind_the_block(seed: int, wrong: bool) -> Evide
 
 @claim("D01", "6", "section 6.2", tolerance=NT_XENT, recorded="exact")
 def directclr_is_a_fixed_projector(seed: int, wrong: bool) -> Evidence:
-    """DirectCLR is SimCLR with the fixed projector diag(1, .., 1, 0, .., 0): the same loss and gradients."""
-    masked = projectors.low_rank_diagonal(WIDTH, D0 + wrong)
-    found, expected = (gradients(p, encoder(seed), batch(seed)) for p in (projectors.subvector(D0), masked))
+    """DirectCLR is SimCLR with the fixed projector diag(1, .., 1, 0, .., 0): the same loss and
+    gradients.
+    """
+    kinds = projectors.Subvector(d0=D0), projectors.LowRankDiagonal(d0=float(D0 + wrong))
+    found, expected = (gradients(kind, encoder(seed), batch(seed)) for kind in kinds)
     return Evidence(largest_error(found, expected))
 
 
 @jax.jit
-def trajectory(params: models.Residual, x: jax.Array, q: jax.Array):
+def trajectory(params: Residual, x: jax.Array, q: jax.Array):
     """The encoder after each of 8 steps on Eq. 2 (mean) of Q r."""
 
     def gradient(params, _):
         def loss(params):
-            z, z_pos = jnp.split(models.residual_encoder(params, x, ("relu",) * 3)[1] @ q.T, 2)
+            z, z_pos = jnp.split(residual.residual_encoder(params, x, RELUS)[1] @ q.T, 2)
             return losses.infonce(z, z_pos) / len(z)
 
         return jax.grad(loss)(params), jnp.zeros(()), None
 
-    return dynamics.descend(params, gradient, optax.sgd(0.01, momentum=0.9), np.arange(9), jax.random.key(0))[0]
+    descent = optax.sgd(0.01, momentum=0.9)
+    return dynamics.descend(params, gradient, descent, np.arange(9), jax.random.key(0))[0]
 
 
 @claim("D02", "6", "Table 2", tolerance=rounding(ROWS * WIDTH * 8), recorded="exact")
@@ -132,25 +153,37 @@ def an_orthogonal_projector_is_not_seen(seed: int, wrong: bool) -> Evidence:
     plain = trajectory(encoder(seed), batch(seed), jnp.eye(WIDTH))
     turned = trajectory(encoder(seed), batch(seed), (1.001 if wrong else 1.0) * q)
     moved = error(plain.stem[-1], plain.stem[0])
-    return Evidence(largest_error(turned, plain), assumptions=(above("relative change of the stem", moved, 1e-4),))
+    return Evidence(
+        largest_error(turned, plain),
+        assumptions=(above("relative change of the stem", moved, 1e-4),),
+    )
 
 
 @claim("D03", "6", "section 6.2", tolerance=rounding(1), recorded="exact")
 def rows_beyond_d0_do_not_move(seed: int, wrong: bool) -> Evidence:
     """Without a residual block DirectCLR never moves the rows of the last layer from d0 on."""
     blocks = 1 if wrong else 0
-    _, grad = gradients(projectors.subvector(D0), encoder(seed, blocks), batch(seed), ("linear",) + ("relu",) * blocks)
-    return Evidence(error(grad.stem[D0:], 0 * grad.stem[D0:], float(np.linalg.norm(grad.stem))))
+    kinds: tuple[Activation, ...] = ("linear", *RELUS[:blocks])
+    kind = projectors.Subvector(d0=D0)
+    _, grad = gradients(kind, encoder(seed, blocks), batch(seed), kinds)
+    beyond = grad.stem[D0:]
+    return Evidence(error(beyond, 0 * beyond, float(np.linalg.norm(grad.stem))))
 
 
 @functools.cache
 def trained(preset: str) -> xr.Dataset:
-    """The experiment's runs (float32, all of its seeds) with chosen or weak augmentation: saved results, or made now."""
+    """The experiment's runs (float32, all of its seeds) with chosen or weak augmentation: saved
+    results, or made now.
+    """
     return results.load(gallery.run({"digits": "directclr", "weak": "directclr_weak"}[preset]))
 
 
-def shortfall(preset: str, better: str, worse: str, measure: str = "probe", *, part: str = "r") -> float:
-    """How far the paired interval of better - worse, probed with all labels, falls short of lying above zero."""
+def shortfall(
+    preset: str, better: str, worse: str, measure: str = "probe", *, part: str = "r"
+) -> float:
+    """How far the paired interval of better - worse, probed with all labels, falls short of lying
+    above zero.
+    """
     comparison = Comparison("", "", (better, "r"), (worse, part), measure)  # type: ignore[arg-type]
     return -ablation.judge(trained(preset), comparison, "all")[0].low
 
@@ -161,25 +194,35 @@ def shortfall(preset: str, better: str, worse: str, measure: str = "probe", *, p
     "Fig. 7b",
     tolerance=ABOVE_NOISE,
     recorded="holds only under conditions",
-    conditions="strong augmentation (RankMe of r, digits); under weak augmentation a nonlinear projector leaves far less rank, "
+    conditions="strong augmentation (RankMe of r, digits); under weak augmentation a nonlinear "
+    "projector leaves far less rank, "
     "and yet the better probe",
     slow=True,
 )
 def a_projector_prevents_collapse(seed: int, wrong: bool) -> Evidence:
-    """Without a projector the representation collapses, with a nonlinear one it does not: it keeps a higher rank."""
+    """Without a projector the representation collapses, with a nonlinear one it does not: it keeps
+    a higher rank.
+    """
     pair = ("none", "nonlinear") if wrong else ("nonlinear", "none")
-    return Evidence(shortfall("digits", *pair, "rankme"), outside=shortfall("weak", "nonlinear", "none", "rankme"))
+    return Evidence(
+        shortfall("digits", *pair, "rankme"),
+        outside=shortfall("weak", "nonlinear", "none", "rankme"),
+    )
 
 
 @claim("C23", "6", "Proposition 1", tolerance=ABOVE_NOISE, recorded="fails", slow=True)
 def a_diagonal_projector_is_enough(seed: int, wrong: bool) -> Evidence:
-    """A linear projector only needs to be diagonal: a trained diagonal one gives a better probe than none (weak augmentation)."""
+    """A linear projector only needs to be diagonal: a trained diagonal one gives a better probe
+    than none (weak augmentation).
+    """
     return Evidence(shortfall("weak", *(("none", "diagonal") if wrong else ("diagonal", "none"))))
 
 
 @claim("C24", "6", "Proposition 2", tolerance=ABOVE_NOISE, recorded="holds", slow=True)
 def a_low_rank_projector_is_enough(seed: int, wrong: bool) -> Evidence:
-    """A linear projector only needs to be low-rank: a fixed low-rank one gives a better probe than none."""
+    """A linear projector only needs to be low-rank: a fixed low-rank one gives a better probe than
+    none.
+    """
     pair = ("none", "low-rank") if wrong else ("low-rank", "none")
     return Evidence(max(shortfall(preset, *pair) for preset in ("weak", "digits")))
 
@@ -190,7 +233,8 @@ def a_low_rank_projector_is_enough(seed: int, wrong: bool) -> Evidence:
     "App. F",
     tolerance=ABOVE_NOISE,
     recorded="holds only under conditions",
-    conditions="weak augmentation (digits); under strong augmentation the part that was trained on is as good",
+    conditions="weak augmentation (digits); under strong augmentation the part that was trained on "
+    "is as good",
     slow=True,
 )
 def the_whole_is_better_than_the_subvector(seed: int, wrong: bool) -> Evidence:
@@ -206,19 +250,32 @@ def the_whole_is_better_than_the_subvector(seed: int, wrong: bool) -> Evidence:
     "App. F",
     tolerance=ABOVE_NOISE,
     recorded="holds only under conditions",
-    conditions="weak augmentation (digits); under strong augmentation the two are the same within noise",
+    conditions="weak augmentation (digits); under strong augmentation the two are the same within "
+    "noise",
     slow=True,
 )
 def a_random_subset_is_worse(seed: int, wrong: bool) -> Evidence:
     """A random subset in every step gives a worse probe than a fixed subvector."""
     pair = ("random-subset", "directclr") if wrong else ("directclr", "random-subset")
-    return Evidence(shortfall("weak", *pair), outside=shortfall("digits", "directclr", "random-subset"))
+    return Evidence(
+        shortfall("weak", *pair), outside=shortfall("digits", "directclr", "random-subset")
+    )
 
 
 @claim("C29", "6", "Fig. 12", tolerance=ABOVE_NOISE, recorded="holds", slow=True)
 def accuracy_rises_and_falls_with_d0(seed: int, wrong: bool) -> Evidence:
-    """The probe's accuracy rises, then falls, with d0: the best d0 between lies above no gradient and above no projector."""
-    accuracy = trained("digits")["sweep_probe_accuracy"].sel(labels="all").sortby("d0").transpose("d0", "seed").values
+    """The probe's accuracy rises, then falls, with d0: the best d0 between lies above no gradient
+    and above no projector.
+    """
+    accuracy = (
+        trained("digits")["sweep_probe_accuracy"]
+        .sel(labels="all")
+        .sortby("d0")
+        .transpose("d0", "seed")
+        .values
+    )
     best = int(np.argmax(accuracy[1:-1].mean(axis=1))) + 1
-    peak, ends = (accuracy[0], accuracy[[best, -1]]) if wrong else (accuracy[best], accuracy[[0, -1]])
+    peak, ends = (
+        (accuracy[0], accuracy[[best, -1]]) if wrong else (accuracy[best], accuracy[[0, -1]])
+    )
     return Evidence(max(-ablation.interval(peak - end).low for end in ends))

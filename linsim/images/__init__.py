@@ -1,1 +1,1 @@
-"""Pictures: loading them, their random views, networks and projectors on them, probes, and pretraining."""
+"""Encoders of images: loading, views, networks, projectors, training, probes (paper, section 6)."""

@@ -1,4 +1,6 @@
-"""The state of an unfinished training in one file: any tree of arrays, written atomically and read back bit by bit."""
+"""The state of an unfinished training in one file, written atomically and read back bit by bit.
+
+A state is any tree of arrays."""
 
 import io
 import zipfile
@@ -8,20 +10,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from linsim import results
+from linsim.sweeps import results
 
 
 def save(tree: Any, path: Path) -> None:
-    """Write the arrays of a tree (`results.write`: the file is old or new, never half). Raises: CannotWrite."""
+    """Write the arrays of a tree (`results.write`: the file is old or new, never half).
+
+    Raises: CannotWrite.
+    """
     buffer = io.BytesIO()
     np.savez(buffer, *(np.asarray(leaf) for leaf in jax.tree.leaves(tree)))
     results.write(buffer.getbuffer(), path)
 
 
 def load(like: Any, path: Path) -> Any:
-    """The tree saved at a path, or None if there is none, or it is damaged or of other shapes or dtypes than `like`.
+    """The tree saved at a path, or None if there is none that fits.
 
-    Args: like: a tree of arrays, or of their shapes and dtypes; path. Returns: a tree like it of arrays.
+    None stands for no file, a damaged one, and other shapes or dtypes than those of `like`.
+
+    Args: like: a tree of arrays, or of their shapes and dtypes; path.
+    Returns: a tree like it of arrays.
     """
     expected, structure = jax.tree.flatten(like)
     try:
@@ -30,4 +38,8 @@ def load(like: Any, path: Path) -> Any:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
     found = [(leaf.shape, leaf.dtype) for leaf in leaves]
-    return structure.unflatten(leaves) if found == [(leaf.shape, leaf.dtype) for leaf in expected] else None
+    return (
+        structure.unflatten(leaves)
+        if found == [(leaf.shape, leaf.dtype) for leaf in expected]
+        else None
+    )

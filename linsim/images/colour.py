@@ -1,7 +1,9 @@
-"""Random colours of images, on whole batches inside a compiled step: SimCLR's jitter and grey (Chen et al. 2020, appendix A).
+"""Random colours of images, on whole batches: SimCLR's jitter and grey.
 
-Each change acts on images (N, H, W, C) of values from 0 to 1 with one number per image (N, 1, 1, 1). Images of one channel have
-brightness and contrast, but no saturation and no hue to change.
+Source: Chen et al. 2020, appendix A.
+
+Each change acts on images (N, H, W, C) of values from 0 to 1 with one number per image (N, 1, 1,
+1). Images of one channel have brightness and contrast, but no saturation and no hue to change.
 """
 
 from collections.abc import Callable
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int, PRNGKeyArray
 
 from linsim.arrays import Array
+from linsim.training.records import Real
 
 Pixels = Float[Array, "N height width channels"]
 PerImage = Float[Array, "N 1 1 1"]
@@ -20,16 +23,26 @@ GREY = 0.2
 HUE = 0.25  # of the jitter of brightness, contrast and saturation, in turns
 
 
-def view(key: PRNGKeyArray, images: Pixels, strength: float) -> Pixels:
-    """Random colours: `jitter` for 80 % of the images, then 20 % turned grey. Args: key; images; strength. Returns: as images."""
+def view(key: PRNGKeyArray, images: Pixels, strength: Real) -> Pixels:
+    """Random colours: `jitter` for 80 % of the images, then 20 % turned grey.
+
+    Args: key; images; strength.
+    Returns: as images.
+    """
     key_jitter, key_whom, key_grey = jax.random.split(key, 3)
     shape = (len(images), 1, 1, 1)
-    jittered = jnp.where(jax.random.bernoulli(key_whom, JITTERED, shape), jitter(key_jitter, images, strength), images)
+    jittered = jnp.where(
+        jax.random.bernoulli(key_whom, JITTERED, shape),
+        jitter(key_jitter, images, strength),
+        images,
+    )
     return jnp.where(jax.random.bernoulli(key_grey, GREY, shape), grey(jittered), jittered)
 
 
-def jitter(key: PRNGKeyArray, images: Pixels, strength: float) -> Pixels:
-    """Brightness, contrast, saturation and hue changed by `amounts`, in an order that is random and shared by the batch."""
+def jitter(key: PRNGKeyArray, images: Pixels, strength: Real) -> Pixels:
+    """Brightness, contrast, saturation and hue changed by `amounts`.
+
+    Their order is random, and shared by the batch."""
     order, changes = amounts(key, len(images), strength)
 
     def change(step, seen):
@@ -38,16 +51,24 @@ def jitter(key: PRNGKeyArray, images: Pixels, strength: float) -> Pixels:
     return jax.lax.fori_loop(0, len(CHANGES), change, images)
 
 
-def amounts(key: PRNGKeyArray, count: int, strength: float) -> tuple[Int[Array, "4"], Float[Array, "4 N 1 1 1"]]:
-    """The order of a jitter's CHANGES, and their amounts: factors in [1 - 0.8 strength, 1 + 0.8 strength], at least 0, and turns
-    of the hue in [-0.2 strength, 0.2 strength], uniform.
+def amounts(
+    key: PRNGKeyArray, count: int, strength: Real
+) -> tuple[Int[Array, "4"], Float[Array, "4 N 1 1 1"]]:
+    """The order of a jitter's CHANGES, and their amounts.
 
-    Source: Chen et al. 2020, appendix A. Args: key; N images; strength (0.5 on CIFAR-10, 1 on ImageNet).
+    Uniform factors in [1 - 0.8 strength, 1 + 0.8 strength], at least 0, and turns of the hue in
+    [-0.2 strength, 0.2 strength].
+
+    Source: Chen et al. 2020, appendix A.
+    Args: key; N images; strength (0.5 on CIFAR-10, 1 on ImageNet).
     """
     key_order, *keys = jax.random.split(key, 1 + len(CHANGES))
     reach, shape = 0.8 * strength, (count, 1, 1, 1)
-    bounds = [(max(1 - reach, 0.0), 1 + reach)] * 3 + [(-HUE * reach, HUE * reach)]
-    drawn = [jax.random.uniform(k, shape, minval=low, maxval=high) for k, (low, high) in zip(keys, bounds, strict=True)]
+    bounds = [(jnp.maximum(1 - reach, 0.0), 1 + reach)] * 3 + [(-HUE * reach, HUE * reach)]
+    drawn = [
+        jax.random.uniform(k, shape, minval=low, maxval=high)
+        for k, (low, high) in zip(keys, bounds, strict=True)
+    ]
     return jax.random.permutation(key_order, len(CHANGES)), jnp.stack(drawn)
 
 
@@ -92,7 +113,11 @@ def grey(images: Pixels) -> Pixels:
 
 def luminance(images: Pixels) -> Float[Array, "N height width 1"]:
     """0.299 red + 0.587 green + 0.114 blue; the image itself if it has one channel."""
-    return images if images.shape[-1] == 1 else (images @ jnp.array(LUMINANCE, images.dtype))[..., None]
+    return (
+        images
+        if images.shape[-1] == 1
+        else (images @ jnp.array(LUMINANCE, images.dtype))[..., None]
+    )
 
 
 def _blend(images: Pixels, other: Array, factor: PerImage) -> Pixels:

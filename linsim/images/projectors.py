@@ -1,9 +1,17 @@
-"""Projectors between representation r and loss, as values: what is trained, and how it acts (paper, section 6, Tables 1 and 2).
+"""Projectors between the representation r and the loss (paper, section 6, Tables 1 and 2).
 
-InfoNCE sees z = projector(r). DirectCLR is one of them: no projector, but only the first d0 coordinates of r.
+InfoNCE sees z = projector(r). DirectCLR is one of them: nothing is trained between r and the loss,
+which sees only the first d0 coordinates of r.
+
+A kind of projector is a record, so that it is a part of the record of a run; `made` draws its
+random numbers and gives what is trained, and how it acts:
+
+    projector = Subvector(d0=4).made(jax.random.key(0), width=16)
+    z = projector.apply(projector.params, r, key)
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple, get_args
 
@@ -11,24 +19,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, PRNGKeyArray
 
-from linsim import models
 from linsim.arrays import Array
-from linsim.settings import LINEAR_BLOCK, Setup
+from linsim.images.names import LINEAR_BLOCK, Setup
+from linsim.training import models
+from linsim.training.records import Real, record, static
 
 Representation = Float[Array, "N width"]
 Embedding = Float[Array, "N k"]
 
 
 class Projector(NamedTuple):
-    """z = apply(params, r, key): params are trained (an empty tuple: nothing is), the key is new in every step."""
+    """A projector whose random numbers are drawn: z = apply(params, r, key).
+
+    params are trained (an empty tuple: nothing is); the key is a new one in every step.
+    """
 
     params: Any
-    apply: Callable[[Any, Representation, PRNGKeyArray], Embedding]
+    apply: Callable[[Any, Representation, PRNGKeyArray | None], Embedding]
 
 
-def none() -> Projector:
-    """z = r. Source: paper, Tables 1 and 2, "no projector"."""
-    return fixed(lambda r: r)
+class Kind(ABC):
+    """A kind of projector."""
+
+    @abstractmethod
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """The projector of a representation of this width; its random numbers come from the key."""
 
 
 def fixed(function: Callable[[Representation], Embedding]) -> Projector:
@@ -36,80 +51,153 @@ def fixed(function: Callable[[Representation], Embedding]) -> Projector:
     return Projector((), lambda _, r, __: function(r))
 
 
-def subvector(d0: int) -> Projector:
-    """z = r[:, :d0]: DirectCLR. Source: paper, section 6.2. Args: d0 coordinates."""
-    return fixed(lambda r: r[:, :d0])
+@record
+class Nothing(Kind):
+    """z = r. Source: paper, Tables 1 and 2, "no projector"."""
+
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """See `Kind`."""
+        return fixed(lambda r: r)
 
 
-def low_rank_diagonal(width: int, d0: int | float | Float[Array, ""]) -> Projector:
-    """z = diag(1..1, 0..0) r with d0 ones: the same loss and gradients as `subvector(d0)`, and d0 may be traced.
+@record
+class Subvector(Kind):
+    """z = r[:, :d0]: DirectCLR. Source: paper, section 6.2."""
 
-    Source: paper, Table 2. Args: width of r; d0. With d0 = 0 the encoder gets no gradient, with d0 = width it is `none`.
+    d0: int = static(32)
+
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """See `Kind`."""
+        return fixed(lambda r: r[:, : self.d0])
+
+
+@record
+class LowRankDiagonal(Kind):
+    """z = diag(1, .., 1, 0, .., 0) r with d0 ones; d0 may vary inside one compiled program.
+
+    The loss and its gradients are those of `Subvector(d0)`. With d0 = 0 the encoder gets no
+    gradient, with d0 = width this is `Nothing`.
+    Source: paper, Table 2.
     """
-    return fixed(lambda r: r * (jnp.arange(width) < d0))
+
+    d0: Real = 32.0
+
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """See `Kind`."""
+        return fixed(lambda r: r * (jnp.arange(width) < self.d0))
 
 
-def low_rank(key: PRNGKeyArray, width: int, d0: int) -> Projector:
-    """z = P r, P (d0, width) fixed, with random orthonormal rows. Source: paper, Table 2. Args: key; width; d0."""
-    rows = models.random_frame(key, width, d0).T
-    return fixed(lambda r: r @ rows.T)
+@record
+class LowRank(Kind):
+    """z = P r, where P (d0, width) is fixed and has random orthonormal rows.
 
-
-def orthogonal(key: PRNGKeyArray, width: int) -> Projector:
-    """z = Q r, Q fixed and random orthogonal: no inner product and no gradient at r changes. Source: paper, Table 2."""
-    return low_rank(key, width, width)
-
-
-def trainable_orthogonal(key: PRNGKeyArray, width: int) -> Projector:
-    """z = exp(B - B^T) r, B trained: orthogonal at every step, so that neither r nor its gradient ever sees it.
-
-    Source: paper, Proposition 1's setting (an orthogonal projector has no effect). Args: key; width.
+    Source: paper, Table 2.
     """
 
-    def apply(params, r, _):
-        (b,) = params
-        return r @ jax.scipy.linalg.expm(b - b.T).T
+    d0: int = static(32)
 
-    return Projector(models.gaussian(key, (width, width), 1.0), apply)
-
-
-def linear(key: PRNGKeyArray, width: int) -> Projector:
-    """z = P r, P (width, width) trained. Source: paper, Tables 1 and 2. Args: key; width."""
-    return Projector(models.gaussian(key, (width, width), 1.0), lambda p, r, _: r @ p[0].T)
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """See `Kind`."""
+        rows = models.random_frame(key, width, self.d0).T
+        return fixed(lambda r: r @ rows.T)
 
 
-def diagonal(width: int) -> Projector:
-    """z = diag(p) r, p (width,) trained from ones. Source: paper, Table 2. Args: width."""
-    return Projector((jnp.ones(width),), lambda p, r, _: r * p[0])
+@record
+class Orthogonal(Kind):
+    """z = Q r, where Q is fixed, random and orthogonal. Source: paper, Table 2.
+
+    It changes no inner product, and therefore no gradient at r.
+    """
+
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """See `Kind`."""
+        return LowRank(d0=width).made(key, width)
 
 
-def nonlinear(key: PRNGKeyArray, width: int) -> Projector:
-    """z = W2 relu(W1 r), both (width, width) and trained: SimCLR's projector. Source: paper, Table 1. Args: key; width."""
-    return Projector(models.gaussian(key, (width,) * 3, math.sqrt(2)), lambda p, r, _: models.relu_network(p, r))
+@record
+class TrainableOrthogonal(Kind):
+    """z = exp(B - B^T) r, where B is trained: orthogonal at every step.
+
+    Neither r nor its gradient ever sees it. Source: paper, the setting of Proposition 1 (an
+    orthogonal projector has no effect).
+    """
+
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """See `Kind`."""
+
+        def apply(params: Any, r: Representation, _: PRNGKeyArray | None) -> Embedding:
+            (b,) = params
+            return r @ jax.scipy.linalg.expm(b - b.T).T
+
+        return Projector(models.gaussian(key, (width, width), 1.0), apply)
 
 
-def random_subset(width: int, d0: int) -> Projector:
-    """z = d0 coordinates of r, drawn anew in every step. Source: paper, Appendix F. Args: width; d0."""
-    return Projector((), lambda _, r, key: r[:, jax.random.permutation(key, width)[:d0]])
+@record
+class Linear(Kind):
+    """z = P r, where P (width, width) is trained. Source: paper, Tables 1 and 2."""
+
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """See `Kind`."""
+        params = models.gaussian(key, (width, width), 1.0)
+        return Projector(params, lambda p, r, _: r @ p[0].T)
+
+
+@record
+class Diagonal(Kind):
+    """z = diag(p) r, where p (width,) is trained from ones. Source: paper, Table 2."""
+
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """See `Kind`."""
+        return Projector((jnp.ones(width),), lambda p, r, _: r * p[0])
+
+
+@record
+class Nonlinear(Kind):
+    """z = W2 relu(W1 r), both (width, width) and trained: SimCLR's. Source: paper, Table 1."""
+
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """See `Kind`."""
+        params = models.gaussian(key, (width,) * 3, math.sqrt(2))
+        return Projector(params, lambda p, r, _: models.relu_network(p, r))
+
+
+@record
+class RandomSubset(Kind):
+    """z = d0 coordinates of r, which are drawn anew in every step. Source: paper, Appendix F."""
+
+    d0: int = static(32)
+
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """See `Kind`."""
+
+        def apply(_: Any, r: Representation, key: PRNGKeyArray | None) -> Embedding:
+            if key is None:
+                raise ValueError("a random subset needs a key in every step")
+            return r[:, jax.random.permutation(key, width)[: self.d0]]
+
+        return Projector((), apply)
 
 
 NAMES = tuple(name for name in get_args(Setup) if not name.endswith(LINEAR_BLOCK))
 
 
-def named(name: str, key: PRNGKeyArray, width: int, d0: int) -> Projector:
-    """The projector called `name`, one of NAMES. Args: key of its random numbers; width of r; d0. Raises: ValueError."""
-    makers: dict[str, Callable[[], Projector]] = {
-        "none": none,
-        "orthogonal": lambda: orthogonal(key, width),
-        "trainable-orthogonal": lambda: trainable_orthogonal(key, width),
-        "linear": lambda: linear(key, width),
-        "diagonal": lambda: diagonal(width),
-        "low-rank": lambda: low_rank(key, width, d0),
-        "low-rank-diagonal": lambda: low_rank_diagonal(width, d0),
-        "nonlinear": lambda: nonlinear(key, width),
-        "directclr": lambda: subvector(d0),
-        "random-subset": lambda: random_subset(width, d0),
+def named(name: str, d0: int) -> Kind:
+    """The kind of projector called `name`.
+
+    Args: name, one of NAMES; d0, of those that see d0 coordinates. Raises: ValueError.
+    """
+    kinds: dict[str, Kind] = {
+        "none": Nothing(),
+        "orthogonal": Orthogonal(),
+        "trainable-orthogonal": TrainableOrthogonal(),
+        "linear": Linear(),
+        "diagonal": Diagonal(),
+        "low-rank": LowRank(d0=d0),
+        "low-rank-diagonal": LowRankDiagonal(d0=float(d0)),
+        "nonlinear": Nonlinear(),
+        "directclr": Subvector(d0=d0),
+        "random-subset": RandomSubset(d0=d0),
     }
-    if name not in makers:
+    if name not in kinds:
         raise ValueError(f"projector {name!r} is unknown; choose one of {', '.join(NAMES)}")
-    return makers[name]()
+    return kinds[name]

@@ -1,4 +1,6 @@
-"""Residual encoders of dense layers for small images (paper, section 6): a stem, and blocks h + f(h) over it."""
+"""Residual encoders of dense layers for small images: a stem, and blocks h + f(h) over it.
+
+Source: paper, section 6."""
 
 import math
 from typing import NamedTuple
@@ -18,11 +20,16 @@ class Residual(NamedTuple):
     blocks: tuple[tuple[Weights, Weights], ...]
 
 
-def residual(key: PRNGKeyArray, dim: int, width: int, blocks: int, hidden: int | None = None) -> Residual:
-    """Independent Gaussian entries: stem and U of variance 2 / fan_in (He et al. 2015), V of 1 / (fan_in blocks).
+def residual(
+    key: PRNGKeyArray, dim: int, width: int, blocks: int, hidden: int | None = None
+) -> Residual:
+    """A random residual encoder of independent Gaussian entries.
+
+    Stem and U have variance 2 / fan_in (He et al. 2015), V 1 / (fan_in blocks).
 
     So every block adds its share of the stem's variance, however many there are.
-    Args: key; input dim; width of the representation; number of blocks; hidden width of the blocks (default: width).
+    Args: key; input dim; width of the representation; number of blocks; hidden width of the blocks
+    (default: width).
     Returns: Residual.
     """
     hidden = width if hidden is None else hidden
@@ -33,8 +40,15 @@ def residual(key: PRNGKeyArray, dim: int, width: int, blocks: int, hidden: int |
     return Residual(stem, tuple(zip(inner, outer, strict=True)))
 
 
-def residual_block(block: tuple[Weights, Weights], h: Float[Array, "N width"], kind: Activation) -> Float[Array, "N width"]:
-    """h + f(h), f(h) = V s(U h), s the identity or ReLU. Source: paper, section 6.2 (Fig. 10). Args: (U, V); h. Returns: r."""
+def residual_block(
+    block: tuple[Weights, Weights], h: Float[Array, "N width"], kind: Activation
+) -> Float[Array, "N width"]:
+    """h + f(h), f(h) = V s(U h), s the identity or ReLU.
+
+    Source: paper, section 6.2 (Fig. 10).
+    Args: (U, V); h.
+    Returns: r.
+    """
     inner, outer = block
     return h + activate(h @ inner.T, kind) @ outer.T
 
@@ -42,9 +56,12 @@ def residual_block(block: tuple[Weights, Weights], h: Float[Array, "N width"], k
 def residual_encoder(
     params: Residual, x: Float[Array, "N d"], kinds: tuple[Activation, ...]
 ) -> tuple[Float[Array, "N width"], Float[Array, "N width"]]:
-    """The representation r and what lies behind the last block: r = h + f(h), h likewise from the block below, over a stem.
+    """The representation r = h + f(h), and h, what lies behind the last block f.
 
-    Source: paper, section 6.2. Args: params of L blocks; x (N, d); kinds: of the stem and of each block, L + 1 of them.
+    h comes likewise from the block below, and the first block's from the stem.
+
+    Source: paper, section 6.2.
+    Args: params of L blocks; x (N, d); kinds: of the stem and of each block, L + 1 of them.
     Returns: (h, r), each (N, width); h = r without blocks.
     """
     stem, *others = kinds

@@ -1,7 +1,8 @@
 """Convolutional residual encoders for small images (paper, section 6: Tables 1 and 2 use a ResNet).
 
-ResNet-18 with the stem that is usual for 32 x 32 pixels, and narrower or shallower ones. Parameters are float32 (or float64);
-what lies between pixels and the pooled representation is computed in the dtype that the caller names. Images are (N, H, W, C).
+ResNet-18 with the stem that is usual for 32 x 32 pixels, and narrower or shallower ones. Parameters
+are float32 (or float64); what lies between pixels and the pooled representation is computed in the
+dtype that the caller names. Images are (N, H, W, C).
 """
 
 import math
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float, PRNGKeyArray
 
 from linsim.arrays import Array
+from linsim.images.names import NormName
 
 Maps = Float[Array, "N height width channels"]
 Inner = Float[Array, "N rows columns k"]
@@ -26,14 +28,23 @@ class Convolution(eqx.Module):
     weight: Float[Array, "size size channels out"]
     stride: int = eqx.field(static=True)
 
-    def __init__(self, key: PRNGKeyArray, size: int, channels: int, out: int, stride: int = 1) -> None:
-        """Independent Gaussian weights of variance 2 / (size^2 channels). Source: He et al. 2015."""
+    def __init__(
+        self, key: PRNGKeyArray, size: int, channels: int, out: int, stride: int = 1
+    ) -> None:
+        """Independent Gaussian weights of variance 2 / (size^2 channels).
+
+        Source: He et al. 2015.
+        """
         scale = math.sqrt(2 / (size**2 * channels))
         self.weight = scale * jax.random.normal(key, (size, size, channels, out))
         self.stride = stride
 
     def __call__(self, x: Maps) -> Inner:
-        """x * weight, in the dtype of x. Args: (N, H, W, channels). Returns: (N, H / stride, W / stride, out)."""
+        """x * weight, in the dtype of x.
+
+        Args: (N, H, W, channels).
+        Returns: (N, H / stride, W / stride, out).
+        """
         strides, layout = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
         edge = self.weight.shape[0] // 2
         padding = [(edge, edge)] * 2
@@ -42,7 +53,9 @@ class Convolution(eqx.Module):
 
 
 class Norm(eqx.Module):
-    """y = scale (x - m) / sqrt(v + eps) + shift for each channel; over what m and v are taken is the subclass's."""
+    """y = scale (x - m) / sqrt(v + eps) + shift for each channel.
+
+    Over what the mean m and the variance v are taken is the subclass's."""
 
     scale: Float[Array, "channels"]
     shift: Float[Array, "channels"]
@@ -66,7 +79,9 @@ class Norm(eqx.Module):
         raise NotImplementedError
 
     def settled(self, x: Maps) -> "Norm":
-        """The norm for images of which it must not see others: with the statistics of x, if it takes them over a batch."""
+        """The norm for images that must not see each other.
+
+        It has the statistics of x, if it takes them over a batch."""
         return self
 
     def _values(self, x: Maps) -> Float[Array, "N pixels channels"]:
@@ -74,7 +89,10 @@ class Norm(eqx.Module):
 
 
 class GroupNorm(Norm):
-    """Over the pixels and one group of channels of each image by itself. Source: Wu and He 2018 (arXiv 1803.08494), section 3."""
+    """Over the pixels and one group of channels of each image by itself.
+
+    Source: Wu and He 2018 (arXiv 1803.08494), section 3.
+    """
 
     def statistics(
         self, values: Float[Array, "N pixels channels"]
@@ -82,16 +100,21 @@ class GroupNorm(Norm):
         """m and v (N, channels), equal within a group."""
         count, _, channels = values.shape
         size = GROUP if channels % GROUP == 0 else channels
-        moments = jnp.stack([jnp.mean(values, axis=1), jnp.mean(values**2, axis=1)])  # of each channel: contiguous, hence fast
-        mean, square = jnp.repeat(jnp.mean(moments.reshape(2, count, -1, size), axis=3), size, axis=2)
+        moments = jnp.stack(
+            [jnp.mean(values, axis=1), jnp.mean(values**2, axis=1)]
+        )  # of each channel: contiguous, hence fast
+        mean, square = jnp.repeat(
+            jnp.mean(moments.reshape(2, count, -1, size), axis=3), size, axis=2
+        )
         return mean, jnp.maximum(square - mean**2, 0.0)
 
 
 class BatchNorm(Norm):
     """Over the pixels of all images of a batch, or with the statistics that it has `settled` on.
 
-    Source: Ioffe and Szegedy 2015 (arXiv 1502.03167), Algorithm 1. In place of running averages the statistics are taken from
-    many images at once after training, which is at least as good: Wu and Johnson 2021 (arXiv 2105.07576), section 3.
+    Source: Ioffe and Szegedy 2015 (arXiv 1502.03167), Algorithm 1. In place of running averages the
+    statistics are taken from many images at once after training, which is at least as good: Wu and
+    Johnson 2021 (arXiv 2105.07576), section 3.
     """
 
     fixed: tuple[Float[Array, "1 channels"], Float[Array, "1 channels"]] | None
@@ -116,13 +139,16 @@ class BatchNorm(Norm):
         return eqx.tree_at(lambda norm: norm.fixed, self, fixed, is_leaf=lambda leaf: leaf is None)
 
 
-NORMS = {"batch": BatchNorm, "group": GroupNorm}
+NORMS: dict[NormName, type[Norm]] = {"batch": BatchNorm, "group": GroupNorm}
 
 
 class Block(eqx.Module):
-    """relu(s(h) + f(h)), f two 3 x 3 convolutions; s the identity, or a 1 x 1 convolution where the shape changes.
+    """relu(s(h) + f(h)), f two 3 x 3 convolutions.
 
-    f = norm conv relu norm conv. A linear block is h + conv conv h: no norm, no ReLU (this project; paper, Fig. 10's condition).
+    s is the identity, or a 1 x 1 convolution where the shape changes.
+
+    f = norm conv relu norm conv. A linear block is h + conv conv h: no norm, no ReLU (this project;
+    paper, Fig. 10's condition).
     Source: He et al. 2016 (CVPR), Fig. 2 and section 4.1.
     """
 
@@ -134,14 +160,30 @@ class Block(eqx.Module):
     linear: bool = eqx.field(static=True)
 
     def __init__(
-        self, key: PRNGKeyArray, channels: int, out: int, stride: int, norm: type[Norm], *, linear: bool = False
+        self,
+        key: PRNGKeyArray,
+        channels: int,
+        out: int,
+        stride: int,
+        norm: type[Norm],
+        *,
+        linear: bool = False,
     ) -> None:
-        """Args: key; channels in and out; stride of the first convolution; norm; linear, only where the shape is kept."""
+        """A block with random weights.
+
+        Args: key; channels in and out; stride of the first convolution; norm; linear, only where
+        the shape is kept.
+        """
         key_first, key_second, key_shortcut = jax.random.split(key, 3)
-        self.first, self.second = Convolution(key_first, 3, channels, out, stride), Convolution(key_second, 3, out, out)
+        self.first, self.second = (
+            Convolution(key_first, 3, channels, out, stride),
+            Convolution(key_second, 3, out, out),
+        )
         self.first_norm, self.second_norm = norm(out), norm(out)
         same = stride == 1 and channels == out
-        self.shortcut = None if same else (Convolution(key_shortcut, 1, channels, out, stride), norm(out))
+        self.shortcut = (
+            None if same else (Convolution(key_shortcut, 1, channels, out, stride), norm(out))
+        )
         self.linear = linear
 
     def __call__(self, h: Maps) -> Inner:
@@ -169,11 +211,17 @@ class Block(eqx.Module):
 
     def norms(self) -> list[Norm]:
         """All norms of the block."""
-        return [self.first_norm, self.second_norm, *(() if self.shortcut is None else self.shortcut[1:])]
+        return [
+            self.first_norm,
+            self.second_norm,
+            *(() if self.shortcut is None else self.shortcut[1:]),
+        ]
 
 
 class Encoder(eqx.Module):
-    """Stem, stages of residual blocks of width, 2 width, 4 width, .. channels, and the mean over what pixels are left."""
+    """A stem, stages of residual blocks, and the mean over what pixels are left.
+
+    The stages have width, 2 width, 4 width, .. channels."""
 
     stem: Convolution
     stem_norm: Norm
@@ -186,31 +234,45 @@ class Encoder(eqx.Module):
         width: int = 64,
         blocks: tuple[int, ...] = RESNET18,
         *,
-        norm: str = "batch",
+        norm: NormName = "batch",
         linear: bool = False,
     ) -> None:
-        """A 3 x 3 stem of stride 1 without pooling, then `blocks` per stage, each stage but the first halving the size.
+        """A 3 x 3 stem of stride 1 without pooling, then `blocks` per stage.
 
-        Source: He et al. 2016, Table 1 (ResNet-18: width 64, four stages of two blocks) and section 4.2 (narrow ones of three
-        stages); the stem: Chen et al. 2020, appendix B.9.
-        Args: key; channels of the images; width; blocks per stage, the last at least 2, so that the last block keeps the shape of
-        what enters it; norm: one of NORMS; linear: whether the last block is. Raises: ValueError.
+        Each stage but the first halves the size.
+
+        Source: He et al. 2016, Table 1 (ResNet-18: width 64, four stages of two blocks) and section
+        4.2 (narrow ones of three stages); the stem: Chen et al. 2020, appendix B.9.
+        Args: key; channels of the images; width; blocks per stage, the last at least 2, so that the
+        last block keeps the shape of what enters it; norm: one of NORMS; linear: whether the last
+        block is.
+        Raises: ValueError.
         """
         if blocks[-1] < 2:
             raise ValueError(f"blocks {blocks} must end in at least 2")
         outs = [width * 2**stage for stage, count in enumerate(blocks) for _ in range(count)]
-        strides = [2 if stage > 0 and index == 0 else 1 for stage, count in enumerate(blocks) for index in range(count)]
+        strides = [
+            2 if stage > 0 and index == 0 else 1
+            for stage, count in enumerate(blocks)
+            for index in range(count)
+        ]
         key_stem, *keys = jax.random.split(key, 1 + len(outs))
         kinds = [False] * (len(outs) - 1) + [linear]
         self.stem, self.stem_norm = Convolution(key_stem, 3, channels, width), NORMS[norm](width)
         layout = zip(keys, [width, *outs[:-1]], outs, strides, kinds, strict=True)
-        self.blocks = tuple(Block(k, before, out, stride, NORMS[norm], linear=kind) for k, before, out, stride, kind in layout)
+        self.blocks = tuple(
+            Block(k, before, out, stride, NORMS[norm], linear=kind)
+            for k, before, out, stride, kind in layout
+        )
 
-    def __call__(self, x: Maps, dtype: DTypeLike | None = None) -> tuple[Inner, Float[Array, "N k"]]:
-        """What enters the last residual block, and the representation behind it: r = pool(block(h)).
+    def __call__(
+        self, x: Maps, dtype: DTypeLike | None = None
+    ) -> tuple[Inner, Float[Array, "N k"]]:
+        """What enters the last residual block, and the representation r = pool(block(h)).
 
         Args: x (N, H, W, C); dtype of the computation (default: that of x).
-        Returns: h (N, H', W', k) in that dtype; r (N, k) in the parameters' dtype; k = `representation_width`.
+        Returns: h (N, H', W', k) in that dtype; r (N, k) in the parameters' dtype; k =
+        `representation_width`.
         """
         h = jax.nn.relu(self.stem_norm(self.stem(x.astype(dtype or x.dtype))))
         for block in self.blocks[:-1]:
@@ -218,17 +280,26 @@ class Encoder(eqx.Module):
         return h, self.represent(h)
 
     def settled(self, x: Maps, dtype: DTypeLike | None = None) -> "Encoder":
-        """The encoder whose norms have settled on these images, as it stands after training. Args: as `__call__`."""
+        """The encoder whose norms have settled on these images, as it stands after training.
+
+        Args: as `__call__`.
+        """
         h = self.stem(x.astype(dtype or x.dtype))
         norm, blocks = self.stem_norm.settled(h), []
         h = jax.nn.relu(norm(h))
         for block in self.blocks:
             blocks.append(block.settled(h))
             h = blocks[-1](h)
-        return eqx.tree_at(lambda encoder: (encoder.stem_norm, encoder.blocks), self, (norm, tuple(blocks)))
+        return eqx.tree_at(
+            lambda encoder: (encoder.stem_norm, encoder.blocks), self, (norm, tuple(blocks))
+        )
 
     def represent(self, h: Inner) -> Float[Array, "N k"]:
-        """r = pool(block(h)), the last block's output. Args: h as `__call__` returns it. Returns: r (N, k)."""
+        """r = pool(block(h)), the last block's output.
+
+        Args: h as `__call__` returns it.
+        Returns: r (N, k).
+        """
         return self.pool(self.blocks[-1](h))
 
     def pool(self, h: Inner) -> Float[Array, "N k"]:
@@ -237,20 +308,31 @@ class Encoder(eqx.Module):
 
 
 def representation_width(width: int, blocks: tuple[int, ...]) -> int:
-    """Channels of h and r: width 2^(stages - 1). Args: width of the first stage; blocks per stage."""
+    """Channels of h and r: width 2^(stages - 1).
+
+    Args: width of the first stage; blocks per stage.
+    """
     return width * 2 ** (len(blocks) - 1)
 
 
 def compute_dtype() -> DTypeLike:
-    """bfloat16 on accelerators, which multiply matrices fastest in it; on the CPU, where it is emulated, the default float."""
+    """The dtype of the computation: bfloat16 on accelerators, the default float on the CPU.
+
+    Accelerators multiply matrices fastest in bfloat16, which the CPU emulates."""
     return jnp.zeros(()).dtype if jax.default_backend() == "cpu" else jnp.bfloat16
 
 
 def multiply_adds(encoder: Encoder, shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of the convolutions for one image, forward: sum over layers of outputs x (size^2 channels).
+    """Multiply-adds of the convolutions for one image, forward.
 
-    Args: encoder; shape (H, W, C) of an image. Training takes three times as many: the gradients of inputs and of weights.
+    The sum over layers of outputs x (size^2 channels).
+
+    Args: encoder; shape (H, W, C) of an image. Training takes three times as many: the gradients of
+    inputs and of weights.
     """
     program = jax.make_jaxpr(lambda network, x: network(x))(encoder, jnp.zeros((1, *shape)))
     layers = [each for each in program.eqns if each.primitive.name == "conv_general_dilated"]
-    return sum(math.prod(each.outvars[0].aval.shape) * math.prod(each.invars[1].aval.shape[:-1]) for each in layers)  # type: ignore[attr-defined]
+    return sum(
+        math.prod(each.outvars[0].aval.shape) * math.prod(each.invars[1].aval.shape[:-1])
+        for each in layers
+    )  # type: ignore[attr-defined]

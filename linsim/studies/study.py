@@ -111,12 +111,16 @@ class Study(ABC, Generic[S]):
         """How many runs are still to be trained."""
         return sum(engine.missing(sweep) for sweep in self.sweeps(settings, engine))
 
+    def inputs(self, settings: S) -> Mapping[str, object]:
+        """What decides the result beside the settings, such as what a folder holds that they name."""
+        return {}
+
     def settings(self, **given: object) -> S:
         """Checked settings from keyword arguments, over those of `preset`. Raises: BadInput."""
         preset = given.pop("preset", next(iter(self.presets)))
         require(preset in self.presets, "preset", preset, f"one of {', '.join(self.presets)}")
         start = self.presets[cast(str, preset)].settings
-        return made(type(start), given, start)
+        return made(type(start), given | {"preset": preset}, start)
 
     def run(self, *, out: Path | str | None = None, **given: object) -> "xr.Dataset":
         """Train every run of these settings and compare it with theory, in this process.
@@ -262,7 +266,8 @@ class Study(ABC, Generic[S]):
     def _folder(self, settings: S):
         from linsim.sweeps.library import Folder
 
-        what = identity(settings) | {"study": self.name, "code": package_digest()}
+        what = identity(settings) | dict(self.inputs(settings))
+        what |= {"study": self.name, "code": package_digest()}
         worker = cluster.is_worker(os.environ)
         return Folder(settings.out, self.name, what, overwrite=settings.overwrite, worker=worker)
 

@@ -55,12 +55,13 @@ class Sweep(Generic[Record]):
     from the base key `seed`; finish(runs, measured) -> the arrays to keep, from a chunk's stacked
     runs (in float64) and observables, which may still be under way on the device; kept: what
     simulate and finish keep, in a word, so that runs of which something else was kept are told
-    apart; coords and dims of the observables.
+    apart; coords and dims of the observables. A sweep without `simulate` is of runs that are no one
+    compiled call, for `Engine.each`.
     """
 
     axes: Mapping[str, Sequence[Any]]
     make: Callable[..., Record]
-    simulate: Callable[[Record, PRNGKeyArray], Mapping[str, Array]]
+    simulate: Callable[[Record, PRNGKeyArray], Mapping[str, Array]] | None = None
     seed: int = 0
     seeds: int = 1
     finish: Finish[Record] | None = None
@@ -172,7 +173,7 @@ def _points(sweep: Sweep[Any]) -> list[_Point]:
         sweep.make(**dict(zip(sweep.axes, values, strict=True)))
         for values in itertools.product(*sweep.axes.values())
     ]
-    code = digest(sweep.make, sweep.simulate)
+    code = digest(*filter(None, (sweep.make, sweep.simulate)))
     return [
         _Point(sweep, sweep.seeds * index + number, run, number, code)
         for index, run in enumerate(grid)
@@ -237,27 +238,24 @@ class Engine:
         """
         points, keys = _points(sweep), run_keys(sweep.seed, sweep.seeds)
         mine = [
-            p
-            for k, p in enumerate(points)
-            if (turn * sweep.seeds + k) % self.share.count == self.share.index
+            point
+            for place, point in enumerate(points)
+            if (turn * sweep.seeds + place) % self.share.count == self.share.index
         ]
-        held: Any = self.library
         with self.progress(work * len(mine), 0, unit, unit_scale=True) as bar:
             for index, point in enumerate(mine):
                 start = index * work
-                if point.name not in held.held():
-                    started, path = datetime.datetime.now(datetime.UTC), held.state_path(point.name)
-                    run = solve(
-                        point.run,
-                        keys[point.number],
-                        path,
-                        lambda done, start=start: bar.update(start + done - bar.n),
-                    )
-                    held.save(
-                        run.expand_dims("run").assign_attrs(self.attributes(started)), [point.name]
-                    )
+
+                def tick(done: int, start: int = start) -> None:
+                    bar.update(start + done - bar.n)
+
+                if point.name not in self.library.held():
+                    started = datetime.datetime.now(datetime.UTC)
+                    path = self.library.state_path(point.name)
+                    run = solve(point.run, keys[point.number], path, tick).expand_dims("run")
+                    self.library.save(run.assign_attrs(self.attributes(started)), [point.name])
                     path.unlink(missing_ok=True)
-                bar.update(start + work - bar.n)
+                tick(work)
         return self._merged(sweep, points)
 
     def vectorised(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -439,6 +437,9 @@ class _Program:
         self, sweep: Sweep[Any], static: Any, keys: Array, devices: tuple[Device, ...]
     ) -> None:
         self.sweep, self.static, self.keys, self.devices = sweep, static, keys, devices
+        if sweep.simulate is None:
+            raise TypeError("a sweep without simulate is solved by Engine.each")
+        self.simulate = sweep.simulate
         self._compiled: dict[int, Any] = {}
 
     def solve(
@@ -483,7 +484,7 @@ class _Program:
         if size not in self._compiled:
 
             def simulate(key: PRNGKeyArray, *leaves: Array) -> Mapping[str, Array]:
-                return self.sweep.simulate(self.static.unflatten(leaves), key)
+                return self.simulate(self.static.unflatten(leaves), key)
 
             function = vectorised(simulate, dividing(self.devices, size))
             keys, leaves = self._stacked(points[:size], size)

@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 import shutil
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,12 +51,17 @@ class Library(ABC):
     def load(self, ids: Iterable[str]) -> Iterator[tuple[xr.Dataset, list[str]]]:
         """The runs of these names, some at a time: a Dataset, and what its runs are called."""
 
+    @abstractmethod
+    def state_path(self, name: str) -> Path:
+        """Where an unfinished run keeps its state."""
+
 
 class InMemory(Library):
     """Runs that last as long as the process."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[xr.Dataset, list[str]]] = []
+        self._states: tempfile.TemporaryDirectory[str] | None = None
 
     def held(self) -> set[str]:
         """See `Library`."""
@@ -69,6 +75,12 @@ class InMemory(Library):
         """See `Library`."""
         wanted = set(ids)
         return ((runs, names) for runs, names in self._kept if wanted & set(names))
+
+    def state_path(self, name: str) -> Path:
+        """See `Library`; in a folder that goes with this process."""
+        if self._states is None:
+            self._states = tempfile.TemporaryDirectory(prefix="linsim-")
+        return Path(self._states.name) / f"{name}.state"
 
 
 class InFolder(Library):
@@ -116,7 +128,7 @@ class InFolder(Library):
         shutil.rmtree(other.folder, ignore_errors=True)
 
     def state_path(self, name: str) -> Path:
-        """Where an unfinished run keeps its state."""
+        """See `Library`."""
         return self.folder / f"{name}.state"
 
     def _files(self) -> dict[str, list[str]]:

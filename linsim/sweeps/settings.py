@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from linsim.config import Checked, Count, Natural, Rule, require, whole
 
-
 Seed = Annotated[int, Rule(lambda v: 0 <= v < 2**32, "a whole number from 0 to 2^32 - 1")]
 
 

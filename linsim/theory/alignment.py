@@ -26,7 +26,9 @@ def imbalance(w1: First, w2: Second) -> Hidden:
     return w1 @ w1.T - w2.T @ w2
 
 
-def imbalance_drift(w1: First, w2: Second, grad: Float[Array, "n d"], learning_rate: float | Float[Array, ""]) -> Hidden:
+def imbalance_drift(
+    w1: First, w2: Second, grad: Float[Array, "n d"], learning_rate: float | Float[Array, ""]
+) -> Hidden:
     """Change of C in one step of plain gradient descent, exactly.
 
         Delta C = eta^2 (W2^T G G^T W2 - W1 G^T G W1^T)
@@ -37,12 +39,19 @@ def imbalance_drift(w1: First, w2: Second, grad: Float[Array, "n d"], learning_r
     return learning_rate**2 * (back1 @ back1.T - back2.T @ back2)
 
 
-def hidden_bases(w1: First, w2: Second) -> tuple[Hidden, Float[Array, "h"], Hidden, Float[Array, "h"]]:
+def hidden_bases(
+    w1: First, w2: Second
+) -> tuple[Hidden, Float[Array, "h"], Hidden, Float[Array, "h"]]:
     """Complete bases of the hidden space: U1 with a_k = s1_k^2, V2 with b_j = s2_j^2 (zeros where a layer has no rank)."""
     u1, s1, _ = jnp.linalg.svd(w1, full_matrices=True)
     _, s2, v2t = jnp.linalg.svd(w2, full_matrices=True)
     width = len(w1)
-    return u1, jnp.zeros(width).at[: len(s1)].set(s1**2), v2t.T, jnp.zeros(width).at[: len(s2)].set(s2**2)
+    return (
+        u1,
+        jnp.zeros(width).at[: len(s1)].set(s1**2),
+        v2t.T,
+        jnp.zeros(width).at[: len(s2)].set(s2**2),
+    )
 
 
 def identity_residual(w1: First, w2: Second, conserved: Hidden) -> Float[Array, ""]:

@@ -28,7 +28,9 @@ def softmax_weights(z: Embeddings, z_pos: Embeddings) -> Float[Array, "N N"]:
     """
     square = jnp.sum((z[:, None, :] - z[None, :, :]) ** 2, axis=2)
     square_pos = jnp.sum((z - z_pos) ** 2, axis=1)
-    return jax.nn.softmax(-0.5 * jnp.where(jnp.eye(len(z), dtype=bool), square_pos[:, None], square), axis=1)
+    return jax.nn.softmax(
+        -0.5 * jnp.where(jnp.eye(len(z), dtype=bool), square_pos[:, None], square), axis=1
+    )
 
 
 def _off_diagonal(alpha: Float[Array, "N N"]) -> Float[Array, "N N"]:
@@ -121,7 +123,9 @@ def weight_gradient(w: Weights, x: Batch, x_pos: Batch) -> Weights:
     return -w @ contrast_matrix(w, x, x_pos)
 
 
-def weight_gradient_dot(w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""] = 0.1) -> Weights:
+def weight_gradient_dot(
+    w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""] = 0.1
+) -> Weights:
     """G = sum_i (g_i x_i^T + g'_i x'_i^T) of the dot-product loss.
 
     Source: paper, Lemma 1, with `embedding_gradients_dot`. Mean over anchors. Returns: (n, d).
@@ -130,7 +134,9 @@ def weight_gradient_dot(w: Weights, x: Batch, x_pos: Batch, temperature: float |
     return g.T @ x + g_pos.T @ x_pos
 
 
-def weight_gradient_cosine(w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""] = 0.1) -> Weights:
+def weight_gradient_cosine(
+    w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""] = 0.1
+) -> Weights:
     """G = sum_i (g_i x_i^T + g'_i x'_i^T) of the cosine loss.
 
     Source: paper, Lemma 1, with `embedding_gradients_cosine`. Mean over anchors. Returns: (n, d).

@@ -46,10 +46,14 @@ class Modes(NamedTuple):
         Raises: ValueError if these are no covariances, or there is no mode.
         """
         if not variance > 0 or noise_variance < 0 or count < 1:
-            raise ValueError(f"need variance > 0, noise >= 0, count >= 1; got {variance}, {noise_variance}, {count}")
+            raise ValueError(
+                f"need variance > 0, noise >= 0, count >= 1; got {variance}, {noise_variance}, {count}"
+            )
         spread = 2 * variance * noise_variance - covariance**2
         if spread < -1e-12 * variance * noise_variance:
-            raise ValueError(f"covariance {covariance} is too large for variances {2 * variance} and {noise_variance}")
+            raise ValueError(
+                f"covariance {covariance} is too large for variances {2 * variance} and {noise_variance}"
+            )
         return cls(2 * variance - noise_variance, max(spread, 0.0), count)
 
     def bracket(self, s, strength: float):
@@ -59,7 +63,9 @@ class Modes(NamedTuple):
     def ceiling(self, strength: float) -> float:
         """The positive root s of the bracket (inf if there is none)."""
         if self.spread * strength > 0:
-            return (self.pull + np.sqrt(self.pull**2 + 4 * self.spread)) / (2 * self.spread * strength)
+            return (self.pull + np.sqrt(self.pull**2 + 4 * self.spread)) / (
+                2 * self.spread * strength
+            )
         return np.inf if self.pull >= 0 else 1 / (-self.pull * max(strength, 1e-300))
 
 
@@ -86,7 +92,12 @@ def pair_average(groups: list[tuple[Modes, float]], grown: float = 0.0) -> tuple
     for modes, m in groups:
         value = value * modes.bracket(s, m) ** (-0.5 * modes.count)
     slopes = [
-        value * -0.5 * modes.count * (s * modes.pull - 2 * s * s * m * modes.spread) / modes.bracket(s, m) for modes, m in groups
+        value
+        * -0.5
+        * modes.count
+        * (s * modes.pull - 2 * s * s * m * modes.spread)
+        / modes.bracket(s, m)
+        for modes, m in groups
     ]
     return float(value.real.sum()), np.array([slope.real.sum() for slope in slopes])
 
@@ -140,7 +151,13 @@ def growth_exponent(clean_modes: int) -> float:
 
 
 def clean_strength(
-    time: float, noisy: Modes, noisy_strength: float, *, clean_modes: int, clean_variance: float, batch_size: int
+    time: float,
+    noisy: Modes,
+    noisy_strength: float,
+    *,
+    clean_modes: int,
+    clean_variance: float,
+    batch_size: int,
 ) -> float:
     """Strength of the clean modes at a very late time, the noisy ones having settled.
 
@@ -151,7 +168,12 @@ def clean_strength(
     Args: time; noisy modes and their settled strength; clean_modes d_s; clean_variance a. Returns: m.
     """
     p = clean_modes / 2
-    rate = 2 * (batch_size - 1) * (2 * clean_variance) ** -p * pair_average([(noisy, noisy_strength)], p)[0]
+    rate = (
+        2
+        * (batch_size - 1)
+        * (2 * clean_variance) ** -p
+        * pair_average([(noisy, noisy_strength)], p)[0]
+    )
     return ((p + 1) * rate * time) ** (1 / (p + 1))
 
 
@@ -168,7 +190,9 @@ def decay_per_growth(noisy: Modes, *, clean_modes: int, strength: float = 0.0) -
     return -2 * slope / (noisy.count * value)
 
 
-def flow(times: np.ndarray, start: np.ndarray, groups: list[Modes], *, batch_size: int) -> np.ndarray:
+def flow(
+    times: np.ndarray, start: np.ndarray, groups: list[Modes], *, batch_size: int
+) -> np.ndarray:
     """Strengths of groups of modes in time under the pair loss, from a given start inside the condensed regime.
 
         d ln(m_k)/dt = -4 dl/dm_k,   l = (N - 1) E log(1 + e^eta)
@@ -184,4 +208,8 @@ def flow(times: np.ndarray, start: np.ndarray, groups: list[Modes], *, batch_siz
         return -4 * (batch_size - 1) * slopes / counts
 
     span = (times[0], times[-1])
-    return np.exp(solve_ivp(field, span, np.log(start), method="LSODA", t_eval=times, rtol=1e-6, atol=1e-8).y.T)
+    return np.exp(
+        solve_ivp(
+            field, span, np.log(start), method="LSODA", t_eval=times, rtol=1e-6, atol=1e-8
+        ).y.T
+    )

@@ -47,7 +47,9 @@ def joint_rates(
 
     Source: as `predictor_rates`, Theorem 1: it collapses completely. Args and returns as `predictor_rates`.
     """
-    w_rate, wp_rate = predictor_rates(w, wp, mean_cov, aug_cov, ratio=ratio, weight_decay=weight_decay)
+    w_rate, wp_rate = predictor_rates(
+        w, wp, mean_cov, aug_cov, ratio=ratio, weight_decay=weight_decay
+    )
     return w_rate + wp @ w @ mean_cov - w @ (mean_cov + aug_cov), wp_rate
 
 
@@ -67,7 +69,9 @@ def conserved(w: Weights, wp: Predictor, ratio: Real) -> Predictor:
     return w @ w.T - wp.T @ wp / ratio
 
 
-def predictor_fixed_point(variance: Real, noise_variance: Real, weight_decay: Real) -> Float[Array, "..."]:
+def predictor_fixed_point(
+    variance: Real, noise_variance: Real, weight_decay: Real
+) -> Float[Array, "..."]:
     """Stable p = w of one mode (predictor and encoder alike) once C has decayed, ratio 1; 0 where only collapse is stable.
 
         p^2 (sigma + a) - p sigma + eta = 0,   p = (sigma + sqrt(sigma^2 - 4 eta (sigma + a))) / (2 (sigma + a))

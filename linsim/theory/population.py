@@ -97,14 +97,18 @@ def collapsed_dimensions(data_cov: Square, noise_cov: Square) -> int:
     """
     eigenvalues, vectors = np.linalg.eigh(np.asarray(data_cov, dtype=np.float64))
     if eigenvalues[0] <= 0:
-        raise ValueError(f"data_cov must be positive definite; its smallest eigenvalue is {eigenvalues[0]:.3g}")
+        raise ValueError(
+            f"data_cov must be positive definite; its smallest eigenvalue is {eigenvalues[0]:.3g}"
+        )
     whiten = vectors / np.sqrt(eigenvalues)
     ratios = np.linalg.eigvalsh(whiten.T @ np.asarray(noise_cov, dtype=np.float64) @ whiten)
     rounding = 8 * len(ratios) * np.finfo(np.float64).eps * max(abs(ratios[-1]), 1.0)
     return int(np.sum(ratios >= 2 - rounding))
 
 
-def loss_dot(w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square, temperature: Real) -> Scalar:
+def loss_dot(
+    w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square, temperature: Real
+) -> Scalar:
     """Population dot loss, up to the constant log N.
 
         l(W) = -tr(M K)/tau + tr(M Sigma M Sigma')/(2 tau^2),   M = W^T W
@@ -118,7 +122,9 @@ def loss_dot(w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Sq
     return -attract + jnp.trace(m @ anchor_cov @ m @ positive_cov) / (2 * temperature**2)
 
 
-def contrast_matrix_dot(w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square, temperature: Real) -> Square:
+def contrast_matrix_dot(
+    w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square, temperature: Real
+) -> Square:
     """Limit of the contrast matrix of the dot loss: dW/dt = W X.
 
         X = (K + K^T)/tau - (Sigma M Sigma' + Sigma' M Sigma)/tau^2
@@ -130,7 +136,11 @@ def contrast_matrix_dot(w: Weights, anchor_cov: Square, positive_cov: Square, cr
 
 
 def fixed_point_dot(
-    anchor_variance: Real, positive_variance: Real, cross: Real, temperature: Real, weight_decay: Real = 0.0
+    anchor_variance: Real,
+    positive_variance: Real,
+    cross: Real,
+    temperature: Real,
+    weight_decay: Real = 0.0,
 ) -> Float[Array, "..."]:
     """Stable strength m* of one mode under the dot loss with weight decay gamma |W|^2 / 2.
 
@@ -143,7 +153,9 @@ def fixed_point_dot(
     return jnp.maximum(strength, 0.0) / (anchor_variance * positive_variance)
 
 
-def mode_strength_dot(time: Real, start: Real, settled: Real, cross: Real, temperature: Real) -> Real:
+def mode_strength_dot(
+    time: Real, start: Real, settled: Real, cross: Real, temperature: Real
+) -> Real:
     """Strength of one mode of the dot loss in time: the logistic curve.
 
         m(t) = m* / (1 + (m*/m0 - 1) e^{-4 k t / tau})
@@ -170,7 +182,9 @@ def escape_time(w0: Real, depth: int, growth_rate: Real) -> Real:
     return w0 ** -(2 - 2 / depth) / ((2 * depth - 2) * growth_rate)
 
 
-def layer_rates(weights: tuple[Array, ...], data_cov: Square, noise_cov: Square) -> tuple[Array, ...]:
+def layer_rates(
+    weights: tuple[Array, ...], data_cov: Square, noise_cov: Square
+) -> tuple[Array, ...]:
     """Gradient flow of an L-layer linear network in the population limit, distance loss.
 
         dW_l/dt = (W_L ... W_{l+1})^T W X/N (W_{l-1} ... W_1)^T,   W = W_L ... W_1
@@ -185,7 +199,9 @@ def layer_rates(weights: tuple[Array, ...], data_cov: Square, noise_cov: Square)
         above.append(above[-1] @ layer)
     total = weights[-1] @ below[-1]
     push = total @ contrast_matrix(total, data_cov, noise_cov)
-    return tuple(top.T @ push @ bottom.T for top, bottom in zip(reversed(above), below, strict=True))
+    return tuple(
+        top.T @ push @ bottom.T for top, bottom in zip(reversed(above), below, strict=True)
+    )
 
 
 def balanced_rate(w: Real, depth: int, variance: Real, noise_variance: Real) -> Real:
@@ -197,7 +213,11 @@ def balanced_rate(w: Real, depth: int, variance: Real, noise_variance: Real) -> 
 
 
 def balanced_flow(
-    w0: np.ndarray, times: np.ndarray, depth: int, variance: np.ndarray | float, noise_variance: np.ndarray | float
+    w0: np.ndarray,
+    times: np.ndarray,
+    depth: int,
+    variance: np.ndarray | float,
+    noise_variance: np.ndarray | float,
 ) -> np.ndarray:
     """Balanced modes that start at w0: `balanced_rate` integrated, d ln w/dt = L w^(2 - 2/L) lambda(w^2).
 
@@ -213,7 +233,9 @@ def balanced_flow(
 
     options: Any = {"lband": 0, "uband": 0}  # each mode's rate depends on itself alone
     span = (0.0, float(times[-1]))
-    solution = scipy.integrate.solve_ivp(rate, span, np.log(start).ravel(), "LSODA", times, rtol=1e-10, atol=1e-10, **options)
+    solution = scipy.integrate.solve_ivp(
+        rate, span, np.log(start).ravel(), "LSODA", times, rtol=1e-10, atol=1e-10, **options
+    )
     if not solution.success:
         raise ArithmeticError(f"the balanced flow could not be integrated: {solution.message}")
     return np.exp(solution.y.T).reshape(len(times), *start.shape)

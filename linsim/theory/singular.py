@@ -64,7 +64,9 @@ def vector_rates(
     return svd.u @ (h * (left + left.T)), svd.v @ (h * (right + right.T))
 
 
-def alignment_rate(first: Svd, second: Svd, grad: Float[Array, "n d"], *, printed: bool = False) -> Square:
+def alignment_rate(
+    first: Svd, second: Svd, grad: Float[Array, "n d"], *, printed: bool = False
+) -> Square:
     """A' = -A (H1 o (A^T F + F^T A)) + (H2 o (A F^T + F A^T)) A,   A = V2^T U1,   F = S2 U2^T G V1 S1.
 
     Source: paper, Lemma 6, H1 and H2 as in `coupling`. Args: SVDs of W1 and W2 (square); grad G; printed: the paper's sign.
@@ -90,7 +92,9 @@ def layer_value_rates(first: Svd, second: Svd, grad: Float[Array, "n d"]) -> tup
     return first_rates, -jnp.einsum("kj,j,kj->k", a, first.s, inner)
 
 
-def aligned_rates(first_values: Values, second_values: Values, pull: Values) -> tuple[Values, Values]:
+def aligned_rates(
+    first_values: Values, second_values: Values, pull: Values
+) -> tuple[Values, Values]:
     """ds1_k/dt = s1_k s2_k^2 p_k,   ds2_k/dt = s2_k s1_k^2 p_k,   p_k = v1_k^T X v1_k;   s1_k^2 - s2_k^2 is constant.
 
     Source: paper, Theorem 3 (misprint: "V2 = U1^T" should be V2 = U1). Exact for aligned layers, A = I.
@@ -99,7 +103,11 @@ def aligned_rates(first_values: Values, second_values: Values, pull: Values) -> 
     return first_values * second_values**2 * pull, second_values * first_values**2 * pull
 
 
-def aligned_values(first_values: Float[Array, "*shape"], second_values: Float[Array, "*shape"], impulse: Float[Array, "*shape"]):
+def aligned_values(
+    first_values: Float[Array, "*shape"],
+    second_values: Float[Array, "*shape"],
+    impulse: Float[Array, "*shape"],
+):
     """Theorem 3 solved: both singular values after the impulse T = int p dt, from those at T = 0.
 
         s2^2 = K / (e^{2 y} - 1),  s1^2 = s2^2 + K,  y = log(s1/s2) at 0 - K T,  K = s1^2 - s2^2   (K = 0: s^2 = 1/(1/s^2 - 2 T))
@@ -111,7 +119,11 @@ def aligned_values(first_values: Float[Array, "*shape"], second_values: Float[Ar
     k = first_values**2 - b0
     tiny = jnp.abs(k) <= 1e-9 * b0
     safe, divisor = jnp.where(tiny, 1.0, k), jnp.where(b0 > 0, b0, 1.0)
-    growth = jnp.where(tiny, 1 / divisor - 2 * impulse, jnp.expm1(jnp.log1p(safe / divisor) - 2 * safe * impulse) / safe)
+    growth = jnp.where(
+        tiny,
+        1 / divisor - 2 * impulse,
+        jnp.expm1(jnp.log1p(safe / divisor) - 2 * safe * impulse) / safe,
+    )
     b = jnp.where(growth > 0, 1 / jnp.where(growth > 0, growth, 1.0), jnp.inf)
     b = jnp.where(b0 > 0, b, 0.0)  # a layer without the mode never gains it
     return jnp.sqrt(b + k), jnp.sqrt(b)

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 
 class Alignment(Study[TwoLayerSettings]):
-    """Weight alignment of two linear layers: does V2^T U1 become the identity? (paper, section 5.2,
-    Figure 5).
+    """Do two linear layers align, V2^T U1 -> I? (section 5.2, Fig. 5).
 
     Holds every run against the exact alignment identity and its bound, and says which modes align,
     alone or as a group.

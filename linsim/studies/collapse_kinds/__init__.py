@@ -67,8 +67,7 @@ PRESETS = {
 
 
 class CollapseKinds(Study[KindsSettings]):
-    """Kinds of collapse: none, dimensional or complete, with and without negatives (paper, section
-    3, Figures 1 and 2).
+    """Kinds of collapse, with and without negatives (section 3, Figs. 1, 2).
 
     Every objective sees the same data: all coordinates are augmented, the last ones strongly.
     """

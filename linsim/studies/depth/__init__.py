@@ -62,8 +62,7 @@ PRESETS = {
 
 
 class Depth(Study[DepthSettings]):
-    """Depth: the embedding spectrum of L linear or ReLU layers under weak augmentation (paper,
-    Figure 11).
+    """Depth: the embedding spectrum of L linear or ReLU layers (Fig. 11).
 
     All networks start balanced, with the same singular values in each layer; linear ones are held
     against their population flow.

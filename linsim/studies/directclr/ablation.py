@@ -1,6 +1,9 @@
-"""The paper's statements about projectors, and what seeds of one's own runs say about each (section 6, Tables 1, 2, App. F).
+"""The paper's statements about projectors, and what seeds of one's own runs say about each.
 
-Runs with the same seed share images, split, initial encoder and batches, so settings are compared by their paired differences.
+Source: paper, section 6, Tables 1 and 2, Appendix F.
+
+Runs with the same seed share images, split, initial encoder and batches, so settings are compared
+by their paired differences.
 """
 
 from typing import Literal, NamedTuple
@@ -50,7 +53,9 @@ class Interval(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One of the paper's: `better` lies above `worse` (or equals it), each a (setup, feature), by a measure."""
+    """One of the paper's statements: `better` lies above `worse`, or equals it, by a measure.
+
+    Both are a (setup, feature)."""
 
     statement: str
     where: str
@@ -63,33 +68,90 @@ class Comparison(NamedTuple):
 COMPARISONS = (
     Comparison("a nonlinear projector beats none", "Table 1", ("nonlinear", "r"), ("none", "r")),
     Comparison("a linear projector beats none", "Table 1", ("linear", "r"), ("none", "r")),
-    Comparison("a nonlinear projector beats a linear one", "Table 1", ("nonlinear", "r"), ("linear", "r")),
+    Comparison(
+        "a nonlinear projector beats a linear one", "Table 1", ("nonlinear", "r"), ("linear", "r")
+    ),
     Comparison("DirectCLR beats no projector", "Table 1", ("directclr", "r"), ("none", "r")),
-    Comparison("DirectCLR beats a linear projector", "Table 1", ("directclr", "r"), ("linear", "r")),
-    Comparison("a nonlinear projector beats DirectCLR", "Table 1", ("nonlinear", "r"), ("directclr", "r")),
-    Comparison("a fixed orthogonal projector changes nothing", "Table 2", ("orthogonal", "r"), ("none", "r"), equal=True),
-    Comparison("a diagonal projector is enough: it beats none", "Prop. 1", ("diagonal", "r"), ("none", "r")),
-    Comparison("a fixed low-rank projector is enough: it beats none", "Prop. 2", ("low-rank", "r"), ("none", "r")),
-    Comparison("a fixed low-rank projector beats a trained linear one", "Table 2", ("low-rank", "r"), ("linear", "r")),
-    Comparison("whole r beats the subvector that was trained on", "App. F", ("directclr", "r"), ("directclr", "r[:d0]")),
-    Comparison("a random subset is worse than a fixed one", "App. F", ("directclr", "r"), ("random-subset", "r")),
-    Comparison("a random subset is worse than no projector", "App. F", ("none", "r"), ("random-subset", "r")),
-    Comparison("a nonlinear projector keeps more rank than none", "Fig. 7b", ("nonlinear", "r"), ("none", "r"), "rankme"),
-    Comparison("DirectCLR keeps more rank than none", "Fig. 9", ("directclr", "r"), ("none", "r"), "rankme"),
+    Comparison(
+        "DirectCLR beats a linear projector", "Table 1", ("directclr", "r"), ("linear", "r")
+    ),
+    Comparison(
+        "a nonlinear projector beats DirectCLR", "Table 1", ("nonlinear", "r"), ("directclr", "r")
+    ),
+    Comparison(
+        "a fixed orthogonal projector changes nothing",
+        "Table 2",
+        ("orthogonal", "r"),
+        ("none", "r"),
+        equal=True,
+    ),
+    Comparison(
+        "a diagonal projector is enough: it beats none", "Prop. 1", ("diagonal", "r"), ("none", "r")
+    ),
+    Comparison(
+        "a fixed low-rank projector is enough: it beats none",
+        "Prop. 2",
+        ("low-rank", "r"),
+        ("none", "r"),
+    ),
+    Comparison(
+        "a fixed low-rank projector beats a trained linear one",
+        "Table 2",
+        ("low-rank", "r"),
+        ("linear", "r"),
+    ),
+    Comparison(
+        "whole r beats the subvector that was trained on",
+        "App. F",
+        ("directclr", "r"),
+        ("directclr", "r[:d0]"),
+    ),
+    Comparison(
+        "a random subset is worse than a fixed one",
+        "App. F",
+        ("directclr", "r"),
+        ("random-subset", "r"),
+    ),
+    Comparison(
+        "a random subset is worse than no projector",
+        "App. F",
+        ("none", "r"),
+        ("random-subset", "r"),
+    ),
+    Comparison(
+        "a nonlinear projector keeps more rank than none",
+        "Fig. 7b",
+        ("nonlinear", "r"),
+        ("none", "r"),
+        "rankme",
+    ),
+    Comparison(
+        "DirectCLR keeps more rank than none", "Fig. 9", ("directclr", "r"), ("none", "r"), "rankme"
+    ),
 )
 
 
 def interval(values: np.ndarray) -> Interval:
-    """Mean of independent seeds with Student's t interval. Args: values (seeds,). Returns: Interval."""
+    """Mean of independent seeds with Student's t interval.
+
+    Args: values (seeds,).
+    Returns: Interval.
+    """
     mean, count = float(np.mean(values)), len(values)
     if count < 2:
         return Interval(mean, np.nan, np.nan)
-    half = scipy.special.stdtrit(count - 1, 0.5 + CONFIDENCE / 2) * float(np.std(values, ddof=1)) / np.sqrt(count)
+    half = (
+        scipy.special.stdtrit(count - 1, 0.5 + CONFIDENCE / 2)
+        * float(np.std(values, ddof=1))
+        / np.sqrt(count)
+    )
     return Interval(mean, mean - half, mean + half)
 
 
 def outcome(difference: Interval, *, equal: bool) -> Outcome:
-    """What the interval of better - worse says about the statement; an equality holds as long as the interval contains 0."""
+    """What the interval of better - worse says about the statement.
+
+    An equality holds as long as the interval contains 0."""
     if equal:
         return "does not hold" if difference.low > 0 or difference.high < 0 else "holds"
     if difference.low > 0:
@@ -98,16 +160,25 @@ def outcome(difference: Interval, *, equal: bool) -> Outcome:
 
 
 def measured(dataset: xr.Dataset, side: tuple[str, str], measure: str, labels: str) -> np.ndarray:
-    """One side of a comparison, (seeds,): the probe's accuracy with so many `labels`, or RankMe of r."""
+    """One side of a comparison: the probe's accuracy with so many `labels`, or RankMe of r.
+
+    Returns: (seeds,)."""
     setup, feature = side
     one = dataset.sel(projector=setup)
-    values = one["probe_accuracy"].sel(feature=feature, labels=labels) if measure == "probe" else one["representation_rankme"]
+    values = (
+        one["probe_accuracy"].sel(feature=feature, labels=labels)
+        if measure == "probe"
+        else one["representation_rankme"]
+    )
     return values.values
 
 
 def judge(dataset: xr.Dataset, comparison: Comparison, labels: str) -> tuple[Interval, Outcome]:
     """Paired difference of a comparison over the seeds, and its outcome."""
-    better, worse = (measured(dataset, side, comparison.measure, labels) for side in (comparison.better, comparison.worse))
+    better, worse = (
+        measured(dataset, side, comparison.measure, labels)
+        for side in (comparison.better, comparison.worse)
+    )
     difference = interval(better - worse)
     return difference, outcome(difference, equal=comparison.equal)
 
@@ -119,16 +190,27 @@ def testable(dataset: xr.Dataset) -> list[Comparison]:
 
 
 def rank_correlation(dataset: xr.Dataset, labels: str) -> Interval:
-    """Spearman's correlation of the probe's ordering of the setups with the paper's, seed by seed. Returns: Interval."""
+    """Spearman's correlation of the probe's ordering of the setups with the paper's, seed by seed.
+
+    Returns: Interval.
+    """
     from scipy.stats import spearmanr  # slow to import
 
     setups = [name for name in dataset["projector"].values.tolist() if name in PAPER]
-    accuracies = dataset["probe_accuracy"].sel(projector=setups, feature="r", labels=labels).transpose("seed", "projector").values
+    accuracies = (
+        dataset["probe_accuracy"]
+        .sel(projector=setups, feature="r", labels=labels)
+        .transpose("seed", "projector")
+        .values
+    )
     paper = [PAPER[name] for name in setups]
     correlations: list = [spearmanr(paper, row) for row in accuracies]
     return interval(np.array([each.statistic for each in correlations]))
 
 
 def gradient_ranks(dataset: xr.Dataset) -> xr.DataArray:
-    """`spectra.numerical_rank` of the batch gradients (paper, Fig. 10). Returns: gradient_spectrum without its dimension mode."""
+    """`spectra.numerical_rank` of the batch gradients (paper, Fig. 10).
+
+    Returns: gradient_spectrum without its dimension mode.
+    """
     return xr.apply_ufunc(numerical_rank, dataset["gradient_spectrum"], input_core_dims=[["mode"]])

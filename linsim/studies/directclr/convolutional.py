@@ -1,188 +1,162 @@
-"""The experiment on projectors and DirectCLR with convolutional encoders on real images: its runs and what is measured of each.
+"""The study with a convolutional encoder, on a folder of images with train/ and test/."""
 
-The counterpart of `linsim.directclr` (paper, section 6, Tables 1 and 2, Figures 7, 9, 10, 12, App. F) for `linsim.pretrain`.
-"""
-
-import datetime
-import functools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import PRNGKeyArray
-from tqdm import tqdm
 
-from linsim import directclr, images, pretrain, probe, results, sweep
-from linsim.config import at
-from linsim.directclr import FEATURES, PLACES
-from linsim.pretrain import Held, Program, Records, Run, State
-from linsim.runs import Observables
-from linsim.settings import ResnetConfig
-from linsim.store import Group, Store
-from linsim.sweep import Engine
-
-AT_ONCE = 500  # images that are measured at a time
-
-Divided = tuple[np.ndarray, np.ndarray, np.ndarray]
+from linsim.arrays import Array
+from linsim.images import convolutional
+from linsim.images.convolutional import ConvolutionalRun, Draw, Held, Records, State
+from linsim.images.probe import Probes
+from linsim.images.run import Observables
+from linsim.studies.directclr import ConvolutionalSettings
+from linsim.studies.directclr.runs import Grid, grids, joined, recipe
+from linsim.sweeps.engine import Engine, Sweep, run_keys
+from linsim.sweeps.results import labelled_runs
 
 
-class Data:
-    """The images of a configuration on the device, and the programs that are compiled for them."""
+class Divided(NamedTuple):
+    """Labels of a run's training images, then of all test images; the rows of both."""
 
-    def __init__(self, config: ResnetConfig) -> None:
-        parts = images.split(Path(config.data), config.image_size)
-        self.train, self.test = (Held(jnp.asarray(part.pixels), jnp.asarray(part.labels)) for part in parts)
-        self.labels, self.classes = parts[0].labels, len(parts[0].classes)
-        self.program = functools.lru_cache(maxsize=1)(self._program)
-
-    def _program(self, config: Any) -> Program:
-        """The program of a setup, kept for the next one that asks for the same."""
-        return Program(config, self.train.pixels.shape[-1], self.classes)
-
-    def run(self, config: Any, key: PRNGKeyArray, d0: Any = None) -> Run:
-        """The run of a key: it draws its images, each class in its share."""
-        order = directclr.stratified_order(key, self.labels)
-        return Run(key, order[: config.train_images or len(order)], d0)
+    labels: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
 
 
-def observe(program: Program, state: State, data: Data, run: Run) -> Observables:
-    """`directclr.observe` of a run's training images, then all test images, and the spectra of a batch's gradient."""
-    pixels = jnp.concatenate([data.train.pixels[run.rows], data.test.pixels])
-    encoder = program.settle(state.params[0], data.train, run)
-    some = [program.represent(encoder, pixels[start : start + AT_ONCE]) for start in range(0, len(pixels), AT_ONCE)]
-    h, r = (jnp.concatenate(parts) for parts in zip(*some, strict=True))
-    measured = directclr.observe(h, r) | {"gradient_spectrum": program.gradients(state, data.train, run)}
-    return {name: np.asarray(leaf) for name, leaf in measured.items()}
+def run_of(settings: ConvolutionalSettings) -> ConvolutionalRun:
+    """The run that settings describe, without a projector."""
+    return ConvolutionalRun(
+        **recipe(settings),
+        crop=settings.crop,
+        jitter=settings.jitter,
+        width=settings.width,
+        blocks=settings.blocks,
+        norm=settings.norm,
+        online=settings.online,
+        train_images=settings.train_images,
+    )
 
 
-def probes(config: Any, data: Data, run: Run, h: np.ndarray, r: np.ndarray) -> Observables:
-    """Probes of r, its two parts and h: linear with all labels and few, and the vote of the nearest neighbours.
+def probes_of(settings: ConvolutionalSettings) -> Probes:
+    """The probes that settings ask for: in closed form, for many images."""
+    return Probes(
+        d0=settings.d0,
+        few=settings.few,
+        seed=settings.seed,
+        classifier="ridge",
+        neighbours=True,
+    )
 
-    Args: config; data; run; h and r of the run's training images, then of the test images.
-    Returns: probe_accuracy (feature, labels), knn_accuracy (feature,).
+
+def sweeps(settings: ConvolutionalSettings) -> tuple[Sweep[Any], ...]:
+    """All runs; there is no one compiled call that solves one, see `solve`."""
+    return tuple(each.sweep for each in _grids(settings))
+
+
+def _grids(settings: ConvolutionalSettings) -> tuple[Grid, ...]:
+    return grids(settings, run_of(settings), probes_of(settings))
+
+
+def solve(settings: ConvolutionalSettings, engine: Engine) -> tuple[xr.Dataset | None, ...]:
+    """The results of `sweeps`, one run after another; None where other processes' are missing.
+
+    Several processes share the runs. Shows how many images a second are trained on.
     """
-    parts = {"r": r, "r[:d0]": r[:, : config.d0], "r[d0:]": r[:, config.d0 :], "h": h}
-    divided = _divided(data, run)
-    linear = [_accuracies(config, parts[name], divided) for name in FEATURES]
-    near = [probe.nearest(parts[name].astype(np.float64), *divided) for name in FEATURES]
-    return {"probe_accuracy": np.array(linear), "knn_accuracy": np.array(near)}
+    images = convolutional.held(run_of(settings))
+    work, results, turn = settings.steps * settings.batch_size, [], 0
+    for each in _grids(settings):
+        solved = partial(solve_one, each.probes, *images)
+        results.append(engine.each(each.sweep, solved, work=work, unit="images", turn=turn))
+        turn += len(next(iter(each.sweep.axes.values())))
+    return tuple(results)
 
 
-def _accuracies(config: Any, features: np.ndarray, divided: Divided) -> np.ndarray:
-    """`probe.accuracies` by ridge regression of features of the images that are `_divided`."""
-    return probe.accuracies(features.astype(np.float64), *divided, config.few, config.seed, probe.ridge)
+def solve_one(
+    probes: Probes,
+    images: Held,
+    test: Held,
+    run: ConvolutionalRun,
+    key: PRNGKeyArray,
+    path: Path,
+    tick: Callable[[int], object],
+) -> xr.Dataset:
+    """One run from its start, or from its checkpoint at `path`, to its probes.
+
+    Args: probes; training and test images; run; key; path; tick: is told how many images are done.
+    Returns: Dataset of the run.
+    """
+    draw = convolutional.drawn(run, key, images)
+    per_epoch = convolutional.steps_per_epoch(run, draw)
+    progress = convolutional.train(run, draw, images, path)
+    state, records = next(progress)
+    tick(_images(run, records, per_epoch))
+    for state, records in progress:  # noqa: B007
+        tick(_images(run, records, per_epoch))
+    measured = _measured(probes, images, test, run, draw, state)
+    if not measured.pop("finite"):
+        records.loss[-1] = np.nan  # unit rows hide what has diverged
+    step = np.minimum(per_epoch * np.arange(len(records.loss) + 1), run.steps)
+    coords = {"step": ("time", step), "time": step * run.learning_rate}
+    return labelled_runs(measured | _curves(run, records, per_epoch), (), coords)
 
 
-def _divided(data: Data, run: Run) -> Divided:
-    """Labels of a run's training images, then of the test images; the rows of the first; those of the others."""
-    labels = np.concatenate([np.asarray(data.train.labels[run.rows]), np.asarray(data.test.labels)])
-    train, test = np.split(np.arange(len(labels)), [len(run.rows)])
-    return labels, train, test
+def _images(run: ConvolutionalRun, records: Records, per_epoch: int) -> int:
+    """How many images a run has been trained on so far."""
+    return min(records.epochs() * per_epoch, run.steps) * run.batch_size
 
 
-def solved(program: Program, data: Data, run: Run, path: Path, tick: Callable[[int], Any]) -> xr.Dataset:
-    """One run from its start, or its checkpoint at `path`, to its probes; tick is told how many steps are done."""
-    config, per_epoch = program.config, program.steps_per_epoch(run)
-    for reached in pretrain.train(program, data.train, run, path):
-        tick(min(reached[1].epochs() * per_epoch, config.steps))
-    state, records = reached
-    measured = observe(program, state, data, run)
+def _measured(
+    probes: Probes, images: Held, test: Held, run: ConvolutionalRun, draw: Draw, state: State
+) -> Observables:
+    """What is kept of a trained run, and whether all of its representation is `finite`."""
+    measured = convolutional.observe(run, draw, images, test, state)
     h, r = (np.asarray(measured.pop(name)) for name in ("features_h", "features_r"))
-    if config.online:
+    if run.online:
         weights, offsets = (np.asarray(leaf) for leaf in state.online)
-        guessed = np.argmax(r[len(run.rows) :] @ weights + offsets, axis=1)
-        measured["online_test_accuracy"] = np.mean(guessed == np.asarray(data.test.labels))
-    measured |= probes(config, data, run, h, r)
-    measured |= _recorded(config, records, bool(np.isfinite(r).all()), per_epoch)
-    step = np.minimum(per_epoch * np.arange(len(records.loss) + 1), config.steps)
-    return results.labelled_runs(measured, (), {"step": ("time", step), "time": step * config.learning_rate})
+        guessed = np.argmax(r[len(draw.rows) :] @ weights + offsets, axis=1)
+        right = guessed == np.asarray(test.labels)
+        measured["online_test_accuracy"] = np.asarray(np.mean(right))
+    labels, train, test_rows = divided(images, test, draw)
+    found = probes.taken(_wide(h), _wide(r), labels, train, test_rows)
+    return {**measured, **found, "finite": np.asarray(np.isfinite(r).all())}
 
 
-def _recorded(config: Any, records: Records, finite: bool, per_epoch: int) -> Observables:
-    """Curves, the first record repeating the second, nan in a run that has diverged, which unit rows hide; and the speed."""
-    names = ("loss", "online_accuracy") if config.online else ("loss",)
-    curves = {name: np.append(column[0], column) for name, column in records._asdict().items() if name in names}
-    if not finite:
-        curves["loss"][-1] = np.nan
-    steps = np.minimum(per_epoch, config.steps - per_epoch * np.arange(len(records.seconds)))
-    return curves | {"images_per_second": np.median(steps * config.batch_size / records.seconds)}
+def _curves(run: ConvolutionalRun, records: Records, per_epoch: int) -> Observables:
+    """Curves over the epochs, the first record repeating the second; and the speed."""
+    names = ("loss", "online_accuracy") if run.online else ("loss",)
+    noted = records._asdict()
+    curves = {name: np.append(noted[name][0], noted[name]) for name in names}
+    steps = np.minimum(per_epoch, run.steps - per_epoch * np.arange(len(records.seconds)))
+    speed = np.median(steps * run.batch_size / records.seconds)
+    return {**curves, "images_per_second": np.asarray(speed)}
 
 
-def runs(config: ResnetConfig, where: Engine) -> xr.Dataset | None:
-    """All runs: Dataset over (projector, seed, ..), and over (d0, seed, ..) as sweep_<name>; None if chunks are missing.
-
-    One run after another; of several processes each takes its share. Shows how many images a second are trained on.
-    """
-    data, masked = Data(config), at(config, projectors="low-rank-diagonal")
-    with _bar(config, where) as bar:
-        setups = [_setup(at(config, projectors=name), where, data, bar, turn) for turn, name in enumerate(config.projectors)]
-        swept = [_setup(masked, where, data, bar, len(setups) + turn, d0) for turn, d0 in enumerate(config.d0_sweep)]
-    if any(each is None for each in (*setups, *swept)):
-        return None
-    coords = {"place": list(PLACES), "feature": list(FEATURES), "labels": ["all", *map(str, config.few)]}
-    dataset = _stacked(setups, "projector", config.projectors)
-    if swept:
-        along = _stacked(swept, "d0", config.d0_sweep)[["probe_accuracy", "representation_rankme"]].isel(feature=0)
-        renamed = along.rename({str(name): f"sweep_{name}" for name in along.data_vars})
-        dataset = dataset.merge(renamed, combine_attrs="override")
-    return dataset.assign_coords(coords)
+def divided(images: Held, test: Held, draw: Draw) -> Divided:
+    """How the images that a run is measured on are divided. Args: both parts; the run's draw."""
+    parts = np.asarray(images.labels[draw.rows]), np.asarray(test.labels)
+    labels = np.concatenate(parts)
+    return Divided(labels, *np.split(np.arange(len(labels)), [len(parts[0])]))
 
 
-def _stacked(parts: list, name: str, values: Any) -> xr.Dataset:
-    """Datasets along a new dimension, from the first one's start to the last one's end."""
-    stacked = cast(xr.Dataset, xr.concat(parts, xr.IndexVariable(name, list(values)), join="exact", combine_attrs="override"))
-    span = {"started": min, "finished": max}
-    return stacked.assign_attrs({when: choose(part.attrs[when] for part in parts) for when, choose in span.items()})
+def _wide(features: Array) -> np.ndarray:
+    """Features in the precision that the probes are fitted in."""
+    return np.asarray(features).astype(np.float64)
 
 
-def _bar(config: ResnetConfig, where: Engine) -> tqdm:
-    """Images trained on by this process, shown by the first on a terminal."""
-    layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} images [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-    total = config.runs() * config.steps * config.batch_size // where.share.count
-    disable = True if where.share.index > 0 else None
-    return tqdm(total=total, unit=" images", unit_scale=True, bar_format=layout, leave=False, disable=disable)
-
-
-def _setup(config: Any, where: Engine, data: Data, bar: tqdm, turn: int, d0: int | None = None) -> xr.Dataset | None:
-    """The runs of one setup, with d0 where it is swept, over the seeds: solves this process's; None if others' are missing."""
-    label = f"runs-{config.projectors}" if d0 is None else f"d0-{d0}"
-    group = cast(Store, where.store).group(label)
-    group.chunk_size(lambda: 1)
-    held = group.held(config.seeds)
-    for seed, key in enumerate(sweep.run_keys(config.seed, config.seeds)):
-        if (turn * config.seeds + seed) % where.share.count == where.share.index:
-            before = bar.n
-            if seed not in held:
-                run = data.run(config, key, None if d0 is None else jnp.asarray(d0))
-                _solve(config, where, group, data, run, seed, lambda done, before=before: bar.update(before + done - bar.n))
-            bar.update(before + config.steps * config.batch_size - bar.n)
-    written = group.written(config.seeds)
-    parts = [group.load(written[seed]) for seed in range(config.seeds) if seed in written]
-    whole = len(parts) == config.seeds and all(part is not None for part in parts)
-    return _stacked(parts, "seed", range(config.seeds)) if whole else None
-
-
-def _solve(config: Any, where: Engine, group: Group, data: Data, run: Run, seed: int, tick: Callable[[int], Any]) -> None:
-    """Solve and save a run; its checkpoint lies beside the chunks until then."""
-    started, path = datetime.datetime.now(datetime.UTC), group.folder / f"{group.label}.{seed:06}.state"
-    dataset = solved(data.program(config), data, run, path, lambda steps: tick(steps * config.batch_size))
-    group.save(seed, config.seeds, dataset.assign_attrs(where.attributes(started)))
-    path.unlink(missing_ok=True)
-
-
-def compare(dataset: xr.Dataset, config: ResnetConfig) -> xr.Dataset:
-    """`dataset` with the collapsed dimensions of each representation, and the probe on each seed's untrained encoder."""
-    data, plain = Data(config), at(config, projectors="none")
-    program, untrained = data.program(plain), []
-    for key in sweep.run_keys(config.seed, config.seeds):
-        run = data.run(plain, key)
-        r = observe(program, program.begin(run), data, run)["features_r"]
-        untrained.append(_accuracies(config, np.asarray(r), _divided(data, run)))
-    added = {
-        "collapsed": directclr.collapsed(dataset, config.collapse_threshold),
-        "untrained_accuracy": (("seed", "labels"), np.array(untrained)),
-    }
-    return dataset.merge(results.labelled(added, {}), combine_attrs="override")
+def compare(results: tuple[xr.Dataset, ...], settings: ConvolutionalSettings) -> xr.Dataset:
+    """All runs in one Dataset, with the probe on the untrained encoder of each seed."""
+    run, probes = run_of(settings), probes_of(settings)
+    images, test = convolutional.held(run)
+    untrained = []
+    for key in run_keys(settings.seed, settings.seeds):
+        draw = convolutional.drawn(run, key, images)
+        state = convolutional.begin(run, draw, images)
+        r = convolutional.observe(run, draw, images, test, state)["features_r"]
+        labels, train, test_rows = divided(images, test, draw)
+        untrained.append(probes.linear(_wide(r), labels, train, test_rows))
+    return joined(results, settings, "untrained_accuracy", np.array(untrained))

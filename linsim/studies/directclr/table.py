@@ -1,40 +1,43 @@
-"""Tables of the projectors: probes and ranks beside the paper's, and what the seeds say about each of its comparisons."""
+"""The study's tables: probes and ranks beside the paper's, and its comparisons, judged."""
 
 import json
 
 import numpy as np
 import xarray as xr
 
-from linsim import ablation
-from linsim.ablation import SETUPS, Interval
+from linsim.studies.directclr import ablation
+from linsim.studies.directclr.ablation import SETUPS, Interval
+
+BASELINES = {"raw_accuracy": "raw pixels", "untrained_accuracy": "untrained encoder"}
 
 
-def projectors(dataset: xr.Dataset) -> str:
-    """Tables and verdict of `experiments/directclr.py`."""
+def tell(dataset: xr.Dataset) -> str:
+    """Tables and verdict. Args: a Dataset of `compare`."""
     labels = [str(name) for name in dataset["labels"].values]
-    lines = [_setting(dataset), *_reduced(dataset), "", *_accuracies(dataset, labels), *_convolutional(dataset)]
+    lines = [_setting(dataset), *_reduced(dataset), ""]
+    lines += [*_accuracies(dataset, labels), *_convolutional(dataset)]
     lines += ["", *_ranks(dataset), "", *_comparisons(dataset, labels)]
-    correlations = ", ".join(f"{_shown(ablation.rank_correlation(dataset, name), 2)} ({name})" for name in labels)
-    lines += ["", f"rank correlation of the probe's ordering with the paper's, by labels per class: {correlations}"]
+    lines += ["", _correlations(dataset, labels)]
     return "\n".join([*lines, "", _verdict(dataset, labels)])
 
 
 def _setting(dataset: xr.Dataset) -> str:
     attributes = dataset.attrs
     return (
-        f"{attributes['data']}: NT-Xent (mean over anchors, temperature {attributes['temperature']:g}), {attributes['steps']} "
-        f"steps of {attributes['batch_size']}, r = h + f(h) of width {dataset.sizes['mode']}, {_blocks(attributes)}, d0 = "
-        f"{attributes['d0']}, {dataset.sizes['seed']} seeds, {attributes['dtype']}; accuracies in %; mean and 95 % interval"
+        f"{attributes['data']}: NT-Xent (mean over anchors, temperature "
+        f"{attributes['temperature']:g}), {attributes['steps']} steps of "
+        f"{attributes['batch_size']}, r = h + f(h) of width {dataset.sizes['mode']}, "
+        f"{_blocks(attributes)}, d0 = {attributes['d0']}, {dataset.sizes['seed']} seeds, "
+        f"{attributes['dtype']}; accuracies in %; mean and 95 % interval"
     )
 
 
 def _blocks(attributes: dict) -> str:
-    """The encoder's blocks; of a convolutional one by stage, with how many channels the first has."""
+    """The encoder's blocks; of a convolutional one by stage, with its channels in the first."""
     if "blocks" in attributes:
         return f"{attributes['blocks']} blocks"
-    return (
-        f"convolutional ({attributes['width']} channels, {' '.join(map(str, json.loads(attributes['config'])['blocks']))} blocks)"
-    )
+    blocks = " ".join(map(str, json.loads(attributes["config"])["blocks"]))
+    return f"convolutional ({attributes['width']} channels, {blocks} blocks)"
 
 
 def _reduced(dataset: xr.Dataset) -> list[str]:
@@ -42,8 +45,8 @@ def _reduced(dataset: xr.Dataset) -> list[str]:
     if dataset.attrs["preset"] != "cpu":
         return []
     return [
-        "A REDUCED SETTING, made to end on two cores: a narrow network, a part of the images, made smaller, and few epochs; "
-        "no stand-in for the paper's."
+        "A REDUCED SETTING, made to end on two cores: a narrow network, a part of the images, made "
+        "smaller, and few epochs; no stand-in for the paper's."
     ]
 
 
@@ -51,15 +54,18 @@ def _convolutional(dataset: xr.Dataset) -> list[str]:
     """Votes of the nearest neighbours, the online probe, and the speed."""
     if "knn_accuracy" not in dataset:
         return []
-    lines = ["", _row("projector, neighbours of", [str(name) for name in dataset["feature"].values] + ["online"])]
+    features = [str(name) for name in dataset["feature"].values]
+    lines = ["", _row("projector, neighbours of", [*features, "online"])]
     for setup in dataset["projector"].values:
         one = dataset.sel(projector=setup)
-        cells = [_percent(one["knn_accuracy"].sel(feature=name)) for name in dataset["feature"].values]
-        lines.append(
-            _row(SETUPS[setup], [*cells, _percent(one["online_test_accuracy"]) if "online_test_accuracy" in one else "-"])
-        )
+        cells = [_percent(one["knn_accuracy"].sel(feature=name)) for name in features]
+        online = "online_test_accuracy" in one
+        cells.append(_percent(one["online_test_accuracy"]) if online else "-")
+        lines.append(_row(SETUPS[setup], cells))
     speed = float(dataset["images_per_second"].median())
-    return [*lines, "", f"{speed:.0f} images a second, each as two views (median over runs; {dataset.attrs['device']})"]
+    device = dataset.attrs["device"]
+    how = f"{speed:.0f} images a second, each as two views (median over runs; {device})"
+    return [*lines, "", how]
 
 
 def _shown(value: Interval, digits: int = 1, scale: float = 1.0) -> str:
@@ -74,14 +80,15 @@ def _row(name: str, cells: list[str]) -> str:
 
 
 def _accuracies(dataset: xr.Dataset, labels: list[str]) -> list[str]:
-    """Probes on r with all labels and with few, then on its parts and on h with all; the paper's column last."""
+    """Probes on r with all labels and few, on its parts and h with all; the paper's column last."""
     parts = [str(name) for name in dataset["feature"].values[1:]]
-    lines = [_row("projector, probe on, labels", [f"r, {name}" for name in labels] + [f"{p}, all" for p in parts] + ["ImageNet"])]
-    names = {"raw_accuracy": "raw pixels", "untrained_accuracy": "untrained encoder"}
-    others = {shown: dataset[name] for name, shown in names.items() if name in dataset}
+    columns = [f"r, {name}" for name in labels] + [f"{part}, all" for part in parts]
+    lines = [_row("projector, probe on, labels", [*columns, "ImageNet"])]
+    others = {shown: dataset[name] for name, shown in BASELINES.items() if name in dataset}
     if 0 in dataset.get("d0", ()):
         others["untrained encoder"] = dataset["sweep_probe_accuracy"].sel(d0=0)
-    lines += [_row(name, [_percent(values.sel(labels=each)) for each in labels]) for name, values in others.items()]
+    for name, values in others.items():
+        lines.append(_row(name, [_percent(values.sel(labels=each)) for each in labels]))
     for setup in dataset["projector"].values:
         one = dataset["probe_accuracy"].sel(projector=setup)
         cells = [_percent(one.sel(feature="r", labels=name)) for name in labels]
@@ -96,30 +103,33 @@ def _percent(values: xr.DataArray) -> str:
 
 
 def _ranks(dataset: xr.Dataset) -> list[str]:
-    """Collapse of each representation, and ranks of the batch gradient at r and behind the last block."""
+    """Collapse of each representation, and ranks of a batch gradient at r and behind the block."""
     columns = ("RankMe of r", "centred rank", "collapsed", "rank at r", "rank at h")
     lines = [_row(f"projector (of {dataset.sizes['mode']} dimensions)", list(columns))]
     ranks = ablation.gradient_ranks(dataset)
+    of_r = ("representation_rankme", "representation_rank", "collapsed")
+    places = ("representation", "behind the last block")
     for setup in dataset["projector"].values:
-        one = dataset.sel(projector=setup)
-        values = [one[name] for name in ("representation_rankme", "representation_rank", "collapsed")]
-        values += [ranks.sel(projector=setup, place=place) for place in ("representation", "behind the last block")]
-        lines.append(_row(SETUPS[setup], [_shown(ablation.interval(value.values)) for value in values]))
+        values = [dataset[name].sel(projector=setup) for name in of_r]
+        values += [ranks.sel(projector=setup, place=place) for place in places]
+        cells = [_shown(ablation.interval(value.values)) for value in values]
+        lines.append(_row(SETUPS[setup], cells))
     return lines
 
 
 def _comparisons(dataset: xr.Dataset, labels: list[str]) -> list[str]:
     """Each of the paper's comparisons: paired difference and outcome, for each number of labels."""
-    lines = [
-        f"{'the paper says':52} {'where':8}" + "".join(f" {name + ' labels' if name == 'all' else name:>28}" for name in labels)
-    ]
+    columns = [f"{name} labels" if name == "all" else name for name in labels]
+    header = f"{'the paper says':52} {'where':8}" + "".join(f" {name:>28}" for name in columns)
+    lines = [header]
     for comparison in ablation.testable(dataset):
         cells = []
         for name in labels if comparison.measure == "probe" else labels[:1]:
             difference, outcome = ablation.judge(dataset, comparison, name)
             scale = 100.0 if comparison.measure == "probe" else 1.0
             cells.append(f"{outcome} ({_signed(difference, scale)})")
-        lines.append(f"{comparison.statement:52} {comparison.where:8}" + "".join(f" {cell:>28}" for cell in cells))
+        row = "".join(f" {cell:>28}" for cell in cells)
+        lines.append(f"{comparison.statement:52} {comparison.where:8}{row}")
     return lines
 
 
@@ -127,10 +137,19 @@ def _signed(difference: Interval, scale: float) -> str:
     return ("+" if difference.mean >= 0 else "") + _shown(difference, 1, scale)
 
 
+def _correlations(dataset: xr.Dataset, labels: list[str]) -> str:
+    found = {name: ablation.rank_correlation(dataset, name) for name in labels}
+    shown = ", ".join(f"{_shown(value, 2)} ({name})" for name, value in found.items())
+    return (
+        f"rank correlation of the probe's ordering with the paper's, by labels per class: {shown}"
+    )
+
+
 def _verdict(dataset: xr.Dataset, labels: list[str]) -> str:
-    told = []
+    told, comparisons = [], ablation.testable(dataset)
     for name in labels:
-        outcomes = [ablation.judge(dataset, comparison, name)[1] for comparison in ablation.testable(dataset)]
-        counts = ", ".join(f"{outcomes.count(each)} {each}" for each in ("holds", "does not hold", "within noise"))
+        outcomes = [ablation.judge(dataset, comparison, name)[1] for comparison in comparisons]
+        kinds = ("holds", "does not hold", "within noise")
+        counts = ", ".join(f"{outcomes.count(each)} {each}" for each in kinds)
         told.append(f"{'all' if name == 'all' else name + ' per class'}: {counts}")
-    return f"verdict: of {len(outcomes)} comparisons of the paper, by labels: {'; '.join(told)}"
+    return f"verdict: of {len(comparisons)} comparisons of the paper, by labels: {'; '.join(told)}"

@@ -80,8 +80,7 @@ PRESETS = {
 
 
 class PhaseDiagram(Study[PhaseSettings]):
-    """Phase diagram: collapsed dimensions over noise and initial scale, measured against the
-    population theory.
+    """Phase diagram: collapsed dimensions over noise and initial scale.
 
     One panel per model; below it the measured count less the predicted one.
     """

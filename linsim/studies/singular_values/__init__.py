@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 
 class SingularValues(Study[TwoLayerSettings]):
-    """Implicit regularisation: the singular values of two linear layers in time (paper, section
-    5.3, Figure 6).
+    """Implicit regularisation: singular values of two layers in time (Fig. 6).
 
     Which modes grow, and when, beside Theorem 3 under each run's own pull and the flow of
     infinitely many samples.

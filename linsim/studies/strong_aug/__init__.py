@@ -44,7 +44,7 @@ PRESETS = {
 
 
 class StrongAug(Study[StrongAugSettings]):
-    """Strong augmentation: dimensional collapse of a linear model (paper, section 4, Figure 3).
+    """Strong augmentation: dimensional collapse of a linear model (section 4, Fig. 3).
 
     Trains one linear layer with InfoNCE while noise is added to some coordinates, and draws the
     spectra that theory predicts through those of the runs.

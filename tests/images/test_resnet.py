@@ -1,6 +1,4 @@
-"""Convolutional encoders: shapes, r = pool(block(h)), He's formula against NumPy, norms,
-multiply-adds.
-"""
+"""Convolutional encoders: shapes, r = pool(block(h)), He's formula, norms, multiply-adds."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +6,9 @@ import numpy as np
 import pytest
 from helpers import assert_close, assert_not_close
 
-from linsim import directclr, projectors, resnet, spectra
+from linsim import spectra
+from linsim.images import projectors, resnet
+from linsim.images.run import contrast, gradient_spectra
 
 X = jnp.asarray(np.random.default_rng(0).standard_normal((12, 8, 8, 3)))
 BLOCKS = (1, 2)
@@ -32,9 +32,13 @@ def convolved(x, w, stride):
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (1, 2)])
 def test_convolutions_are_what_the_loops_say(size, stride):
     layer = resnet.Convolution(jax.random.key(1), size, 3, 5, stride)
-    assert_close(layer(X)[0], convolved(np.asarray(X[0]), np.asarray(layer.weight), stride), size=27)
+    assert_close(
+        layer(X)[0], convolved(np.asarray(X[0]), np.asarray(layer.weight), stride), size=27
+    )
     wide = resnet.Convolution(jax.random.key(1), 3, 64, 64).weight
-    assert abs(float(jnp.var(wide)) * 9 * 64 / 2 - 1) < 4 * np.sqrt(2 / wide.size)  # four standard errors
+    assert abs(float(jnp.var(wide)) * 9 * 64 / 2 - 1) < 4 * np.sqrt(
+        2 / wide.size
+    )  # four standard errors
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(32, 2), (16, 1), (24, 1)])
@@ -45,7 +49,9 @@ def test_group_norm_standardises_each_image_and_group_by_itself(channels, groups
     for image in range(3):
         for part in np.split(np.arange(channels), groups):
             values = x[image][..., part]
-            expected[image][..., part] = (values - values.mean()) / np.sqrt(values.var() + resnet.EPSILON)
+            expected[image][..., part] = (values - values.mean()) / np.sqrt(
+                values.var() + resnet.EPSILON
+            )
     assert_close(norm(jnp.asarray(x)), expected, size=x.size)
     assert_close(norm(jnp.asarray(x))[:1], norm(jnp.asarray(x[:1])))
 
@@ -62,11 +68,15 @@ def test_batch_norm_standardises_over_the_batch_until_it_has_settled():
 
 @pytest.mark.parametrize("linear", [False, True])
 def test_a_settled_encoder_sees_one_image_at_a_time_and_repeats_what_the_batch_gave(linear):
-    """Settled in training mode, layer by layer: on the very batch nothing changes, whatever scale
-    and shift have become.
+    """Settled in training mode, layer by layer: on the very batch nothing changes.
+
+    That is so whatever scale and shift have become.
     """
     rng = np.random.default_rng(2)
-    network = jax.tree.map(lambda leaf: leaf + 0.3 * rng.standard_normal(leaf.shape), encoder(norm="batch", linear=linear))
+    network = jax.tree.map(
+        lambda leaf: leaf + 0.3 * rng.standard_normal(leaf.shape),
+        encoder(norm="batch", linear=linear),
+    )
     whole = jax.jit(lambda n: n(X)[1])(network)
     settled = jax.jit(lambda n: n.settled(X))(network)
     few = jax.jit(lambda n: n(X[:2])[1])
@@ -112,13 +122,17 @@ def test_parameters_stay_float32_where_the_computation_is_bfloat16():
 
 
 def test_resnet_18_is_counted_as_published():
-    """0.56 billion multiply-adds and 11.2 million parameters for 32 x 32 pixels (without the
-    classifier).
-    """
+    """0.56 billion multiply-adds, 11.2 million parameters for 32 x 32 pixels, no classifier."""
     network = jax.eval_shape(lambda: resnet.Encoder(jax.random.key(0), 3))
     assert sum(leaf.size for leaf in jax.tree.leaves(network)) == 11_168_832
     assert resnet.multiply_adds(network, (32, 32, 3)) == 555_417_600
-    stem, stage, down, shortcut, up = 27 * 4 * 64, 2 * 9 * 16 * 64, 9 * 4 * 8 * 16, 4 * 8 * 16, 9 * 64 * 16
+    stem, stage, down, shortcut, up = (
+        27 * 4 * 64,
+        2 * 9 * 16 * 64,
+        9 * 4 * 8 * 16,
+        4 * 8 * 16,
+        9 * 64 * 16,
+    )
     assert resnet.multiply_adds(encoder(), (8, 8, 3)) == stem + stage + down + shortcut + 3 * up
     with pytest.raises(ValueError, match=r"\(2, 1\) must end in at least 2"):
         encoder(blocks=(2, 1))
@@ -126,17 +140,17 @@ def test_resnet_18_is_counted_as_published():
 
 @pytest.mark.parametrize("linear", [False, True])
 def test_rank_of_the_gradient_at_r_and_behind_the_last_block(linear):
-    """The paper's Fig. 10 with convolutions: d0 at r; behind the block at most d0 if it is linear,
-    and more if it is not.
-    """
+    """The paper's Fig. 10 with convolutions: d0 at r; behind a linear block no more."""
     network, d0 = encoder(linear=linear), 3
     h, _ = jax.jit(lambda x: network(x))(X)
-    contrast = directclr.loss(projectors.subvector(d0).apply, 0.2)
+    projector = projectors.Subvector(d0=d0).made(jax.random.key(0), 8)
+    loss = contrast(projector.apply, 0.2)
 
     @jax.jit
     def ranks(shift):
-        loss_at = lambda r: contrast((), r, jax.random.key(0))
-        return directclr.gradient_spectra(loss_at, lambda shift: network.represent(h + shift[:, None, None]), shift)
+        loss_at = lambda r: loss((), r, jax.random.key(0))
+        block = lambda shift: network.represent(h + shift[:, None, None])
+        return gradient_spectra(loss_at, block, shift)
 
     found = ranks(jnp.zeros((12, 8)))
     behind, here = spectra.numerical_rank(np.asarray(found))

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import assert_close, assert_not_close
-from linsim.augment import Strength
 
-from linsim import augment, colour
+from linsim.images import augment, colour
+from linsim.images.augment import Strength
 
 IMAGES = jnp.asarray(np.random.default_rng(0).random((40, 6, 8, 3)))
 KEY = jax.random.key(0)
@@ -26,7 +26,10 @@ def interpolated(image, row, column):
 
 def test_resampling_interpolates_linearly():
     rows, columns = np.array([[0.0, 0.5, 2.25, 5.0, 5.5, 7.0]]), np.linspace(-1, 7, 8)[None]
-    maps = augment.interpolation(jnp.asarray(rows), 6), augment.interpolation(jnp.asarray(columns), 8)
+    maps = (
+        augment.interpolation(jnp.asarray(rows), 6),
+        augment.interpolation(jnp.asarray(columns), 8),
+    )
     seen = augment.resample(IMAGES[:1], *maps)[0]
     for i, row in enumerate(rows[0]):
         for j, column in enumerate(columns[0]):
@@ -48,7 +51,12 @@ def test_shifts_are_whole_pixels_of_every_size_and_fill_with_zero():
     seen = np.asarray(augment.view(KEY, IMAGES, Strength(shift=2)))
     found = set()
     for image, moved in zip(np.asarray(IMAGES), seen, strict=True):
-        shifts = [(a, b) for a in range(-2, 3) for b in range(-2, 3) if np.allclose(moved, shifted(image, a, b))]
+        shifts = [
+            (a, b)
+            for a in range(-2, 3)
+            for b in range(-2, 3)
+            if np.allclose(moved, shifted(image, a, b))
+        ]
         assert len(shifts) == 1
         found |= {*shifts}
     assert {a for a, _ in found} == {b for _, b in found} == {-2, -1, 0, 1, 2}
@@ -66,7 +74,9 @@ def shifted(image, rows, columns):
 
 def test_half_of_the_images_are_mirrored():
     seen = augment.view(KEY, IMAGES, Strength(flip=True))
-    mirrored = [np.array_equal(view, image[:, ::-1]) for view, image in zip(seen, IMAGES, strict=True)]
+    mirrored = [
+        np.array_equal(view, image[:, ::-1]) for view, image in zip(seen, IMAGES, strict=True)
+    ]
     same = [np.array_equal(view, image) for view, image in zip(seen, IMAGES, strict=True)]
     assert np.all(np.array(mirrored) ^ np.array(same))
     assert 8 <= sum(mirrored) <= 32  # of 40: beyond four standard errors of a fair coin
@@ -74,8 +84,9 @@ def test_half_of_the_images_are_mirrored():
 
 @pytest.mark.parametrize("smallest", [0.3, 0.8])
 def test_a_crop_keeps_its_share_of_a_side_and_stays_inside(smallest):
-    """On a ramp f(position) = position the values seen are the positions: evenly spaced, inside,
-    over the share kept.
+    """On a ramp f(position) = position the values seen are the positions.
+
+    These are evenly spaced, inside, over the share kept.
     """
     maps = augment.axis_maps(KEY, 500, 8, Strength(crop=smallest))
     positions = np.asarray(maps @ jnp.arange(8.0))
@@ -101,9 +112,7 @@ TURNS = np.random.default_rng(2).uniform(-0.6, 0.6, (40, 1, 1, 1))
 
 
 def by_pixel(function):
-    """The change (pixel, its image, amount) -> pixel, applied to one pixel after another and cut to
-    [0, 1].
-    """
+    """The change (pixel, its image, amount) -> pixel, taken pixel by pixel and cut to [0, 1]."""
 
     def change(images, amounts):
         out = np.empty(images.shape)
@@ -152,7 +161,9 @@ def test_colours_change_as_stated_pixel_by_pixel(name):
 def test_jitter_is_the_four_changes_in_a_random_order_within_their_bounds(strength):
     orders, reach = set(), 0.8 * strength
     for seed in range(6):
-        order, amounts = (np.asarray(drawn) for drawn in colour.amounts(jax.random.key(seed), 10, strength))
+        order, amounts = (
+            np.asarray(drawn) for drawn in colour.amounts(jax.random.key(seed), 10, strength)
+        )
         expected = ALL[:10]
         for change in order:
             expected = list(STATED.values())[change](expected, amounts[change])
@@ -168,19 +179,30 @@ def test_jitter_is_the_four_changes_in_a_random_order_within_their_bounds(streng
 
 def test_colours_of_four_fifths_change_and_a_fifth_turns_grey():
     images = jnp.tile(IMAGES, (25, 1, 1, 1))
-    for strength, unchanged in ((0.5, 0.2 * 0.8), (0.0, 0.8)):  # of a thousand, within four standard errors
+    for strength, unchanged in (
+        (0.5, 0.2 * 0.8),
+        (0.0, 0.8),
+    ):  # of a thousand, within four standard errors
         seen = np.asarray(colour.view(KEY, images, strength))
-        same = np.mean([np.allclose(view, image, atol=1e-6) for view, image in zip(seen, np.asarray(images), strict=True)])
+        same = np.mean(
+            [
+                np.allclose(view, image, atol=1e-6)
+                for view, image in zip(seen, np.asarray(images), strict=True)
+            ]
+        )
         assert abs(same - unchanged) < 4 * np.sqrt(unchanged * (1 - unchanged) / 1000)
-        assert abs(np.mean(np.ptp(seen, axis=3).max(axis=(1, 2)) < 1e-6) - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 1000)
+        assert abs(np.mean(np.ptp(seen, axis=3).max(axis=(1, 2)) < 1e-6) - 0.2) < 4 * np.sqrt(
+            0.2 * 0.8 / 1000
+        )
     grey = np.asarray(colour.grey(IMAGES))
     assert_close(grey, np.repeat(luma(ALL)[..., None], 3, axis=3))
 
 
 @pytest.mark.parametrize("smallest", [0.08, 0.6])
 def test_crops_keep_their_share_of_the_area_at_an_aspect_of_at_most_four_thirds(smallest):
-    """On a ramp f(position) = position the values seen are the positions; differences away from the
-    edge are the share kept.
+    """On a ramp f(position) = position the values seen are the positions.
+
+    Differences away from the edge are the share kept.
     """
     maps = augment.area_maps(KEY, (2000, 16, 24, 3), smallest)
     shares = []
@@ -202,9 +224,7 @@ def test_crops_keep_their_share_of_the_area_at_an_aspect_of_at_most_four_thirds(
 
 
 def test_a_simclr_view_is_its_crop_flip_and_colours():
-    """The same draws, taken apart: every pixel of the view is interpolated in the image, then
-    coloured.
-    """
+    """The same draws, taken apart: every pixel is interpolated in the image, then coloured."""
     key_crop, key_flip, key_colour = jax.random.split(KEY, 3)
     rows, columns = augment.area_maps(key_crop, (40, 6, 8, 3), 0.2)
     columns = augment.half_mirrored(key_flip, columns)

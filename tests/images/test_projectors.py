@@ -1,6 +1,4 @@
-"""Projectors, exactly: what they are, what they leave unchanged, which gradients reach what (paper,
-section 6).
-"""
+"""Projectors, exactly: what they are, what they leave unchanged, which gradients reach what."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,11 @@ import optax
 import pytest
 from helpers import assert_close, assert_not_close
 
-from linsim import directclr, dynamics, losses, models, projectors, spectra
+from linsim import losses, spectra
+from linsim.images import projectors
+from linsim.images.residual import residual, residual_block, residual_encoder
+from linsim.images.run import contrast, gradient_spectra
+from linsim.training import dynamics
 
 WIDTH, D0, COUNT, DIM = 24, 6, 40, 10
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
@@ -17,7 +19,7 @@ KINDS = ("relu", "relu", "relu")
 
 
 def start(dtype, blocks=2):
-    params = models.residual(jax.random.key(0), DIM, WIDTH, blocks)
+    params = residual(jax.random.key(0), DIM, WIDTH, blocks)
     return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
 
@@ -25,30 +27,39 @@ def batch(dtype, seed=1):
     return jax.random.normal(jax.random.key(seed), (2 * COUNT, DIM), dtype)
 
 
+def made(kind, key=None):
+    """A projector of width WIDTH; those without random numbers need no key."""
+    return kind.made(jax.random.key(4) if key is None else key, WIDTH)
+
+
 def value(projector, temperature=0.2):
-    contrast = directclr.loss(projector.apply, temperature)
+    loss = contrast(projector.apply, temperature)
 
     def of(params, x, key, trained=()):
-        return contrast(trained, models.residual_encoder(params, x, KINDS)[1], key)
+        return loss(trained, residual_encoder(params, x, KINDS)[1], key)
 
     return of
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("d0", [2, D0, WIDTH])  # of one coordinate only the sign is left: no gradient
+@pytest.mark.parametrize(
+    "d0", [2, D0, WIDTH]
+)  # of one coordinate only the sign is left: no gradient
 def test_directclr_is_the_fixed_low_rank_diagonal_projector(dtype, d0):
     params, x, key = start(dtype), batch(dtype), jax.random.key(2)
-    subvector, masked = projectors.subvector(d0), projectors.low_rank_diagonal(WIDTH, d0)
-    first, second = (jax.value_and_grad(value(p))(params, x, key) for p in (subvector, masked))
+    kinds = projectors.Subvector(d0=d0), projectors.LowRankDiagonal(d0=float(d0))
+    first, second = (jax.value_and_grad(value(made(kind)))(params, x, key) for kind in kinds)
     for ours, theirs in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         assert_close(ours, theirs, rtol=TOLERANCE[dtype])
-    other = jax.grad(value(projectors.subvector(d0 - 1)))(params, x, key)
+    other = jax.grad(value(made(projectors.Subvector(d0=d0 - 1))))(params, x, key)
     assert_not_close(other.stem, first[1].stem)
 
 
 LOSSES = {
     "distance": lambda z, z_pos: losses.infonce(z, z_pos) / len(z),
-    "dot": lambda z, z_pos: losses.infonce_dot(z, z_pos, 5.0),  # at 0.1 training this encoder is chaotic
+    "dot": lambda z, z_pos: losses.infonce_dot(
+        z, z_pos, 5.0
+    ),  # at 0.1 training this encoder is chaotic
     "cosine": losses.ntxent,
     "alignment": losses.alignment_only,
 }
@@ -59,7 +70,7 @@ def trajectory(apply, loss, dtype, trained=()):
 
     def objective(params, key):
         encoder, projector = params
-        _, r = models.residual_encoder(encoder, jax.random.normal(key, (2 * COUNT, DIM), dtype), KINDS)
+        _, r = residual_encoder(encoder, jax.random.normal(key, (2 * COUNT, DIM), dtype), KINDS)
         return loss(*jnp.split(apply(projector, r, key), 2))
 
     def gradient(params, key):
@@ -68,14 +79,19 @@ def trajectory(apply, loss, dtype, trained=()):
 
     steps = np.arange(11)
     optimizer = optax.sgd(0.01, momentum=0.9)
-    recorded, _, _ = dynamics.descend((start(dtype), trained), gradient, optimizer, steps, jax.random.key(5))
+    recorded, _, _ = dynamics.descend(
+        (start(dtype), trained), gradient, optimizer, steps, jax.random.key(5)
+    )
     return recorded[0]
 
 
-@pytest.mark.parametrize(("loss", "dtype"), [("cosine", "float32"), *((loss, "float64") for loss in LOSSES)])
+@pytest.mark.parametrize(
+    ("loss", "dtype"), [("cosine", "float32"), *((loss, "float64") for loss in LOSSES)]
+)
 def test_a_fixed_orthogonal_projector_leaves_the_encoders_trajectory_unchanged(loss, dtype):
-    q = projectors.orthogonal(jax.random.key(3), WIDTH)
-    plain, turned = (trajectory(p.apply, LOSSES[loss], dtype) for p in (projectors.none(), q))
+    q = made(projectors.Orthogonal(), jax.random.key(3))
+    none = made(projectors.Nothing())
+    plain, turned = (trajectory(p.apply, LOSSES[loss], dtype) for p in (none, q))
     stretched = trajectory(lambda _, r, key: 1.1 * q.apply((), r, key), LOSSES["distance"], dtype)
     for before, after in zip(jax.tree.leaves(plain), jax.tree.leaves(turned), strict=True):
         for step in range(11):
@@ -86,8 +102,8 @@ def test_a_fixed_orthogonal_projector_leaves_the_encoders_trajectory_unchanged(l
 
 
 def test_a_trainable_orthogonal_projector_is_never_seen_by_the_encoder():
-    projector = projectors.trainable_orthogonal(jax.random.key(3), WIDTH)
-    plain = trajectory(projectors.none().apply, losses.ntxent, "float64")
+    projector = made(projectors.TrainableOrthogonal(), jax.random.key(3))
+    plain = trajectory(made(projectors.Nothing()).apply, losses.ntxent, "float64")
     turned = trajectory(projector.apply, losses.ntxent, "float64", projector.params)
     assert_close(turned.stem, plain.stem, rtol=1e-12)
     matrix = projector.apply(projector.params, jnp.eye(WIDTH), None)
@@ -97,8 +113,12 @@ def test_a_trainable_orthogonal_projector_is_never_seen_by_the_encoder():
 def test_without_a_residual_block_rows_beyond_d0_never_move():
     params, x = start("float64", blocks=0), batch("float64")
     for kind in ("linear", "relu"):
-        objective = directclr.loss(projectors.subvector(D0).apply, 0.2)
-        towards = jax.grad(lambda p, kind=kind, f=objective: f((), models.residual_encoder(p, x, (kind,))[1], None))(params)
+        loss = contrast(made(projectors.Subvector(d0=D0)).apply, 0.2)
+
+        def objective(params, kind=kind, loss=loss):
+            return loss((), residual_encoder(params, x, (kind,))[1], None)
+
+        towards = jax.grad(objective)(params)
         assert np.all(np.asarray(towards.stem[D0:]) == 0)
         assert np.all(np.abs(np.asarray(towards.stem[:D0])).max(axis=1) > 0)
 
@@ -106,15 +126,13 @@ def test_without_a_residual_block_rows_beyond_d0_never_move():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["linear", "relu"])
 def test_rank_of_the_gradient_at_r_and_behind_the_last_block(kind, dtype):
-    """The paper's Fig. 10: d0 at r; behind the block at most d0 if it is linear, and full if it is
-    ReLU.
-    """
+    """The paper's Fig. 10: d0 at r; behind a linear block at most d0, full behind a ReLU one."""
     params, x = start(dtype), batch(dtype)
-    h, _ = models.residual_encoder(params, x, ("relu", "relu", kind))
-    contrast = directclr.loss(projectors.subvector(D0).apply, 0.2)
+    h, _ = residual_encoder(params, x, ("relu", "relu", kind))
+    loss = contrast(made(projectors.Subvector(d0=D0)).apply, 0.2)
     behind, here = np.asarray(
-        directclr.gradient_spectra(
-            lambda r: contrast((), r, None), lambda h: models.residual_block(params.blocks[-1], h, kind), h
+        gradient_spectra(
+            lambda r: loss((), r, None), lambda h: residual_block(params.blocks[-1], h, kind), h
         )
     )
     assert spectra.numerical_rank(here) == D0
@@ -123,20 +141,27 @@ def test_rank_of_the_gradient_at_r_and_behind_the_last_block(kind, dtype):
 
 def test_a_linear_block_behind_the_subvector_is_a_linear_map_of_its_gradient():
     params, x = start("float64"), batch("float64")
-    h, r = models.residual_encoder(params, x, ("relu", "relu", "linear"))
-    contrast = directclr.loss(projectors.subvector(D0).apply, 0.2)
+    h, r = residual_encoder(params, x, ("relu", "relu", "linear"))
+    loss = contrast(made(projectors.Subvector(d0=D0)).apply, 0.2)
     inner, outer = params.blocks[-1]
-    at_r = jax.grad(lambda r: contrast((), r, None))(r)
-    behind = jax.grad(lambda h: contrast((), models.residual_block((inner, outer), h, "linear"), None))(h)
+    at_r = jax.grad(lambda r: loss((), r, None))(r)
+    behind = jax.grad(lambda h: loss((), residual_block((inner, outer), h, "linear"), None))(h)
     assert_close(behind, at_r @ (np.eye(WIDTH) + outer @ inner), size=WIDTH * COUNT)
 
 
 @pytest.mark.parametrize("name", projectors.NAMES)
 def test_every_projector_maps_representations_and_its_parameters_get_gradients(name):
-    projector = projectors.named(name, jax.random.key(4), WIDTH, D0)
+    projector = made(projectors.named(name, D0))
     params, x = start("float64"), batch("float64")
-    gradients = jax.grad(value(projector), argnums=3)(params, x, jax.random.key(0), projector.params)
-    assert len(jax.tree.leaves(gradients)) == {"linear": 1, "diagonal": 1, "nonlinear": 2, "trainable-orthogonal": 1}.get(name, 0)
+    gradients = jax.grad(value(projector), argnums=3)(
+        params, x, jax.random.key(0), projector.params
+    )
+    assert len(jax.tree.leaves(gradients)) == {
+        "linear": 1,
+        "diagonal": 1,
+        "nonlinear": 2,
+        "trainable-orthogonal": 1,
+    }.get(name, 0)
     if name == "trainable-orthogonal":
         assert np.abs(gradients[0]).max() < 1e-12  # no inner product sees it
     else:
@@ -146,21 +171,16 @@ def test_every_projector_maps_representations_and_its_parameters_get_gradients(n
 def test_low_rank_projectors_have_rank_d0_and_a_random_subset_changes():
     r = jax.random.normal(jax.random.key(0), (COUNT, WIDTH))
     for name in ("low-rank", "low-rank-diagonal", "directclr", "random-subset"):
-        z = projectors.named(name, jax.random.key(4), WIDTH, D0).apply((), r, jax.random.key(1))
+        z = made(projectors.named(name, D0)).apply((), r, jax.random.key(1))
         assert np.linalg.matrix_rank(z) == D0
-    subset = projectors.random_subset(WIDTH, D0)
+    subset = made(projectors.RandomSubset(d0=D0))
     first, second = (subset.apply((), r, jax.random.key(k)) for k in (1, 2))
     assert_not_close(first, second)
     with pytest.raises(ValueError, match="'conv' is unknown; choose one of none"):
-        projectors.named("conv", jax.random.key(0), WIDTH, D0)
+        projectors.named("conv", D0)
 
 
-def test_residual_blocks_add_their_share_of_the_variance():
-    params = models.residual(jax.random.key(0), 64, 512, 4, hidden=256)
-    x = jax.random.normal(jax.random.key(1), (256, 64))
-    h, r = models.residual_encoder(params, x, ("relu",) * 5)
-    below = models.residual_encoder(models.Residual(params.stem, ()), x, ("relu",))[1]
-    last = params.blocks[-1]
-    assert_close(r, h + jax.nn.relu(h @ last[0].T) @ last[1].T, size=512)
-    assert 1.2 < float(jnp.mean(r**2) / jnp.mean(below**2)) < 4  # (1 + 1/4)^4 = 2.4, were blocks independent
-    assert spectra.singular_values(params.stem).shape == (64,)
+def test_every_kind_is_a_record_whose_only_number_that_may_vary_is_a_masked_d0():
+    for name in projectors.NAMES:
+        leaves = jax.tree.leaves(projectors.named(name, D0))
+        assert leaves == ([float(D0)] if name == "low-rank-diagonal" else [])

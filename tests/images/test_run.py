@@ -1,0 +1,67 @@
+"""What runs of either encoder share: the order of the images, and the optimiser's schedule."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import assert_close
+
+from linsim.images.projectors import LowRankDiagonal, Subvector
+from linsim.images.run import ImageRun, optimizer, stratified_order, with_setup
+
+
+def test_every_head_of_a_split_holds_each_class_in_its_share():
+    labels = np.repeat([0, 1, 2], [100, 50, 10])
+    ordered = jax.jit(lambda key: stratified_order(key, labels))
+    orders = [np.asarray(ordered(jax.random.key(seed))) for seed in (0, 1)]
+    for order in orders:
+        assert sorted(order) == list(range(160))
+        for head in (16, 48, 80):
+            shares = np.bincount(labels[order[:head]], minlength=3) / head
+            np.testing.assert_allclose(shares, [100 / 160, 50 / 160, 10 / 160], atol=1.5 / head)
+    assert not np.array_equal(*orders)
+
+
+@pytest.mark.parametrize("name", ["sgd", "lars"])
+def test_the_rate_warms_up_over_a_tenth_of_the_steps_and_falls_as_a_cosine(name):
+    """Seen through the updates of a gradient of 1: SGD has rate x momentum, LARS that of rates."""
+    run = ImageRun(optimizer=name, steps=50, learning_rate=0.3, weight_decay=0.0)
+    expected = optax.warmup_cosine_decay_schedule(0.0, 0.3, 5, 50)
+    rates = np.array([float(expected(step)) for step in range(50)])
+    taken = updates(run)
+    velocity = np.cumsum(0.9 ** np.arange(50))
+    found = taken / velocity if name == "sgd" else taken - 0.9 * np.append(0.0, taken[:-1])
+    assert_close(found, rates, rtol=1e-6)
+    assert_close(jax.jit(updates)(run), taken, rtol=1e-6)  # with a rate that is traced
+
+
+def updates(run):
+    """What SGD or LARS (without its trust ratio) takes off a weight in each step."""
+    descent = optimizer(run, decayed=run.optimizer != "lars")
+    weights, taken = jnp.ones(1), []
+    state = descent.init(weights)
+    for _ in range(run.steps):
+        update, state = descent.update(jnp.ones(1), state, weights)
+        taken.append(-update[0])
+    return jnp.stack(taken)
+
+
+def test_only_the_parameters_that_may_decay_do():
+    for name in ("sgd", "lars"):
+        run = ImageRun(optimizer=name, steps=50, weight_decay=0.1)
+        weights = {"decays": jnp.ones(1), "stays": jnp.ones(1)}
+        descent = optimizer(run, {"decays": True, "stays": False})
+        state = descent.init(weights)
+        for _ in range(3):  # the first rate is zero
+            update, state = descent.update({name: jnp.zeros(1) for name in weights}, state, weights)
+        assert update["decays"] < 0
+        assert update["stays"] == 0
+
+
+def test_a_setup_is_a_projector_and_a_kind_of_last_block():
+    run = with_setup(ImageRun(), "directclr-linear-block", 7)
+    assert run.projector == Subvector(d0=7)
+    assert run.linear_block
+    assert not with_setup(run, "directclr", 7).linear_block
+    assert with_setup(run, "low-rank-diagonal", 7).projector == LowRankDiagonal(d0=7.0)
