@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from benchmarks.workloads import NOISE, RATE, Descent
-from linsim.sweeps import engine
+from linsim.sweeps import programs, sweep
 from linsim.training import contrast, data, dynamics, models
 
 
@@ -33,9 +33,9 @@ def descent(work: Descent) -> Callable[[], np.ndarray]:
             trajectory.alpha_ii,
         )
 
-    program = engine.vectorised(run, tuple(jax.local_devices()))
+    program = programs.vectorised(run, tuple(jax.local_devices()))
     columns = jax.tree.map(
-        jnp.asarray, (engine.run_keys(0, len(work.x)), work.layers, work.x, work.x_pos)
+        jnp.asarray, (sweep.run_keys(0, len(work.x)), work.layers, work.x, work.x_pos)
     )
     return lambda: np.asarray(program(*columns)[0])
 
@@ -57,6 +57,6 @@ def flow(work: Descent, time: float, tolerance: float) -> Callable[[], np.ndarra
         )
         return flow.weights[0][-1]
 
-    program = engine.vectorised(run, tuple(jax.local_devices()))
+    program = programs.vectorised(run, tuple(jax.local_devices()))
     columns = [jnp.asarray(array) for array in (work.layers[0], work.x, work.x_pos)]
     return lambda: np.asarray(program(*columns))

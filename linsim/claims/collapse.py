@@ -21,7 +21,7 @@ from linsim.training.predictor import PredictorRun
 
 DECAY = 0.1  # weight decay of the objectives that have one
 RATE, STEPS, DIM = 0.05, 1600, 4
-EXPECTED = {"alignment-only": "complete", "predictor": "dimensional"}
+EXPECTED: dict[ObjectiveName, str] = {"alignment-only": "complete", "predictor": "dimensional"}
 EVERYWHERE, IN_TWO = (
     np.diag([0.5, 0.5, 2.5, 2.5]),
     np.diag([0.0, 0.0, 2.5, 2.5]),
@@ -66,7 +66,8 @@ def collapse_without_negatives(seed: int, wrong: bool) -> Evidence:
     """Without negatives the embedding collapses completely; with a predictor and stop-gradient it
     collapses dimensionally.
     """
-    objectives = ("infonce-two-views", "predictor") if wrong else tuple(EXPECTED)
+    others: tuple[ObjectiveName, ...] = ("infonce-two-views", "predictor")
+    objectives = others if wrong else tuple(EXPECTED)
     found = [kind(objective, seed) for objective in objectives]
     return Evidence(
         sum(a != b for a, b in zip(found, EXPECTED.values(), strict=True)),

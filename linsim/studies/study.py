@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from linsim.sweeps.engine import Engine, Sweep
+    from linsim.sweeps.engine import Engine
     from linsim.sweeps.library import Library
+    from linsim.sweeps.sweep import Sweep
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from linsim.arrays import Array
-from linsim.sweeps.engine import Arrays, Engine, Finish
+from linsim.sweeps.engine import Engine
+from linsim.sweeps.sweep import Arrays, Finish
 from linsim.training import dynamics, observe, optimizers
 from linsim.training.dynamics import Trajectory
 from linsim.training.loss import SolvedLoss

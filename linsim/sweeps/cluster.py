@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from linsim.config import require
 from linsim.sweeps.settings import Execution
@@ -21,7 +21,8 @@ from linsim.sweeps.settings import Execution
 WORKER = "LINSIM_WORKER"  # set in the environment of processes that `workers` starts
 
 
-class Share(NamedTuple):
+@dataclass(frozen=True)
+class Share:
     """This process is number `index` of `count`; it solves every `count`-th chunk."""
 
     index: int = 0

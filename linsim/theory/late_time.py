@@ -19,7 +19,7 @@ modes settle where it is smallest; it is convex in their strengths, so there is 
 Distance loss. Times belong to the MEAN loss with fresh batches of N. NumPy float64 throughout.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -30,7 +30,8 @@ _NODES_PER_SINGULARITY = 8  # trapezoidal error e^(-2 pi 8)
 _EDGE = 1e-9  # the saddle is sought this far, relatively, inside the interval
 
 
-class Modes(NamedTuple):
+@dataclass(frozen=True)
+class Modes:
     """`count` identical modes: pull u = 2a - c and spread v = 2ac - rho^2 of the module's formulas."""
 
     pull: float

@@ -1,10 +1,10 @@
 """One run: its data and views, its network and loss, its descent or flow, and what is kept of it.
 
-names, records       choices by name; typed values that compiled programs take
-data, noise          Gaussian batches of view pairs
-models, starts       networks as tuples of matrices, and their initial layers
-softmax, contrast    the closed-form step; loss: the same as an object that carries its theory
-optimizers, dynamics gradient descent and gradient flow
-run, observe         `Run`, `begin`, `step`, `train`; `simulate` and the observables
-predictor            runs without negatives
+- names, records: choices by name; typed values that compiled programs take
+- data, noise: Gaussian batches of view pairs
+- models, starts: networks as tuples of matrices, and their initial layers
+- softmax, contrast, loss: the closed-form step; a loss as an object that carries its theory
+- optimizers, dynamics: gradient descent and gradient flow
+- run, observe: `Run`, `begin`, `step`, `train`; `simulate` and the observables
+- predictor: runs without negatives
 """

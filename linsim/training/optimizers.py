@@ -1,5 +1,7 @@
 """Optimisers by name, and what the theory of gradient flow covers."""
 
+from typing import cast
+
 import optax
 
 from linsim.training.names import OptimizerName
@@ -16,11 +18,12 @@ class Optimizer:
 
     def at(self, learning_rate: Real) -> optax.GradientTransformation:
         """The optimiser at a learning rate, which may be traced."""
+        rate = cast(float, learning_rate)
         kinds = {
-            "sgd": lambda: optax.sgd(learning_rate),
-            "momentum": lambda: optax.sgd(learning_rate, momentum=self.momentum),
-            "adam": lambda: optax.adam(learning_rate),
-            "adamw": lambda: optax.adamw(learning_rate, weight_decay=self.weight_decay),
+            "sgd": lambda: optax.sgd(rate),
+            "momentum": lambda: optax.sgd(rate, momentum=self.momentum),
+            "adam": lambda: optax.adam(rate),
+            "adamw": lambda: optax.adamw(rate, weight_decay=self.weight_decay),
         }
         if self.weight_decay > 0 and self.name != "adamw":
             return optax.chain(optax.add_decayed_weights(self.weight_decay), kinds[self.name]())

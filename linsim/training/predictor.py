@@ -6,6 +6,7 @@ population flow.
 """
 
 from abc import ABC, abstractmethod
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -170,7 +171,8 @@ def simulate(run: PredictorRun, key: PRNGKeyArray) -> Observables:
         value, towards = jax.value_and_grad(run.objective.loss)(params, *source(step_key))
         return towards, value, None
 
-    optimizer = optax.chain(optax.add_decayed_weights(run.decay), optax.sgd(run.learning_rate))
+    decay, rate = cast(float, run.decay), cast(float, run.learning_rate)
+    optimizer = optax.chain(optax.add_decayed_weights(decay), optax.sgd(rate))
     (w, _), values, _ = dynamics.descend(
         (start, run.predictor()), gradient, optimizer, run.record_at, key_steps
     )

@@ -200,7 +200,9 @@ def train(run: Run, key: PRNGKeyArray) -> Trained:
 
     optimizer = optimizers.at(run.optimizer, run.learning_rate)
     weights, now, tally = dynamics.descend(params, towards, optimizer, run.record_at, key_steps)
-    return Trained(Trajectory(weights, *now, tally), source.second_moment())
+    return Trained(
+        Trajectory(weights, now.loss, now.contrast, now.alpha_ii, tally), source.second_moment()
+    )
 
 
 def population_drive(run: Run) -> dynamics.FieldDrive:

@@ -10,7 +10,7 @@ from helpers import assert_close, assert_not_close
 from linsim import losses
 from linsim.images import augment, checkpoint, convolutional
 from linsim.images.convolutional import ConvolutionalRun, Draw, Held
-from linsim.sweeps.engine import run_keys
+from linsim.sweeps.sweep import run_keys
 
 KEY = run_keys(3, 1)[0]
 DRAW = Draw(KEY, jnp.arange(12))

@@ -14,9 +14,11 @@ import pytest
 from jaxtyping import Float
 
 from linsim.arrays import Array
-from linsim.sweeps import engine, results
+from linsim.sweeps import programs, results
+from linsim.sweeps import sweep as sweeps
 from linsim.sweeps.cluster import Share
-from linsim.sweeps.engine import Engine, Sweep
+from linsim.sweeps.engine import Engine
+from linsim.sweeps.sweep import Sweep
 from linsim.training.observe import simulate
 from linsim.training.records import Real, record, static
 from linsim.training.run import Run
@@ -56,7 +58,7 @@ def toys(count: int, simulate=None, **options) -> Sweep[Toy]:
 
 def test_sweep_equals_a_loop_over_single_runs_whatever_the_chunk():
     single = jax.jit(simulate)
-    keys = engine.run_keys(7, 2)
+    keys = sweeps.run_keys(7, 2)
     for chunk_size in (1, 5, 100):
         swept = Engine(chunk_size=chunk_size).run(grid(seed=7, seeds=2))
         assert swept is not None
@@ -103,7 +105,7 @@ def test_any_field_can_be_an_axis_in_any_order_and_whatever_the_type_of_its_valu
     run = dataclasses.replace(
         FIXED, init_scale=1.0, views="two", learning_rate=0.05, record_at=RECORDS
     )
-    expected = jax.jit(simulate)(run, engine.run_keys(0, 1)[0])
+    expected = jax.jit(simulate)(run, sweeps.run_keys(0, 1)[0])
     picked = dataset.sel(views="two", learning_rate=0.05, init_scale=1, seed=0)
     assert_allclose = np.testing.assert_allclose
     assert_allclose(picked["weight_singular_values"], expected["weight_singular_values"], rtol=1e-9)
@@ -145,7 +147,7 @@ def test_finish_sees_the_numbers_of_the_runs_in_full_precision():
 @pytest.mark.parametrize("most", [1, 3, 8, 1000])
 @pytest.mark.parametrize("multiple", [1, 2, 8])
 def test_even_chunks(total, most, multiple):
-    size = engine.even(total, most, multiple)
+    size = programs.even(total, most, multiple)
     assert size % multiple == 0
     assert size <= max(most, multiple)
     count = -(-total // size)
@@ -164,12 +166,12 @@ def test_a_small_memory_makes_small_chunks(monkeypatch):
         return measured
 
     for memory in (1 << 30, 1 << 18):
-        monkeypatch.setattr(engine, "device_memory", lambda device, memory=memory: memory)
+        monkeypatch.setattr(programs, "device_memory", lambda device, memory=memory: memory)
         Engine().run(toys(1024, outer, finish=finish))
         sizes.append(chunk.pop())
         chunk.clear()
-    assert sizes[0] == 1024 // engine.MOST_CHUNKS
-    assert sizes[1] * 64 * 64 * 8 < engine.MEMORY_SHARE * (1 << 18)
+    assert sizes[0] == 1024 // programs.MOST_CHUNKS
+    assert sizes[1] * 64 * 64 * 8 < programs.MEMORY_SHARE * (1 << 18)
 
 
 DEVICES = """

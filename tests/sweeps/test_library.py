@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from linsim.sweeps.engine import Engine, Sweep
+from linsim.sweeps.engine import Engine
 from linsim.sweeps.library import Folder, InFolder, run_id
+from linsim.sweeps.sweep import Sweep
 from linsim.training.records import Real, record, static
 
 NOISE, SCALE = (0.5, 2.0), (0.1, 0.3, 1.0)

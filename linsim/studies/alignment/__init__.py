@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from linsim.sweeps.engine import Engine, Sweep
+    from linsim.sweeps.engine import Engine
+    from linsim.sweeps.sweep import Sweep
 
 
 class Alignment(Study[TwoLayerSettings]):
@@ -47,7 +48,7 @@ class Alignment(Study[TwoLayerSettings]):
         """The runs with the state of every mode at the end."""
         from linsim.studies.two_layers import modes
 
-        return modes.add(*results, settings)
+        return modes.add(results[0], settings)
 
     def figure(self, dataset: "xr.Dataset") -> "Figure":
         """The paper's Figure 5, with the diagonal of A and its bound in time."""

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from linsim.sweeps.engine import Engine, Sweep
+    from linsim.sweeps.engine import Engine
+    from linsim.sweeps.sweep import Sweep
 
 ObjectiveName = Literal[
     "infonce-two-views",
@@ -91,7 +92,7 @@ class CollapseKinds(Study[KindsSettings]):
         """The runs with the kind of collapse of each, and of its population flow."""
         from linsim.studies.collapse_kinds.runs import compare
 
-        return compare(*results, settings)
+        return compare(results[0], settings)
 
     def figure(self, dataset: "xr.Dataset") -> "Figure":
         """The paper's Figures 1 and 2, one row per objective."""

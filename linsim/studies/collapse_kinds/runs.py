@@ -8,8 +8,9 @@ from linsim import spectra
 from linsim.studies import theory
 from linsim.studies.collapse_kinds import KindsSettings, ObjectiveName
 from linsim.studies.linear import time_coords
-from linsim.sweeps.engine import Engine, Sweep
+from linsim.sweeps.engine import Engine
 from linsim.sweeps.results import labelled
+from linsim.sweeps.sweep import Sweep
 from linsim.training import predictor
 from linsim.training.dynamics import record_steps
 from linsim.training.predictor import (

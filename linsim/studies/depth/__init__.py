@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from linsim.sweeps.engine import Engine, Sweep
+    from linsim.sweeps.engine import Engine
+    from linsim.sweeps.sweep import Sweep
 
 
 @dataclass(kw_only=True)
@@ -85,7 +86,7 @@ class Depth(Study[DepthSettings]):
         """
         from linsim.studies.depth.runs import compare
 
-        return compare(*results, settings)
+        return compare(results[0], settings)
 
     def figure(self, dataset: "xr.Dataset") -> "Figure":
         """The paper's Figure 11, and collapsed dimensions in time."""

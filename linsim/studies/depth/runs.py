@@ -12,8 +12,8 @@ from linsim.studies.depth import DepthSettings
 from linsim.studies.linear import optimizer, time_coords
 from linsim.studies.theory import silence
 from linsim.studies.words import collapsed_count
-from linsim.sweeps.engine import Sweep
 from linsim.sweeps.results import labelled
+from linsim.sweeps.sweep import Sweep
 from linsim.theory import population
 from linsim.training import data, models, observe, starts
 from linsim.training.dynamics import record_steps

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from linsim.images.folders import Source
-    from linsim.sweeps.engine import Engine, Sweep
+    from linsim.sweeps.engine import Engine
+    from linsim.sweeps.sweep import Sweep
 
 Share = Annotated[float, Rule(lambda v: 0 < v <= 1, "a number above 0 and at most 1")]
 Blocks = Annotated[int, whole(1, 16)]

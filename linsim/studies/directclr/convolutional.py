@@ -16,8 +16,9 @@ from linsim.images.probe import Probes
 from linsim.images.run import Observables
 from linsim.studies.directclr import ConvolutionalSettings
 from linsim.studies.directclr.runs import Grid, grids, joined, recipe
-from linsim.sweeps.engine import Engine, Sweep, run_keys
+from linsim.sweeps.engine import Engine
 from linsim.sweeps.results import labelled_runs
+from linsim.sweeps.sweep import Sweep, run_keys
 
 
 class Divided(NamedTuple):

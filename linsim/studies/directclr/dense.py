@@ -15,7 +15,7 @@ from linsim.images.run import stratified_order
 from linsim.studies.directclr import DenseSettings
 from linsim.studies.directclr.runs import grids, joined, recipe
 from linsim.studies.linear import time_coords
-from linsim.sweeps.engine import Arrays, Finish, Sweep, run_keys
+from linsim.sweeps.sweep import Arrays, Finish, Sweep, run_keys
 
 PROBED = ("features_h", "features_r", "order")  # not kept once the probes have seen them
 

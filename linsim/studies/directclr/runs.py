@@ -13,8 +13,8 @@ from linsim.images.projectors import LowRankDiagonal
 from linsim.images.run import ImageRun, with_setup
 from linsim.studies.directclr import ProjectorSettings
 from linsim.studies.words import collapsed_count
-from linsim.sweeps.engine import Sweep
 from linsim.sweeps.results import labelled
+from linsim.sweeps.sweep import Sweep
 
 SWEPT = ("probe_accuracy", "representation_rankme")  # what is kept of the runs over d0
 

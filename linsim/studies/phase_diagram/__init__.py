@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from linsim.sweeps.engine import Engine, Sweep
+    from linsim.sweeps.engine import Engine
+    from linsim.sweeps.sweep import Sweep
 
 PhaseModel = Literal["one-view", "two-views", "two-layers", "two-layers-random"]
 Cells = Annotated[int, whole(3)]
@@ -102,7 +103,7 @@ class PhaseDiagram(Study[PhaseSettings]):
         """The runs with measured and predicted counts, and the predicted boundaries."""
         from linsim.studies.phase_diagram.runs import compare
 
-        return compare(*results, settings)
+        return compare(results[0], settings)
 
     def figure(self, dataset: "xr.Dataset") -> "Figure":
         """Counts over noise and initial scale, one column per model."""

@@ -11,8 +11,9 @@ from linsim.arrays import Array
 from linsim.studies import theory
 from linsim.studies.phase_diagram import PhaseModel, PhaseSettings
 from linsim.studies.words import collapsed_count
-from linsim.sweeps.engine import Arrays, Engine, Finish, Sweep
+from linsim.sweeps.engine import Engine
 from linsim.sweeps.results import labelled
+from linsim.sweeps.sweep import Arrays, Finish, Sweep
 from linsim.theory import population
 from linsim.training import data, starts
 from linsim.training.observe import BLOCKS, Observables, final_deviation

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from linsim.sweeps.engine import Engine, Sweep
+    from linsim.sweeps.engine import Engine
+    from linsim.sweeps.sweep import Sweep
 
 
 class SingularValues(Study[TwoLayerSettings]):
@@ -43,7 +44,7 @@ class SingularValues(Study[TwoLayerSettings]):
         """The runs with Theorem 3 integrated for each, and the escape times."""
         from linsim.studies.singular_values.theory import compare
 
-        return compare(*results, settings)
+        return compare(results[0], settings)
 
     def figure(self, dataset: "xr.Dataset") -> "Figure":
         """The paper's Figure 6 a-c."""

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from linsim.sweeps.engine import Engine, Sweep
+    from linsim.sweeps.engine import Engine
+    from linsim.sweeps.sweep import Sweep
 
 
 @dataclass(kw_only=True)
@@ -60,7 +61,7 @@ class StrongAug(Study[StrongAugSettings]):
     def sweeps(self, settings: StrongAugSettings, engine: "Engine") -> "tuple[Sweep[Any], ...]":
         """One sweep over noise and initial scale, with the population flow of every run."""
         from linsim.studies import theory
-        from linsim.sweeps.engine import Sweep
+        from linsim.sweeps.sweep import Sweep
         from linsim.training import starts
         from linsim.training.observe import simulate
         from linsim.training.run import Run
@@ -84,7 +85,7 @@ class StrongAug(Study[StrongAugSettings]):
         """The runs with what theory says of each setting."""
         from linsim.studies.strong_aug.theory import compare
 
-        return compare(*results, settings)
+        return compare(results[0], settings)
 
     def figure(self, dataset: "xr.Dataset") -> "Figure":
         """The paper's Figure 3 with both theories."""

@@ -70,7 +70,7 @@ def condensed_settled(run: Run) -> tuple[float, float]:
     """
     if not condensed_applies(run):
         return np.nan, np.nan
-    a, c, rho, _ = data.mode_moments(run.noise**2, run.views)
+    a, c, rho, _ = map(float, data.mode_moments(run.noise**2, run.views))
     return np.inf, late_time.settled(
         a, c, rho, clean_modes=run.dim - run.noisy_dims, noisy_modes=run.noisy_dims
     )
@@ -83,7 +83,7 @@ def condensed_flow(run: Run, start: int, median: xr.Dataset) -> np.ndarray:
     times, strength = median["time"].values, median["block_strength"].values
     flow = np.full((len(times), 2), np.nan)
     if start < len(times) - 1 and np.all(strength[start] > 0):
-        a, c, rho, _ = data.mode_moments(run.noise**2, run.views)
+        a, c, rho, _ = map(float, data.mode_moments(run.noise**2, run.views))
         clean = late_time.Modes.of(1.0, 0.0, 0.0, run.dim - run.noisy_dims)
         noisy = late_time.Modes.of(a, c, rho, run.noisy_dims)
         flow[start:] = late_time.flow(

@@ -12,7 +12,7 @@ from linsim.studies.study import Preset
 from linsim.training.names import NoiseShape, Solver, TwoLayerStart
 
 if TYPE_CHECKING:
-    from linsim.sweeps.engine import Finish, Sweep
+    from linsim.sweeps.sweep import Finish, Sweep
     from linsim.training.run import Run
 
 Tolerance = Annotated[float, Rule(lambda v: 1e-14 <= v <= 1e-2, "a number from 1e-14 to 0.01")]
@@ -113,7 +113,7 @@ def sweep(
     """Two-layer runs over noise and initial scale. Args: settings; run -> `finish` of the sweep;
     what is kept.
     """
-    from linsim.sweeps.engine import Sweep
+    from linsim.sweeps.sweep import Sweep
     from linsim.training.observe import simulate
 
     fixed = fixed_run(settings)
