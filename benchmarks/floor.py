@@ -91,7 +91,7 @@ def _in_xla(x: np.ndarray, square: np.ndarray) -> dict[str, Callable[[], object]
 
 
 def _in_torch(x: np.ndarray, square: np.ndarray) -> dict[str, Callable[[], object]]:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     rows, matrix = torch.from_numpy(x), torch.from_numpy(square)
     wide, tall = torch.empty_like(matrix), torch.empty_like(rows)

@@ -3,7 +3,7 @@ toy has it; torch.func.
 """
 
 import numpy as np
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 from scipy.integrate import solve_ivp
 
 from benchmarks.workloads import NOISE, RATE, Descent

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -21,12 +22,6 @@ from benchmarks import floor, in_linsim, in_numpy, workloads
 ROOT = Path(__file__).parents[1]
 DIM = 16
 TORCH = importlib.util.find_spec("torch") is not None
-if TORCH:
-    import torch
-
-    from benchmarks import in_torch
-
-    torch.set_num_threads(1)
 
 
 class Sizes(NamedTuple):
@@ -36,7 +31,7 @@ class Sizes(NamedTuple):
 
     runs: int
     steps: int
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     medium: int
     large: int
     command_runs: int
@@ -54,6 +49,16 @@ TINY = Sizes(
 
 Functions = Mapping[Any, Callable[[], Any]]
 Measured = dict[str, Any]
+
+
+def in_torch() -> ModuleType:
+    """The workloads in PyTorch, on one thread, where it is installed."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    from benchmarks import in_torch as workloads_in_torch
+
+    torch.set_num_threads(1)
+    return workloads_in_torch
 
 
 def take_turns(
@@ -97,8 +102,8 @@ def _implementations(sizes: Sizes, **kind: Any) -> dict[Any, Callable[[], Any]]:
     functions = {"linsim": in_linsim.descent(work), "NumPy": lambda: in_numpy.descend(work)}
     if TORCH:
         functions |= {
-            "eager PyTorch": lambda: in_torch.eager(work),
-            "torch.func": lambda: in_torch.together(work),
+            "eager PyTorch": lambda: in_torch().eager(work),
+            "torch.func": lambda: in_torch().together(work),
         }
     return functions
 
@@ -135,7 +140,7 @@ def r4(sizes: Sizes, repetitions: int) -> Measured:
         "NumPy": lambda: -medium[0] @ in_numpy.contrast(*medium),
     }
     if TORCH:
-        functions["eager PyTorch"] = lambda: in_torch.one_gradient(*medium)
+        functions["eager PyTorch"] = lambda: in_torch().one_gradient(*medium)
     at_large, _ = take_turns({"linsim": in_linsim.one_gradient(*large)}, repetitions)
     words = [sys.executable, "-m", "benchmarks.peak", str(sizes.large), str(DIM)]
     peak = int(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
@@ -164,9 +169,12 @@ def r5(sizes: Sizes, repetitions: int) -> Measured:
         work = workloads.descent(
             sizes.command_runs, sizes.command_steps, sizes.count, DIM, fresh=True
         )
-        functions = {"linsim, cold": cold, "linsim, warm": lambda: command(cache)}
+        functions: dict[str, Callable[[], Any]] = {
+            "linsim, cold": cold,
+            "linsim, warm": lambda: command(cache),
+        }
         if TORCH:
-            functions["eager PyTorch, the steps alone"] = lambda: in_torch.eager(work)
+            functions["eager PyTorch, the steps alone"] = lambda: in_torch().eager(work)
         seconds, _ = take_turns(functions, repetitions)
     return {"seconds": {name: summary(times) for name, times in seconds.items()}}
 
@@ -178,5 +186,5 @@ def r6(sizes: Sizes, repetitions: int) -> Measured:
     with jax.enable_x64(True):
         functions = {"linsim": in_linsim.flow(work, *to), "NumPy": lambda: in_numpy.flow(work, *to)}
         if TORCH:
-            functions["eager PyTorch"] = lambda: in_torch.flow(work, *to)
+            functions["eager PyTorch"] = lambda: in_torch().flow(work, *to)
         return compared(*take_turns(functions, repetitions))

@@ -7,6 +7,7 @@ additive-noise view pairs.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 RATE = 0.1
 NOISE = 0.5  # of the last half of the coordinates, one view
@@ -32,7 +33,7 @@ def descent(
     *,
     depth: int = 1,
     fresh: bool = False,
-    dtype=np.float32,
+    dtype: DTypeLike = np.float32,
 ) -> Descent:
     """Orthogonal layers of scale 0.3 (two: their square root), standard normal data."""
     rng = np.random.default_rng(0)

@@ -25,6 +25,7 @@ def modules_to_check() -> list[str]:
 jaxtyping.install_import_hook(modules_to_check(), "beartype.beartype")
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 jax.config.update("jax_enable_x64", True)
@@ -44,4 +45,4 @@ settings.load_profile("linsim")
 def precision_is_left_as_found():
     yield
     message = "the test left jax_enable_x64 off: later ones in this process would run in float32"
-    assert jax.config.jax_enable_x64, message
+    assert jnp.zeros(()).dtype == jnp.float64, message

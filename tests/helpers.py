@@ -69,13 +69,8 @@ def _shapes() -> list[tuple[int, int, int]]:
     compiled.
     """
     inside = np.random.default_rng(0).integers([2, 1, 1], [65, 33, 33], size=(8, 3))
-    return [
-        (2, 1, 1),
-        (64, 32, 32),
-        (2, 32, 1),
-        (64, 1, 32),
-        *(tuple(map(int, shape)) for shape in inside),
-    ]
+    corners = [(2, 1, 1), (64, 32, 32), (2, 32, 1), (64, 1, 32)]
+    return [*corners, *((int(count), int(d), int(n)) for count, d, n in inside)]
 
 
 @st.composite

@@ -1,6 +1,7 @@
 """The state of an unfinished training in one file, written atomically and read back bit by bit.
 
-A state is any tree of arrays."""
+A state is any tree of arrays.
+"""
 
 import io
 import zipfile

@@ -42,7 +42,8 @@ def view(key: PRNGKeyArray, images: Pixels, strength: Real) -> Pixels:
 def jitter(key: PRNGKeyArray, images: Pixels, strength: Real) -> Pixels:
     """Brightness, contrast, saturation and hue changed by `amounts`.
 
-    Their order is random, and shared by the batch."""
+    Their order is random, and shared by the batch.
+    """
     order, changes = amounts(key, len(images), strength)
 
     def change(step, seen):

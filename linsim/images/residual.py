@@ -1,6 +1,7 @@
 """Residual encoders of dense layers for small images: a stem, and blocks h + f(h) over it.
 
-Source: paper, section 6."""
+Source: paper, section 6.
+"""
 
 import math
 from typing import NamedTuple

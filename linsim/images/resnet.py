@@ -55,7 +55,8 @@ class Convolution(eqx.Module):
 class Norm(eqx.Module):
     """y = scale (x - m) / sqrt(v + eps) + shift for each channel.
 
-    Over what the mean m and the variance v are taken is the subclass's."""
+    Over what the mean m and the variance v are taken is the subclass's.
+    """
 
     scale: Float[Array, "channels"]
     shift: Float[Array, "channels"]
@@ -81,7 +82,8 @@ class Norm(eqx.Module):
     def settled(self, x: Maps) -> "Norm":
         """The norm for images that must not see each other.
 
-        It has the statistics of x, if it takes them over a batch."""
+        It has the statistics of x, if it takes them over a batch.
+        """
         return self
 
     def _values(self, x: Maps) -> Float[Array, "N pixels channels"]:
@@ -221,7 +223,8 @@ class Block(eqx.Module):
 class Encoder(eqx.Module):
     """A stem, stages of residual blocks, and the mean over what pixels are left.
 
-    The stages have width, 2 width, 4 width, .. channels."""
+    The stages have width, 2 width, 4 width, .. channels.
+    """
 
     stem: Convolution
     stem_norm: Norm
@@ -318,7 +321,8 @@ def representation_width(width: int, blocks: tuple[int, ...]) -> int:
 def compute_dtype() -> DTypeLike:
     """The dtype of the computation: bfloat16 on accelerators, the default float on the CPU.
 
-    Accelerators multiply matrices fastest in bfloat16, which the CPU emulates."""
+    Accelerators multiply matrices fastest in bfloat16, which the CPU emulates.
+    """
     return jnp.zeros(()).dtype if jax.default_backend() == "cpu" else jnp.bfloat16
 
 

@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from helpers import ROOT
@@ -88,7 +89,7 @@ def test_verdict_follows_from_the_evidence(evidence, numerical, expected):
 
 def made(check, **fields) -> Claim:
     """A claim around a check, recorded as exact."""
-    plain = {
+    plain: dict[str, Any] = {
         "id": "X01",
         "section": "4",
         "where": "Lemma 0",

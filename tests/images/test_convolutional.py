@@ -1,5 +1,7 @@
 """Training of convolutional encoders: resumed bit by bit, and probes that it does not notice."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,6 +38,7 @@ def trained(run, held, path, epochs=None):
     for reached in convolutional.train(run, DRAW, held, path):
         if reached[1].epochs() == epochs:
             break
+    assert reached is not None
     return reached
 
 
@@ -164,9 +167,10 @@ def test_numbers_that_may_vary_share_one_compiled_program(held):
     assert len({jax.tree.structure(run) for run in runs}) == 1
     assert jax.tree.structure(tiny(optimizer="lars")) != jax.tree.structure(runs[0])
     found = [convolutional.epoch(run, DRAW, held, begun(run, held), 0)[1][0] for run in runs]
-    compiled = convolutional.one_step._cache_size()
+    one_step: Any = convolutional.one_step  # counts its programs
+    compiled = one_step._cache_size()
     again = [convolutional.epoch(run, DRAW, held, begun(run, held), 0)[1][0] for run in runs]
-    assert convolutional.one_step._cache_size() == compiled
+    assert one_step._cache_size() == compiled
     assert again == found
     assert len({float(loss) for loss in found}) == 3
 

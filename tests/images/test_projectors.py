@@ -12,6 +12,7 @@ from linsim.images import projectors
 from linsim.images.residual import residual, residual_block, residual_encoder
 from linsim.images.run import contrast, gradient_spectra
 from linsim.training import dynamics
+from linsim.training.names import Activation
 
 WIDTH, D0, COUNT, DIM = 24, 6, 40, 10
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
@@ -112,7 +113,8 @@ def test_a_trainable_orthogonal_projector_is_never_seen_by_the_encoder():
 
 def test_without_a_residual_block_rows_beyond_d0_never_move():
     params, x = start("float64", blocks=0), batch("float64")
-    for kind in ("linear", "relu"):
+    kinds: tuple[Activation, ...] = ("linear", "relu")
+    for kind in kinds:
         loss = contrast(made(projectors.Subvector(d0=D0)).apply, 0.2)
 
         def objective(params, kind=kind, loss=loss):

@@ -1,5 +1,7 @@
 """What runs of either encoder share: the order of the images, and the optimiser's schedule."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,7 @@ def test_every_head_of_a_split_holds_each_class_in_its_share():
         for head in (16, 48, 80):
             shares = np.bincount(labels[order[:head]], minlength=3) / head
             np.testing.assert_allclose(shares, [100 / 160, 50 / 160, 10 / 160], atol=1.5 / head)
-    assert not np.array_equal(*orders)
+    assert not np.array_equal(orders[0], orders[1])
 
 
 @pytest.mark.parametrize("name", ["sgd", "lars"])
@@ -28,7 +30,7 @@ def test_the_rate_warms_up_over_a_tenth_of_the_steps_and_falls_as_a_cosine(name)
     """Seen through the updates of a gradient of 1: SGD has rate x momentum, LARS that of rates."""
     run = ImageRun(optimizer=name, steps=50, learning_rate=0.3, weight_decay=0.0)
     expected = optax.warmup_cosine_decay_schedule(0.0, 0.3, 5, 50)
-    rates = np.array([float(expected(step)) for step in range(50)])
+    rates = np.array([expected(step) for step in range(50)], dtype=float)
     taken = updates(run)
     velocity = np.cumsum(0.9 ** np.arange(50))
     found = taken / velocity if name == "sgd" else taken - 0.9 * np.append(0.0, taken[:-1])
@@ -43,14 +45,15 @@ def updates(run):
     state = descent.init(weights)
     for _ in range(run.steps):
         update, state = descent.update(jnp.ones(1), state, weights)
-        taken.append(-update[0])
+        taken.append(-jnp.asarray(update)[0])
     return jnp.stack(taken)
 
 
 def test_only_the_parameters_that_may_decay_do():
     for name in ("sgd", "lars"):
         run = ImageRun(optimizer=name, steps=50, weight_decay=0.1)
-        weights = {"decays": jnp.ones(1), "stays": jnp.ones(1)}
+        weights: dict[str, Any] = {"decays": jnp.ones(1), "stays": jnp.ones(1)}
+        update: Any = None
         descent = optimizer(run, {"decays": True, "stays": False})
         state = descent.init(weights)
         for _ in range(3):  # the first rate is zero

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -356,7 +357,7 @@ def test_settings_from_python_are_checked_against_the_images():
         STUDY.settings(few=500)
     with pytest.raises(BadInput, match="--d0-sweep 129 is not allowed"):
         STUDY.settings(d0_sweep=[0, 129])
-    settings = STUDY.settings(preset="weak", few=(), d0_sweep=())
+    settings: Any = STUDY.settings(preset="weak", few=(), d0_sweep=())
     assert (settings.preset, settings.shift, settings.few) == ("weak", 1, ())
 
 

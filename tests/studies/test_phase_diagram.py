@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from helpers import assert_close, assert_not_close, command
 
-from linsim.studies.phase_diagram import EARLY, runs
+from linsim.studies.phase_diagram import EARLY, PhaseModel, runs
 from linsim.sweeps import results
 from linsim.theory import population
 
 
-def flow(w0, time, depth, noise_variance=0.5):
+def flow(w0, time, depth, noise_variance: np.ndarray | float = 0.5):
     return population.balanced_flow(w0, np.array([time]), depth, 1.0, noise_variance)[0]
 
 
@@ -37,8 +37,12 @@ def test_boundaries_of_the_theory():
     flow's boundary from above.
     """
     noise, scale = np.array([0.1, 1.2, 1.38, 1.45, 2.5]), np.array([0.1, 1.0])
-    for model, collapsed in (("one-view", [0, 0, 0, 1, 1]), ("two-views", [0, 0, 0, 0, 0])):
-        late = dataclasses.replace(EARLY, one_layer_time=1000.0)
+    cases: tuple[tuple[PhaseModel, list[int]], ...] = (
+        ("one-view", [0, 0, 0, 1, 1]),
+        ("two-views", [0, 0, 0, 0, 0]),
+    )
+    late = dataclasses.replace(EARLY, one_layer_time=1000.0)
+    for model, collapsed in cases:
         deviation = runs.predicted_deviation(late, model, noise, scale)
         np.testing.assert_array_equal(
             deviation[1] < late.cutoff, np.repeat(np.array(collapsed)[:, None], 2, axis=1)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from jaxtyping import Float
 
 from linsim.arrays import Array
@@ -56,12 +57,18 @@ def toys(count: int, simulate=None, **options) -> Sweep[Toy]:
     return Sweep(axes=axes, make=lambda noise: Toy(noise=noise), simulate=own, **options)
 
 
+def solved(sweep: Sweep, **where) -> xr.Dataset:
+    """The whole result of a sweep that no other process shares."""
+    dataset = Engine(**where).run(sweep)
+    assert dataset is not None
+    return dataset
+
+
 def test_sweep_equals_a_loop_over_single_runs_whatever_the_chunk():
     single = jax.jit(simulate)
     keys = sweeps.run_keys(7, 2)
     for chunk_size in (1, 5, 100):
-        swept = Engine(chunk_size=chunk_size).run(grid(seed=7, seeds=2))
-        assert swept is not None
+        swept = solved(grid(seed=7, seeds=2), chunk_size=chunk_size)
         for i, j, k in np.ndindex(2, 3, 2):
             run = dataclasses.replace(
                 FIXED, noise=AXES["noise"][i], init_scale=AXES["init_scale"][j], record_at=RECORDS
@@ -79,8 +86,7 @@ def test_each_static_part_is_traced_once():
         traces.append(run.kind)
         return {"value": traced_value}
 
-    result = Engine(chunk_size=3).run(toys(7, traced))
-    assert result is not None
+    result = solved(toys(7, traced), chunk_size=3)
     assert result["value"].shape == (7, 1)
     assert len(traces) == 1
     Engine().run(toys(100, traced))
@@ -91,7 +97,7 @@ def test_each_static_part_is_traced_once():
 
 
 def test_same_seed_same_bytes_and_other_seed_other_runs():
-    first, again, other = (Engine().run(grid(seed=seed)) for seed in (0, 0, 1))
+    first, again, other = (solved(grid(seed=seed)) for seed in (0, 0, 1))
     for name in first:
         assert first[name].values.tobytes() == again[name].values.tobytes()
     assert not np.array_equal(first["initial_weights"], other["initial_weights"])
@@ -100,7 +106,7 @@ def test_same_seed_same_bytes_and_other_seed_other_runs():
 def test_any_field_can_be_an_axis_in_any_order_and_whatever_the_type_of_its_values():
     """Leaves vary inside one program, other fields make a program each; points equal runs."""
     axes = {"init_scale": (0.1, 1), "views": ("one", "two"), "learning_rate": (0.05, 0.1)}
-    dataset = Engine().run(grid(axes))
+    dataset = solved(grid(axes))
     assert dataset["loss"].dims[:4] == ("init_scale", "views", "learning_rate", "seed")
     run = dataclasses.replace(
         FIXED, init_scale=1.0, views="two", learning_rate=0.05, record_at=RECORDS
@@ -135,10 +141,10 @@ def test_finish_sees_the_numbers_of_the_runs_in_full_precision():
         sweep = Sweep(
             axes=axes,
             make=lambda noise: Toy(noise=noise),
-            simulate=lambda run, key: {"value": run.noise},
+            simulate=lambda run, key: {"value": jnp.asarray(run.noise)},
             finish=finish,
         )
-        dataset = Engine().run(sweep)
+        dataset = solved(sweep)
     assert seen[0].tolist() == [1.3]
     assert dataset["value"].dtype == np.float32
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def simulate(run, key):
     return {"value": run.noise + 10 * run.init_scale}
 
 
-def sweep_into(library, noise=NOISE, chunk_size=2, **options):
+def sweep_into(library, noise: tuple[float, ...] = NOISE, chunk_size=2, **options: Any):
     """Sweep into a library. Returns: Dataset, and how many runs had to be solved."""
     solved = []
 
@@ -47,6 +48,7 @@ def sweep_into(library, noise=NOISE, chunk_size=2, **options):
     engine = Engine(chunk_size=chunk_size, library=library)
     missing = engine.missing(sweep)
     dataset = engine.run(sweep)
+    assert dataset is not None
     assert engine.missing(sweep) == 0
     assert (missing == 0) == (solved == [])
     return dataset, missing
@@ -74,7 +76,8 @@ def test_one_more_value_trains_that_one(tmp_path):
 
 def test_runs_of_another_seed_precision_or_purpose_are_other_runs(tmp_path):
     sweep_into(InFolder(tmp_path / "demo.runs"))
-    for options in ({"seed": 1}, {"kept": "something else"}):
+    others: tuple[dict[str, Any], ...] = ({"seed": 1}, {"kept": "something else"})
+    for options in others:
         assert sweep_into(InFolder(tmp_path / "demo.runs"), **options)[1] == 18
     import jax
 

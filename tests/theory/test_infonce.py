@@ -1,6 +1,7 @@
 """Claims C01-C04 and the same for the other losses: closed forms against jax.grad of the losses."""
 
 import functools
+from collections.abc import Callable
 
 import diffrax
 import jax
@@ -14,6 +15,7 @@ from linsim import losses
 from linsim.theory import infonce
 from linsim.training import contrast
 from linsim.training import loss as loss_of
+from linsim.training.names import LossName
 
 jitted = functools.cache(jax.jit)
 EXACT = 1e-12  # the accuracy that the project promises for exact statements in float64
@@ -82,7 +84,7 @@ def test_rows_of_alpha_sum_to_one(case):
     assert_close(alpha.sum(1), np.ones(len(case.x)), size=len(case.x))
 
 
-LOSSES = {
+LOSSES: dict[LossName, Callable] = {
     "distance": lambda z, z_pos: losses.infonce(z, z_pos) / len(z),
     "dot": lambda z, z_pos: losses.infonce_dot(z, z_pos, 0.3),
     "cosine": lambda z, z_pos: losses.ntxent(z, z_pos, 0.3),
@@ -214,6 +216,7 @@ def test_theorem_1_frozen_contrast_error_falls_with_the_tolerance():
         solution = diffrax.diffeqsolve(
             term, diffrax.Tsit5(), 0.0, 5.0, None, case.w, stepsize_controller=controller
         )
+        assert solution.ys is not None
         return relative_error(solution.ys[-1], exact)
 
     errors = [error(10.0**-k) for k in (3, 5, 7, 9, 11)]

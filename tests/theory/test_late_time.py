@@ -152,7 +152,7 @@ NOISY = [(1.0, 1.0, 0.0, 0.4), (2.0, 2.0, -1.0, 0.2), (0.7, 2.3, 0.5, 1.5), (1.3
 @pytest.mark.parametrize("case", NOISY)
 def test_pair_average_of_two_modes_is_the_quadrature_of_the_definition(case):
     *moments, m = case
-    mean, modes = two_exponentials(*moments, m), late_time.Modes.of(*moments, 2)
+    mean, modes = two_exponentials(*moments, m=m), late_time.Modes.of(*moments, count=2)
     sigmoid = lambda eta: 1 / (1 + np.exp(-eta))
     for grown, value, derivative in ((0.0, softplus, sigmoid), (1.0, fermi_2, softplus)):
         average, slopes = late_time.pair_average([(modes, m)], grown)
@@ -249,7 +249,7 @@ def test_ceiling_is_the_positive_root_of_the_bracket():
         (0.5, 1.5625, 1.25),
     ):  # the last two without spread
         for strength in (0.3, 2.0):
-            modes = late_time.Modes.of(*moments, 1)
+            modes = late_time.Modes.of(*moments, count=1)
             assert 0 < modes.ceiling(strength) < np.inf
             assert abs(modes.bracket(modes.ceiling(strength), strength)) < 1e-13
             assert modes.bracket(0.99 * modes.ceiling(strength), strength) > 0
@@ -272,7 +272,7 @@ def test_settled_is_where_the_definition_vanishes(moments):
     m = late_time.settled(*moments, clean_modes=2, noisy_modes=2)
     a, c, rho = moments
     assert late_time.settled(*moments, clean_modes=2, noisy_modes=2, order="fermi-dirac") == m
-    condition = lambda m: two_exponentials(*moments, m)(lambda eta: eta * softplus(eta))
+    condition = lambda m: two_exponentials(*moments, m=m)(lambda eta: eta * softplus(eta))
     assert condition(m * (1 - 1e-7)) < 0 < condition(m * (1 + 1e-7))
     leading = late_time.settled(*moments, clean_modes=2, noisy_modes=2, order="leading")
     assert_close(leading, (2 * a - c) / (2 * (2 * a * c - rho**2)))
@@ -310,7 +310,7 @@ def test_settled_and_growth_of_the_fewest_modes():
 def test_flow_follows_its_equation():
     """d ln(m)/dt = -4 (N - 1) dJ/dm per mode, with dJ/dm from quadrature, along the way."""
     moments = (1.0, 1.0, 0.0)
-    modes = late_time.Modes.of(*moments, 2)
+    modes = late_time.Modes.of(*moments, count=2)
     times = np.linspace(2.0, 2.1, 201)
     flow = late_time.flow(times, np.array([0.05]), [modes], batch_size=9)[:, 0]
     assert_close(flow[0], 0.05)
@@ -365,7 +365,7 @@ def test_pair_flow_follows_the_simulation_through_the_condensed_regime(views, mo
         views, np.unique(np.geomspace(1, 2000, 30).astype(int) - 1)
     )
     start = int(np.argmax(alpha > 0.9))
-    groups = [late_time.Modes.of(1.0, 0.0, 0.0, 8), late_time.Modes.of(*moments, 8)]
+    groups = [late_time.Modes.of(1.0, 0.0, 0.0, 8), late_time.Modes.of(*moments, count=8)]
     begin = np.array([clean[start], noisy[start]])
     flow = late_time.flow(times[start:], begin, groups, batch_size=128)
     measured = np.stack([clean[start:], noisy[start:]], axis=1)

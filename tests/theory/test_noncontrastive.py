@@ -52,12 +52,16 @@ def test_conserved_relation_decays_exactly(ratio):
     """
     eta, time, start = 0.1, 3.0, random_start()
     setting = {"ratio": ratio, "weight_decay": eta}
-    end = solve(lambda y: noncontrastive.predictor_rates(*y, MEAN, AUG, **setting), start, time)
-    expected = np.exp(-2 * eta * time) * noncontrastive.conserved(*start, ratio)
-    assert np.abs(noncontrastive.conserved(*end, ratio) - expected).max() < 1e-8
-    assert np.abs(noncontrastive.conserved(*end, 1.1 * ratio) - expected).max() > 1e-3
-    joint = solve(lambda y: noncontrastive.joint_rates(*y, MEAN, AUG, **setting), start, time)
-    assert np.abs(noncontrastive.conserved(*joint, ratio) - expected).max() > 1e-3
+    end = solve(
+        lambda y: noncontrastive.predictor_rates(y[0], y[1], MEAN, AUG, **setting), start, time
+    )
+    expected = np.exp(-2 * eta * time) * noncontrastive.conserved(start[0], start[1], ratio)
+    assert np.abs(noncontrastive.conserved(end[0], end[1], ratio) - expected).max() < 1e-8
+    assert np.abs(noncontrastive.conserved(end[0], end[1], 1.1 * ratio) - expected).max() > 1e-3
+    joint = solve(
+        lambda y: noncontrastive.joint_rates(y[0], y[1], MEAN, AUG, **setting), start, time
+    )
+    assert np.abs(noncontrastive.conserved(joint[0], joint[1], ratio) - expected).max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,9 @@ def test_predictor_settles_where_theory_says_and_collapses_beyond():
     """
     aug = jnp.diag(jnp.array([0.25, 6.25]))
     w, wp = solve(
-        lambda y: noncontrastive.predictor_rates(*y, jnp.eye(2), aug, ratio=1.0, weight_decay=0.1),
+        lambda y: noncontrastive.predictor_rates(
+            y[0], y[1], jnp.eye(2), aug, ratio=1.0, weight_decay=0.1
+        ),
         (jnp.eye(2), jnp.eye(2)),
         300.0,
     )
@@ -188,10 +194,10 @@ def test_rates_of_anisotropic_data_are_the_expected_gradients():
     clean = signs[:, :3] @ root.T
     x, x_pos = (jnp.asarray(clean + part @ aug_root.T) for part in (signs[:, 3:6], signs[:, 6:]))
     for objective, rates in (
-        ("predictor", noncontrastive.predictor_rates),
-        ("no-stop-gradient", noncontrastive.joint_rates),
+        (OBJECTIVES["predictor"], noncontrastive.predictor_rates),
+        (OBJECTIVES["no-stop-gradient"], noncontrastive.joint_rates),
     ):
-        towards = jax.jit(jax.grad(OBJECTIVES[objective].loss))((w, wp), x, x_pos)
+        towards = jax.jit(jax.grad(objective.loss))((w, wp), x, x_pos)
         stated = rates(w, wp, jnp.asarray(root @ root.T), AUG, ratio=1.0, weight_decay=0.0)
         for rate, gradient in zip(stated, towards, strict=True):
             assert_close(rate, -gradient, rtol=1e-12)

@@ -222,8 +222,8 @@ def test_theorem_3_solved_at_its_limits():
 @pytest.mark.parametrize("k", [0.3, -0.3, 0.05, 3e-9])
 def test_theorem_3_solved_has_the_rates_of_theorem_3(scale, k):
     """By automatic differentiation in T; nearly equal layers (K below 1e-9 s^2) join on."""
-    start = scale * np.array([np.sqrt(1 + k), 1.0])
-    at = lambda impulse: jnp.stack(singular.aligned_values(*jnp.asarray(start), impulse))
+    start = jnp.asarray(scale * np.array([np.sqrt(1 + k), 1.0]))
+    at = lambda impulse: jnp.stack(singular.aligned_values(start[0], start[1], impulse))
     for impulse in (-0.2, 0.0, 0.2):
         values, rates = jax.jvp(at, (jnp.float64(impulse / scale**2),), (jnp.float64(1.0),))
         assert_close(

@@ -36,7 +36,7 @@ def test_descent_is_the_plain_loop_with_jax_grad(optimizer):
     for _ in range(10):
         value, grad = jax.value_and_grad(loss)(w)
         update, state = optimizer.update(grad, state, w)
-        w = optax.apply_updates(w, update)
+        w = jnp.asarray(optax.apply_updates(w, update))
         weights.append(w)
         values.append(value)
     assert_close(trajectory.weights[0], jnp.stack([weights[k] for k in steps]), size=1000)
@@ -59,7 +59,11 @@ def test_descent_gives_each_step_its_own_key():
 def test_descent_refuses_bad_records(steps):
     with pytest.raises(ValueError, match="start with 0 and increase"):
         dynamics.gradient_descent(
-            (jnp.eye(2),), lambda w, k: None, optax.sgd(0.1), steps, jax.random.key(0)
+            (jnp.eye(2),),
+            fixed_drive(make_case(0, 4, 2, 2)),
+            optax.sgd(0.1),
+            steps,
+            jax.random.key(0),
         )
 
 

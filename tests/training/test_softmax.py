@@ -82,6 +82,7 @@ def test_large_batches_need_no_matrix_of_all_pairs(loss):
         jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((16, 16), (count, 16), (count, 16))
     ]
     used = jax.jit(loss_of.named(loss).drive).lower(*shapes).compile().memory_analysis()
+    assert used is not None
     assert used.temp_size_in_bytes < 20 * count * 16 * 4 + 20 * softmax.BLOCK**2 * 4
     assert used.temp_size_in_bytes < 0.05 * count**2 * 4
 

@@ -29,14 +29,16 @@ def _drawn(run: xr.Dataset) -> Figure:
     middle = int(
         np.searchsorted(run["time"].values, np.sqrt(run["time"].values[1] * run["time"].values[-1]))
     )
+    shown = {"vmin": 0, "vmax": 1}
+    records = np.abs(run["alignment"].values[[0, middle, -1]])
+    images = [axis.imshow(values, **shown) for axis, values in zip(maps, records, strict=True)]
     for axis, record in zip(maps, (0, middle, -1), strict=True):
-        image = axis.imshow(np.abs(run["alignment"].values[record]), vmin=0, vmax=1)
         axis.set(title=f"|A| at t = {float(run['time'][record]):.4g}", xlabel="mode of W1")
         ticks = np.arange(3, run.sizes["mode_w1"], 4)
         axis.set(xticks=ticks, xticklabels=ticks + 1, yticks=ticks, yticklabels=ticks + 1)
     maps[0].set_ylabel("mode of W2")
     _outline_groups(maps[-1], run["mode_group"].values)
-    top.colorbar(image, ax=maps, shrink=0.8)
+    top.colorbar(images[-1], ax=maps, shrink=0.8)
     curves = bottom.subplots(1, 2, width_ratios=(1.6, 1))
     _diagonal_in_time(curves[0], run)
     _imbalance_in_time(curves[1], run)

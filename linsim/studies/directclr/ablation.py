@@ -55,7 +55,8 @@ class Interval(NamedTuple):
 class Comparison(NamedTuple):
     """One of the paper's statements: `better` lies above `worse`, or equals it, by a measure.
 
-    Both are a (setup, feature)."""
+    Both are a (setup, feature).
+    """
 
     statement: str
     where: str
@@ -151,7 +152,8 @@ def interval(values: np.ndarray) -> Interval:
 def outcome(difference: Interval, *, equal: bool) -> Outcome:
     """What the interval of better - worse says about the statement.
 
-    An equality holds as long as the interval contains 0."""
+    An equality holds as long as the interval contains 0.
+    """
     if equal:
         return "does not hold" if difference.low > 0 or difference.high < 0 else "holds"
     if difference.low > 0:
@@ -162,7 +164,8 @@ def outcome(difference: Interval, *, equal: bool) -> Outcome:
 def measured(dataset: xr.Dataset, side: tuple[str, str], measure: str, labels: str) -> np.ndarray:
     """One side of a comparison: the probe's accuracy with so many `labels`, or RankMe of r.
 
-    Returns: (seeds,)."""
+    Returns: (seeds,).
+    """
     setup, feature = side
     one = dataset.sel(projector=setup)
     values = (

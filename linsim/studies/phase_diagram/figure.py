@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import BoundaryNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -35,6 +36,7 @@ def _drawn(dataset: xr.Dataset) -> Figure:
     drawn = figure(2.3 * count + 1.2, 4.6)
     axes = drawn.subplots(2, count, squeeze=False, sharex=True, sharey=True)
     dims = dataset.sizes["mode"]
+    images: list[QuadMesh] = []
     counts = BoundaryNorm(np.arange(-0.5, dims + 1), cividis().N)
     for column, model in enumerate(dataset["model"].values):
         one = dataset.sel(model=model)
@@ -63,7 +65,7 @@ def _drawn(dataset: xr.Dataset) -> Figure:
     return drawn
 
 
-def _phase_map(axis: Axes, values: xr.DataArray, colours: str, norm: Normalize):
+def _phase_map(axis: Axes, values: xr.DataArray, colours: str, norm: Normalize) -> QuadMesh:
     cells = values.transpose("init_scale", "noise")
     return axis.pcolormesh(
         cells["noise"], cells["init_scale"], cells, shading="nearest", cmap=colours, norm=norm
