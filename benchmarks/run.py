@@ -2,7 +2,7 @@
 benchmarks/run.py`.
 
 One process, one thread; the implementations of a workload take turns, so that what disturbs one
-disturbs all. Prints a table, writes `benchmarks/results.json`, and puts the table into the README.
+disturbs all. Prints a table, writes `benchmarks/results.json`, and puts the table into docs/speed.md.
 PyTorch is left out where it is not installed ('.[bench]').
 """
 
@@ -50,7 +50,7 @@ def main() -> None:
     print(table.render(measured))
     if not options.tiny and tuple(options.only) == WORKLOADS:
         RESULTS.write_text(json.dumps(measured, indent=1) + "\n")
-        table.update(ROOT / "README.md", measured)
+        table.update(ROOT / "docs" / "speed.md", measured)
 
 
 def set_up() -> None:

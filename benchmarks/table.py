@@ -1,4 +1,4 @@
-"""The README's table of performance, from a measurement."""
+"""The docs' table of performance, from a measurement."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -19,7 +19,9 @@ import contextvars
 import dataclasses
 import difflib
 import functools
+import io
 import math
+import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -247,7 +249,7 @@ def parsed(
     description: str = "",
     default: Made | None = None,
 ) -> Made:
-    """Settings from a command line; a flag that cannot be read ends the program with code 2.
+    """Settings from a command line.
 
     Args: settings, whose docstring is the help if there is no description; argv without the
     program; prog, the program's name in the help; default: what holds where nothing is given.
@@ -255,16 +257,32 @@ def parsed(
     """
     keywords: dict[str, Any] = {} if default is None else {"default": default}
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
-    with _unchecked():
-        read = tyro.cli(
-            settings,
-            args=argv,
-            prog=prog,
-            description=description or None,
-            config=config,
-            **keywords,
-        )
+    said = io.StringIO()
+    try:
+        with _unchecked(), contextlib.redirect_stderr(said):
+            read = tyro.cli(
+                settings,
+                args=argv,
+                prog=prog,
+                description=description or None,
+                config=config,
+                **keywords,
+            )
+    except SystemExit as ended:
+        if ended.code:
+            raise BadInput(_without_box(said.getvalue(), prog)) from None
+        raise
     return dataclasses.replace(read)
+
+
+def _without_box(text: str, prog: str) -> str:
+    """What the parser says in a box, as one sentence."""
+    lines = [line.strip("│ ") for line in text.splitlines() if not line.startswith(("╭", "╰"))]
+    parts = re.split("─+", " ".join(lines))
+    said = " ".join(parts[0].replace("Error parsing", "").split()).rstrip(".")
+    meant = re.findall(r"(?<!\S)--[a-z0-9-]+", " ".join(parts[1:2]))
+    hint = f" (did you mean {meant[0]}?)" if "Perhaps you meant" in text and meant else ""
+    return f"{said}{hint}; {prog} --help names all flags"
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -63,7 +63,7 @@ def collapsed_dimensions(
 ) -> Int[Array, "*batch"]:
     """How many values of a spectrum lie below `threshold` times the largest; all of them if the largest is zero.
 
-    Source: this project, README "Measures". Of variances, `threshold` is the square of what it is of standard deviations.
+    Source: this project, docs/theory.md, "Measures". Of variances, `threshold` is the square of what it is of standard deviations.
     Args: spectrum (.., k), non-negative, of weights or of a covariance; threshold; unit: a size to compare with instead of the
     largest value. Returns: counts (..).
     """
@@ -95,7 +95,7 @@ def collapse_kind(
         complete:     sum_k lambda_k < `complete` x the total variance at the start
         dimensional:  otherwise, if any lambda_k < `dimensional` x the largest (standard deviations: below 1 % of the largest)
 
-    Source: this project, README "Measures"; the kinds are those of the paper, section 3, Fig. 1.
+    Source: this project, docs/theory.md, "Measures"; the kinds are those of the paper, section 3, Fig. 1.
     Args: spectrum (k,), eigenvalues; initial_variance, their sum before training. Returns: one of KINDS.
     Raises: ValueError if a value is not finite, or the initial variance not above zero.
     """
@@ -135,7 +135,7 @@ def effective_rank(singular_values: Spectrum) -> Scalar:
 
 
 def participation_ratio(eigenvalues: Spectrum) -> Scalar:
-    """(sum lambda)^2 / sum lambda^2. Source: README "Measures". Args: (k,), non-negative, not all zero. Returns: 1 to k."""
+    """(sum lambda)^2 / sum lambda^2. Source: docs/theory.md, "Measures". Args: (k,), non-negative, not all zero. Returns: 1 to k."""
     return jnp.sum(eigenvalues) ** 2 / jnp.sum(eigenvalues**2)
 
 

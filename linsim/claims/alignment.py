@@ -1,6 +1,4 @@
-"""Claims A01-A05: what is exactly true about the alignment of two layers (not in the paper; README
-"Two layers").
-"""
+"""Claims A01-A05: what is exactly true about the alignment of two layers (not in the paper; docs/theory.md, "Two layers")."""
 
 import functools
 
@@ -28,7 +26,7 @@ from linsim.claims.setups import (
 from linsim.theory import alignment
 from linsim.training import models
 
-WHERE = "README, Two layers"
+WHERE = "docs/theory.md"
 
 
 @claim("A01", "new", WHERE, tolerance=solver(FLOW), recorded="exact")

@@ -1,6 +1,15 @@
-"""All claims, in the order of the README's table. Importing this imports JAX."""
+"""All claims, in the order of their table in the docs. Importing this imports JAX."""
 
-from linsim.claims import alignment, augmentation, collapse, gradients, layers, networks, population  # noqa: F401
+from linsim.claims import (  # noqa: F401
+    alignment,
+    augmentation,
+    collapse,
+    directclr,
+    gradients,
+    layers,
+    networks,
+    population,
+)
 from linsim.claims.ledger import LEDGER, Claim
 
 FAMILIES = "CPAND"  # the paper's statements, population theory, alignment, no negatives, DirectCLR

@@ -1,4 +1,4 @@
-"""Claims C21 and N01-N05: models without negatives (paper, section 3 and Figure 1; README "Without
+"""Claims C21 and N01-N05: models without negatives (paper, section 3 and Figure 1; docs/theory.md, "Without
 negatives").
 """
 
@@ -84,7 +84,7 @@ def alignment_flow(w, x, x_pos):
     ]
 
 
-@claim("N01", "new", "README, Without negatives", tolerance=solver(FLOW), recorded="exact")
+@claim("N01", "new", "docs/theory.md", tolerance=solver(FLOW), recorded="exact")
 def alignment_only_is_a_matrix_exponential(seed: int, wrong: bool) -> Evidence:
     """Without negatives W(t) = W(0) e^{-Σn t}, Σn the batch's second moment of x' - x: here Theorem
     1 is exact in training.
@@ -133,7 +133,7 @@ def conserved_relation(seed: int, wrong: bool) -> Evidence:
 @claim(
     "N03",
     "new",
-    "README, Without negatives",
+    "docs/theory.md",
     tolerance=Tolerance(
         1e-6,
         "what is left of the slowest decay at t = 300, from the flow's tolerance of 1e-10",

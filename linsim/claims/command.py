@@ -36,7 +36,7 @@ class VerifySettings(Checked):
     json: Path | None = None
     """Write everything measured to this file."""
     markdown: Path | None = None
-    """Write the README's table to this file."""
+    """Write the table of docs/ledger.md to this file."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -165,7 +165,7 @@ def changes(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def markdown(verdicts: Sequence[tuple[Claim, str]]) -> str:
-    """The README's table; it holds no measured number, so that it is the same on every machine."""
+    """The table of docs/ledger.md; it holds no measured number, so that it is the same on every machine."""
     lines = ["| id | where | statement | verdict |", "|---|---|---|---|"]
     for claim, found in verdicts:
         why = "; ".join(part for part in (claim.erratum, claim.conditions) if part)

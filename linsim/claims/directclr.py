@@ -198,6 +198,7 @@ def shortfall(
     "projector leaves far less rank, "
     "and yet the better probe",
     slow=True,
+    extra="probe",
 )
 def a_projector_prevents_collapse(seed: int, wrong: bool) -> Evidence:
     """Without a projector the representation collapses, with a nonlinear one it does not: it keeps
@@ -210,7 +211,9 @@ def a_projector_prevents_collapse(seed: int, wrong: bool) -> Evidence:
     )
 
 
-@claim("C23", "6", "Proposition 1", tolerance=ABOVE_NOISE, recorded="fails", slow=True)
+@claim(
+    "C23", "6", "Proposition 1", tolerance=ABOVE_NOISE, recorded="fails", slow=True, extra="probe"
+)
 def a_diagonal_projector_is_enough(seed: int, wrong: bool) -> Evidence:
     """A linear projector only needs to be diagonal: a trained diagonal one gives a better probe
     than none (weak augmentation).
@@ -218,7 +221,9 @@ def a_diagonal_projector_is_enough(seed: int, wrong: bool) -> Evidence:
     return Evidence(shortfall("weak", *(("none", "diagonal") if wrong else ("diagonal", "none"))))
 
 
-@claim("C24", "6", "Proposition 2", tolerance=ABOVE_NOISE, recorded="holds", slow=True)
+@claim(
+    "C24", "6", "Proposition 2", tolerance=ABOVE_NOISE, recorded="holds", slow=True, extra="probe"
+)
 def a_low_rank_projector_is_enough(seed: int, wrong: bool) -> Evidence:
     """A linear projector only needs to be low-rank: a fixed low-rank one gives a better probe than
     none.
@@ -236,6 +241,7 @@ def a_low_rank_projector_is_enough(seed: int, wrong: bool) -> Evidence:
     conditions="weak augmentation (digits); under strong augmentation the part that was trained on "
     "is as good",
     slow=True,
+    extra="probe",
 )
 def the_whole_is_better_than_the_subvector(seed: int, wrong: bool) -> Evidence:
     """A probe on all of r is better than one on r[:, :d0] alone."""
@@ -253,6 +259,7 @@ def the_whole_is_better_than_the_subvector(seed: int, wrong: bool) -> Evidence:
     conditions="weak augmentation (digits); under strong augmentation the two are the same within "
     "noise",
     slow=True,
+    extra="probe",
 )
 def a_random_subset_is_worse(seed: int, wrong: bool) -> Evidence:
     """A random subset in every step gives a worse probe than a fixed subvector."""
@@ -262,7 +269,7 @@ def a_random_subset_is_worse(seed: int, wrong: bool) -> Evidence:
     )
 
 
-@claim("C29", "6", "Fig. 12", tolerance=ABOVE_NOISE, recorded="holds", slow=True)
+@claim("C29", "6", "Fig. 12", tolerance=ABOVE_NOISE, recorded="holds", slow=True, extra="probe")
 def accuracy_rises_and_falls_with_d0(seed: int, wrong: bool) -> Evidence:
     """The probe's accuracy rises, then falls, with d0: the best d0 between lies above no gradient
     and above no projector.

@@ -1,5 +1,5 @@
 """Claims P01-P18: infinitely many samples, and the condensed regime of finite batches (not in the
-paper; README "The theory").
+paper; docs/theory.md, "Population limit").
 """
 
 import functools
@@ -23,7 +23,7 @@ from linsim.claims.setups import (
 from linsim.theory import late_time, population
 from linsim.training import contrast, data, dynamics, models, observe
 
-WHERE = "README, The theory"
+WHERE = "docs/theory.md"
 DIM = 4
 SETTLED = Tolerance(
     1e-7,

@@ -33,7 +33,7 @@ def imbalance_drift(
 
         Delta C = eta^2 (W2^T G G^T W2 - W1 G^T G W1^T)
 
-    Source: this project, README "Two layers". Args: weights before the step; grad G = dL/d(W2 W1); eta. Returns: (h, h).
+    Source: this project, docs/theory.md, "Two layers". Args: weights before the step; grad G = dL/d(W2 W1); eta. Returns: (h, h).
     """
     back1, back2 = w2.T @ grad, grad @ w1.T
     return learning_rate**2 * (back1 @ back1.T - back2.T @ back2)
@@ -57,7 +57,7 @@ def hidden_bases(
 def identity_residual(w1: First, w2: Second, conserved: Hidden) -> Float[Array, ""]:
     """Largest |A_jk (a_k - b_j) - v2_j^T C u1_k|, with the C that is claimed to be conserved.
 
-    Source: this project, README "Two layers". Zero to rounding if `conserved` is C(0) along gradient flow, or C(0) plus the
+    Source: this project, docs/theory.md, "Two layers". Zero to rounding if `conserved` is C(0) along gradient flow, or C(0) plus the
     sum of `imbalance_drift` along gradient descent. Args: weights now; conserved C. Returns: scalar, in units of s^2.
     """
     u1, a, v2, b = hidden_bases(w1, w2)
@@ -69,7 +69,7 @@ def alignment_bound(w1: First, w2: Second, imbalance: Hidden) -> Float[Array, "h
 
         |A_kk| >= sqrt(1 - |C|_2^2 / gap_k^2),   gap_k = min_{j != k} |a_k - b_j|;   0 unless gap_k > |C|_2
 
-    from sum_j A_jk^2 (a_k - b_j)^2 = |C u1_k|^2. Source: this project, README "Two layers"; the corrected Theorem 2.
+    from sum_j A_jk^2 (a_k - b_j)^2 = |C u1_k|^2. Source: this project, docs/theory.md, "Two layers"; the corrected Theorem 2.
     Args: weights now; imbalance C (h, h). Returns: (h,), one per mode k.
     """
     _, a, _, b = hidden_bases(w1, w2)

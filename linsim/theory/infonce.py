@@ -57,7 +57,7 @@ def embedding_gradients_dot(
 
         g_i = (sum_j p_ij z'_j - z'_i) / (N tau),   g'_j = (sum_i p_ij z_i - z_j) / (N tau)
 
-    Source: this project, README "The losses". Mean over anchors. Args: z, z_pos (N, n), tau. Returns: (g, g').
+    Source: this project, docs/theory.md, "Losses". Mean over anchors. Args: z, z_pos (N, n), tau. Returns: (g, g').
     """
     p = jax.nn.softmax(z @ z_pos.T / temperature, axis=1)
     scale = 1.0 / (len(z) * temperature)
@@ -71,7 +71,7 @@ def embedding_gradients_cosine(
 
         g_i = (I - u_i u_i^T) g_i(u) / |z_i|,   likewise g'_j
 
-    Source: this project, README "The losses". Mean over anchors. Args: z, z_pos (N, n) without zero rows, tau.
+    Source: this project, docs/theory.md, "Losses". Mean over anchors. Args: z, z_pos (N, n) without zero rows, tau.
     Returns: (g, g'), each orthogonal to its own row.
     """
     norm, norm_pos = (jnp.linalg.norm(v, axis=1, keepdims=True) for v in (z, z_pos))

@@ -1,4 +1,4 @@
-"""The condensed regime: late training on finite batches (not in the paper; README "The theory").
+"""The condensed regime: late training on finite batches (not in the paper; docs/theory.md, "Condensed regime").
 
 While clean modes grow, the softmax of a finite batch condenses: alpha_ii -> 1, and at most one sample at a time lies near
 enough to an anchor to push it. To first order in 1 - alpha_ii the mean loss is then that of single pairs,
@@ -75,7 +75,7 @@ def pair_average(groups: list[tuple[Modes, float]], grown: float = 0.0) -> tuple
 
         J = 1/(2 pi i) int ds  pi / (s sin pi s)  s^-p  prod_k (1 + s m_k u_k - s^2 m_k^2 v_k)^(-1/2)
 
-    Source: this project, README "The theory". p = 0 gives E log(1 + e^eta); p = d_s/2 > 0 leaves out d_s clean modes that
+    Source: this project, docs/theory.md, "Condensed regime". p = 0 gives E log(1 + e^eta); p = d_s/2 > 0 leaves out d_s clean modes that
     have grown large, J = E[F_{p+1}(eta)] / Gamma(p + 1).
     Args: groups of (modes, strength m of each of them); grown p >= 0. Returns: J, and dJ/dm for each group's common m.
     """
@@ -117,7 +117,7 @@ def settled(
         E[F_p(eta) (D^2 - n^2)] = 0, the minimum of E F_{p+1}(eta), p = d_s/2   ("fermi-dirac");
         m = (2a - c) / (2 (2ac - rho^2)), its limit for many clean modes          ("leading");      0 if c >= 2a
 
-    Source: this project, README "The theory". Distance loss, condensed regime, clean modes grown large.
+    Source: this project, docs/theory.md, "Condensed regime". Distance loss, condensed regime, clean modes grown large.
     Args: variance a, noise_variance c, covariance rho as in `Modes.of`; clean_modes d_s >= 1; noisy_modes >= 1.
     Returns: m, inf if the modes have no noise. Raises: ValueError.
     """
@@ -146,7 +146,7 @@ def settled(
 def growth_exponent(clean_modes: int) -> float:
     """Exponent 2/(d_s + 2) of the clean modes' late growth m ~ t^(2/(d_s + 2)) on fresh batches.
 
-    Source: this project, README "The theory". Args: clean_modes d_s. Returns: exponent of m = sigma^2.
+    Source: this project, docs/theory.md, "Condensed regime". Args: clean_modes d_s. Returns: exponent of m = sigma^2.
     """
     return 2 / (clean_modes + 2)
 
@@ -165,7 +165,7 @@ def clean_strength(
         m(t) = ((p + 1) K t)^(1/(p + 1)),   K = 2 N (2a)^-p E[F_{p+1}(eta)] / Gamma(p + 1),   p = d_s/2
 
     from dm/dt = K m^-p. It is reached slowly, with corrections of order p/(2 a m); `flow` has none of them.
-    Source: this project, README "The theory". Mean loss, fresh batches of N = batch_size.
+    Source: this project, docs/theory.md, "Condensed regime". Mean loss, fresh batches of N = batch_size.
     Args: time; noisy modes and their settled strength; clean_modes d_s; clean_variance a. Returns: m.
     """
     p = clean_modes / 2
@@ -185,7 +185,7 @@ def decay_per_growth(noisy: Modes, *, clean_modes: int, strength: float = 0.0) -
 
     Beyond the threshold it is negative, so m_noisy ~ exp(-(c - 2a) m_clean(t)) with m_clean ~ t^(2/(d_s + 2)): late
     collapse is a stretched exponential in time, not the exponential of a frozen contrast matrix (the paper's Theorem 1).
-    Source: this project, README "The theory". Args: noisy modes; clean_modes d_s; their strength. Returns: slope.
+    Source: this project, docs/theory.md, "Condensed regime". Args: noisy modes; clean_modes d_s; their strength. Returns: slope.
     """
     value, (slope,) = pair_average([(noisy, strength)], clean_modes / 2)
     return -2 * slope / (noisy.count * value)
@@ -198,7 +198,7 @@ def flow(
 
         d ln(m_k)/dt = -4 dl/dm_k,   l = (N - 1) E log(1 + e^eta)
 
-    Source: this project, README "The theory". Mean loss, fresh batches of N = batch_size; valid while 1 - alpha_ii << 1.
+    Source: this project, docs/theory.md, "Condensed regime". Mean loss, fresh batches of N = batch_size; valid while 1 - alpha_ii << 1.
     Args: times (T,) increasing, times[0] the start; start (G,) strengths > 0; groups of modes, clean ones with c = 0.
     Returns: (T, G).
     """

@@ -1,4 +1,4 @@
-"""Linear models without negatives: alignment only, and a linear predictor with stop-gradient (README "Without negatives").
+"""Linear models without negatives: alignment only, and a linear predictor with stop-gradient (docs/theory.md, "Without negatives").
 
 Two views x1, x2 = clean + independent noise; Sigma (`mean_cov`) is the covariance of their mean over augmentations, Sigma_a
 (`aug_cov`) that of one view's noise. W (n, d) embeds, Wp (n, n) predicts. Loss: mean over samples of |Wp W x1 - sg(W x2)|^2 / 2.
@@ -20,7 +20,7 @@ Real = float | Float[Array, "..."]
 def alignment_only(start: Weights, noise_cov: Square, time: Real) -> Weights:
     """Flow of the loss E|z - z'|^2 / 2:  dW/dt = -W Sigma_n,  W(t) = W(0) exp(-Sigma_n t).
 
-    Complete collapse if Sigma_n, the covariance of x' - x, has full rank. Source: this project, README "Without negatives".
+    Complete collapse if Sigma_n, the covariance of x' - x, has full rank. Source: this project, docs/theory.md, "Without negatives".
     Args: W(0) (n, d); noise_cov (d, d); time. Returns: W(t).
     """
     return start @ jax.scipy.linalg.expm(-noise_cov * time)
@@ -77,7 +77,7 @@ def predictor_fixed_point(
         p^2 (sigma + a) - p sigma + eta = 0,   p = (sigma + sqrt(sigma^2 - 4 eta (sigma + a))) / (2 (sigma + a))
 
     The mode collapses if sigma^2 < 4 eta (sigma + a), and otherwise if it starts below the other root.
-    Source: this project, README "Without negatives". Args: variance sigma, noise_variance a of one view, eta. Returns: p.
+    Source: this project, docs/theory.md, "Without negatives". Args: variance sigma, noise_variance a of one view, eta. Returns: p.
     """
     total = jnp.asarray(variance) + noise_variance
     root = jnp.asarray(variance) ** 2 - 4 * weight_decay * total

@@ -1,4 +1,4 @@
-"""Training in the limit of infinitely many Gaussian samples (not in the paper; README "The theory").
+"""Training in the limit of infinitely many Gaussian samples (not in the paper; docs/theory.md, "Population limit").
 
 With N -> infinity the positives' weight alpha_ii vanishes, every softmax average is a Gaussian integral, and the loss
 becomes an explicit function of S = W^T W. Notation: Sigma (`data_cov`) is the covariance of the view that the negatives
@@ -32,7 +32,7 @@ def loss(w: Weights, data_cov: Square, noise_cov: Square) -> Scalar:
 
         l(W) = tr(S Sigma_n)/2 - log det(I + Sigma S)/2 - tr(Sigma S (I + Sigma S)^-1)/2
 
-    Source: this project, README "The theory". Mean per anchor. Args: w (n, d); data_cov, noise_cov (d, d). Returns: scalar.
+    Source: this project, docs/theory.md, "Population limit". Mean per anchor. Args: w (n, d); data_cov, noise_cov (d, d). Returns: scalar.
     """
     s = w.T @ w
     pulled = data_cov @ s
@@ -46,7 +46,7 @@ def contrast_matrix(w: Weights, data_cov: Square, noise_cov: Square) -> Square:
         X/N -> P^-1 Sigma^-1 P^-1 + P^-1 - Sigma_n = (R + I) R Sigma - Sigma_n,
         P = Sigma^-1 + S,   R = (I + Sigma S)^-1
 
-    Source: this project, README "The theory". The second form needs no inverse of Sigma.
+    Source: this project, docs/theory.md, "Population limit". The second form needs no inverse of Sigma.
     Args: w (n, d); data_cov, noise_cov (d, d). Returns: (d, d), symmetric.
     """
     r = _shrink(w, data_cov)
@@ -59,7 +59,7 @@ def mode_rate(strength: Real, variance: Real, noise_variance: Real) -> Real:
 
         lambda(m) = a (2 + a m) / (1 + a m)^2 - c
 
-    Source: this project, README "The theory". Distance loss, mean per anchor.
+    Source: this project, docs/theory.md, "Population limit". Distance loss, mean per anchor.
     Args: strength m; variance a; noise_variance c. Returns: rate per unit time.
     """
     am = variance * strength
@@ -67,12 +67,12 @@ def mode_rate(strength: Real, variance: Real, noise_variance: Real) -> Real:
 
 
 def growth_rate(variance: Real, noise_variance: Real) -> Real:
-    """Growth rate of a vanishingly weak mode, lambda(0) = 2a - c. Source: this project, README "The theory"."""
+    """Growth rate of a vanishingly weak mode, lambda(0) = 2a - c. Source: this project, docs/theory.md, "Population limit"."""
     return mode_rate(0.0, variance, noise_variance)
 
 
 def collapse_threshold(variance: Real) -> Real:
-    """The noise variance c = 2a from which on a mode of variance a vanishes. Source: this project, README "The theory"."""
+    """The noise variance c = 2a from which on a mode of variance a vanishes. Source: this project, docs/theory.md, "Population limit"."""
     return 2 * variance
 
 
@@ -81,7 +81,7 @@ def fixed_point(variance: Real, noise_variance: Real) -> Float[Array, "..."]:
 
         m* = (1/u - 1)/a,  1/u = (1 + sqrt(1 + 4c/a)) a / 2c;   0 if c >= 2a (collapsed);   inf if c = 0 (grows for ever)
 
-    Source: this project, README "The theory". m* does not depend on the normalisation of the loss.
+    Source: this project, docs/theory.md, "Population limit". m* does not depend on the normalisation of the loss.
     Args: variance a > 0; noise_variance c >= 0 (scalars or arrays). Returns: m*, their broadcast shape.
     """
     ratio = jnp.asarray(noise_variance) / variance
@@ -92,7 +92,7 @@ def fixed_point(variance: Real, noise_variance: Real) -> Float[Array, "..."]:
 def collapsed_dimensions(data_cov: Square, noise_cov: Square) -> int:
     """How many directions vanish: generalised eigenvalues of (Sigma_n, Sigma) that are >= 2, commuting or not.
 
-    Source: this project, README "The theory". Args: data_cov positive definite, noise_cov (d, d). Returns: count.
+    Source: this project, docs/theory.md, "Population limit". Args: data_cov positive definite, noise_cov (d, d). Returns: count.
     Raises: ValueError if data_cov is not positive definite.
     """
     eigenvalues, vectors = np.linalg.eigh(np.asarray(data_cov, dtype=np.float64))
@@ -114,7 +114,7 @@ def loss_dot(
         l(W) = -tr(M K)/tau + tr(M Sigma M Sigma')/(2 tau^2),   M = W^T W
 
     with Sigma, Sigma' the covariances of the two views and K = E[x x'^T] that between them (both noisy: Sigma = Sigma',
-    K the clean covariance). Source: this project, README "The theory". Mean per anchor.
+    K the clean covariance). Source: this project, docs/theory.md, "Population limit". Mean per anchor.
     Args: w (n, d); three covariances (d, d); tau. Returns: scalar.
     """
     m = w.T @ w
@@ -129,7 +129,7 @@ def contrast_matrix_dot(
 
         X = (K + K^T)/tau - (Sigma M Sigma' + Sigma' M Sigma)/tau^2
 
-    Source: this project, README "The theory". Mean per anchor. Arguments as `loss_dot`. Returns: (d, d), symmetric.
+    Source: this project, docs/theory.md, "Population limit". Mean per anchor. Arguments as `loss_dot`. Returns: (d, d), symmetric.
     """
     push = anchor_cov @ w.T @ w @ positive_cov
     return (cross_cov + cross_cov.T) / temperature - (push + push.T) / temperature**2
@@ -146,7 +146,7 @@ def fixed_point_dot(
 
         m* = (tau k - gamma tau^2 / 2) / (a a');   0 if k <= gamma tau / 2, the only collapse threshold of this loss
 
-    Source: this project, README "The theory". With two noisy views and no decay: tau a / (a + c)^2, c per view.
+    Source: this project, docs/theory.md, "Population limit". With two noisy views and no decay: tau a / (a + c)^2, c per view.
     Args: variances a, a' of the two views; cross = E[x x'] = k; tau; gamma. Returns: m*.
     """
     strength = temperature * (jnp.asarray(cross) - 0.5 * weight_decay * temperature)
@@ -160,7 +160,7 @@ def mode_strength_dot(
 
         m(t) = m* / (1 + (m*/m0 - 1) e^{-4 k t / tau})
 
-    Source: this project, README "The theory". Mean loss, no weight decay.
+    Source: this project, docs/theory.md, "Population limit". Mean loss, no weight decay.
     Args: time t; start m0; settled m* (`fixed_point_dot`); cross k = E[x x']; tau. Returns: m(t).
     """
     return settled / (1 + (settled / start - 1) * jnp.exp(-4 * cross * time / temperature))
@@ -172,7 +172,7 @@ def escape_time(w0: Real, depth: int, growth_rate: Real) -> Real:
         L >= 2:  t = w0^-(2 - 2/L) / ((2L - 2) lambda(0));       L = 1:  t = log(1/w0) / lambda(0)
 
     From dw/dt = L w^(3 - 2/L) lambda(0), integrated from w0 to infinity (to 1 for L = 1).
-    Source: this project, README "The theory". Mean loss. Args: w0 in (0, 1); depth L >= 1; growth_rate lambda(0) > 0.
+    Source: this project, docs/theory.md, "Population limit". Mean loss. Args: w0 in (0, 1); depth L >= 1; growth_rate lambda(0) > 0.
     Returns: time. Raises: ValueError if depth < 1.
     """
     if depth < 1:
@@ -207,7 +207,7 @@ def layer_rates(
 def balanced_rate(w: Real, depth: int, variance: Real, noise_variance: Real) -> Real:
     """dw/dt = L w^(3 - 2/L) lambda(w^2) of the product's singular value w, balanced layers (C = 0).
 
-    Source: this project, README "The theory". Distance loss, mean. Args: w; depth L; variance a; noise c. Returns: dw/dt.
+    Source: this project, docs/theory.md, "Population limit". Distance loss, mean. Args: w; depth L; variance a; noise c. Returns: dw/dt.
     """
     return depth * w ** (3 - 2 / depth) * mode_rate(w**2, variance, noise_variance)
 
@@ -221,7 +221,7 @@ def balanced_flow(
 ) -> np.ndarray:
     """Balanced modes that start at w0: `balanced_rate` integrated, d ln w/dt = L w^(2 - 2/L) lambda(w^2).
 
-    Source: this project, README "The theory". Mean loss. SciPy's LSODA at a relative tolerance of 1e-10, all modes at once.
+    Source: this project, docs/theory.md, "Population limit". Mean loss. SciPy's LSODA at a relative tolerance of 1e-10, all modes at once.
     Args: w0 > 0; times (T,), increasing, from 0 on; depth L; variance a; noise_variance c (arrays that broadcast with w0).
     Returns: w, (T, *their broadcast shape). Raises: ArithmeticError if the integration fails.
     """
@@ -245,6 +245,6 @@ def imbalanced_rate(w: Real, kappa: Real, variance: Real, noise_variance: Real) 
     """dw/dt = w sqrt(kappa^2 + 4 w^2) lambda(w^2) for two layers with C = kappa I (aligned for all times).
 
     Small modes grow exponentially at |kappa| lambda(0) instead of hyperbolically: imbalance removes the slow modes.
-    Source: this project, README "The theory". Args: w; kappa; variance a; noise c. Returns: dw/dt.
+    Source: this project, docs/theory.md, "Population limit". Args: w; kappa; variance a; noise c. Returns: dw/dt.
     """
     return w * jnp.sqrt(kappa**2 + 4 * w**2) * mode_rate(w**2, variance, noise_variance)

@@ -113,7 +113,7 @@ def aligned_values(
         s2^2 = K / (e^{2 y} - 1),  s1^2 = s2^2 + K,  y = log(s1/s2) at 0 - K T,  K = s1^2 - s2^2   (K = 0: s^2 = 1/(1/s^2 - 2 T))
 
     since d log(s1/s2)/dT = -K. Infinite from T = y/K on: aligned modes under a constant pull blow up in finite time.
-    Source: this project, README "Two layers"; solves `aligned_rates`. Args: s1, s2 >= 0; T. Returns: (s1, s2).
+    Source: this project, docs/theory.md, "Two layers"; solves `aligned_rates`. Args: s1, s2 >= 0; T. Returns: (s1, s2).
     """
     b0 = second_values**2
     k = first_values**2 - b0

@@ -117,7 +117,7 @@ def test_without_a_residual_block_rows_beyond_d0_never_move():
     for kind in kinds:
         loss = contrast(made(projectors.Subvector(d0=D0)).apply, 0.2)
 
-        def objective(params, kind=kind, loss=loss):
+        def objective(params, kind: Activation = kind, loss=loss):
             return loss((), residual_encoder(params, x, (kind,))[1], None)
 
         towards = jax.grad(objective)(params)

@@ -53,7 +53,7 @@ def collapsed(run: Run) -> float:
     """Collapsed dimensions that the population theory predicts."""
     if not (covers(run) and isinstance(run.loss, SolvedLoss)):
         return np.nan
-    return run.loss.collapsed(run.moments())
+    return float(run.loss.collapsed(run.moments()))
 
 
 def condensed_applies(run: Run) -> bool:
