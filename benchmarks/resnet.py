@@ -4,8 +4,8 @@
 
 The floor is the time that the convolutions' multiply-adds, forward and twice backward, take at
 the rate of one large matrix product on this device, in the dtype of the computation. Random images,
-each seen as two views. What lies above the floor is split into the encoder's part (convolutions that are
-slower than the product; norms, ReLUs), the views, and the rest (optimiser, probe).
+each seen as two views. What lies above the floor is split into the encoder's part (convolutions
+that are slower than the product; norms, ReLUs), the views, and the rest (optimiser, probe).
 """
 
 import sys

@@ -84,7 +84,10 @@ def test_half_of_the_images_are_mirrored():
 
 @pytest.mark.parametrize("smallest", [0.3, 0.8])
 def test_a_crop_keeps_its_share_of_a_side_and_stays_inside(smallest):
-    """On a ramp f(position) = position the values seen are the positions: evenly spaced, inside, over the share kept."""
+    """On a ramp f(position) = position the values seen are the positions.
+
+    These are evenly spaced, inside, over the share kept.
+    """
     maps = augment.axis_maps(KEY, 500, 8, Strength(crop=smallest))
     positions = np.asarray(maps @ jnp.arange(8.0))
     assert_close(maps.sum(axis=2), np.ones((500, 8)), size=64)
@@ -109,7 +112,7 @@ TURNS = np.random.default_rng(2).uniform(-0.6, 0.6, (40, 1, 1, 1))
 
 
 def by_pixel(function):
-    """The change (pixel, its image, amount) -> pixel, applied to one pixel after another and cut to [0, 1]."""
+    """The change (pixel, its image, amount) -> pixel, taken pixel by pixel and cut to [0, 1]."""
 
     def change(images, amounts):
         out = np.empty(images.shape)
@@ -197,7 +200,10 @@ def test_colours_of_four_fifths_change_and_a_fifth_turns_grey():
 
 @pytest.mark.parametrize("smallest", [0.08, 0.6])
 def test_crops_keep_their_share_of_the_area_at_an_aspect_of_at_most_four_thirds(smallest):
-    """On a ramp f(position) = position the values seen are the positions; differences away from the edge are the share kept."""
+    """On a ramp f(position) = position the values seen are the positions.
+
+    Differences away from the edge are the share kept.
+    """
     maps = augment.area_maps(KEY, (2000, 16, 24, 3), smallest)
     shares = []
     for each, size in zip(maps, (16, 24), strict=True):
@@ -218,7 +224,7 @@ def test_crops_keep_their_share_of_the_area_at_an_aspect_of_at_most_four_thirds(
 
 
 def test_a_simclr_view_is_its_crop_flip_and_colours():
-    """The same draws, taken apart: every pixel of the view is interpolated in the image, then coloured."""
+    """The same draws, taken apart: every pixel is interpolated in the image, then coloured."""
     key_crop, key_flip, key_colour = jax.random.split(KEY, 3)
     rows, columns = augment.area_maps(key_crop, (40, 6, 8, 3), 0.2)
     columns = augment.half_mirrored(key_flip, columns)

@@ -89,7 +89,10 @@ def test_the_online_probe_learns_and_the_encoder_does_not_notice(whole, held, tm
 
 
 def test_a_step_is_ntxent_of_two_views(held):
-    """The first step, from the parts: batch, views, loss; it moves nothing (the warm-up starts at 0); the second does."""
+    """The first step, from the parts: batch, views, loss.
+
+    It moves nothing, because the warm-up starts at 0; the second does.
+    """
     run = tiny()
     start, shuffled = convolutional.begin(run, DRAW, held), jnp.flip(DRAW.rows)
     carry = start, jnp.zeros(2)

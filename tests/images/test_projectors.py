@@ -1,4 +1,4 @@
-"""Projectors, exactly: what they are, what they leave unchanged, which gradients reach what (paper, section 6)."""
+"""Projectors, exactly: what they are, what they leave unchanged, which gradients reach what."""
 
 import jax
 import jax.numpy as jnp
@@ -126,7 +126,7 @@ def test_without_a_residual_block_rows_beyond_d0_never_move():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["linear", "relu"])
 def test_rank_of_the_gradient_at_r_and_behind_the_last_block(kind, dtype):
-    """The paper's Fig. 10: d0 at r; behind the block at most d0 if it is linear, and full if it is ReLU."""
+    """The paper's Fig. 10: d0 at r; behind a linear block at most d0, full behind a ReLU one."""
     params, x = start(dtype), batch(dtype)
     h, _ = residual_encoder(params, x, ("relu", "relu", kind))
     loss = contrast(made(projectors.Subvector(d0=D0)).apply, 0.2)

@@ -1,4 +1,4 @@
-"""Convolutional encoders: shapes, r = pool(block(h)), He's formula against NumPy, norms, multiply-adds."""
+"""Convolutional encoders: shapes, r = pool(block(h)), He's formula, norms, multiply-adds."""
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,10 @@ def test_batch_norm_standardises_over_the_batch_until_it_has_settled():
 
 @pytest.mark.parametrize("linear", [False, True])
 def test_a_settled_encoder_sees_one_image_at_a_time_and_repeats_what_the_batch_gave(linear):
-    """Settled in training mode, layer by layer: on the very batch nothing changes, whatever scale and shift have become."""
+    """Settled in training mode, layer by layer: on the very batch nothing changes.
+
+    That is so whatever scale and shift have become.
+    """
     rng = np.random.default_rng(2)
     network = jax.tree.map(
         lambda leaf: leaf + 0.3 * rng.standard_normal(leaf.shape),
@@ -119,7 +122,7 @@ def test_parameters_stay_float32_where_the_computation_is_bfloat16():
 
 
 def test_resnet_18_is_counted_as_published():
-    """0.56 billion multiply-adds and 11.2 million parameters for 32 x 32 pixels (without the classifier)."""
+    """0.56 billion multiply-adds, 11.2 million parameters for 32 x 32 pixels, no classifier."""
     network = jax.eval_shape(lambda: resnet.Encoder(jax.random.key(0), 3))
     assert sum(leaf.size for leaf in jax.tree.leaves(network)) == 11_168_832
     assert resnet.multiply_adds(network, (32, 32, 3)) == 555_417_600
@@ -137,7 +140,7 @@ def test_resnet_18_is_counted_as_published():
 
 @pytest.mark.parametrize("linear", [False, True])
 def test_rank_of_the_gradient_at_r_and_behind_the_last_block(linear):
-    """The paper's Fig. 10 with convolutions: d0 at r; behind the block at most d0 if it is linear, and more if it is not."""
+    """The paper's Fig. 10 with convolutions: d0 at r; behind a linear block no more."""
     network, d0 = encoder(linear=linear), 3
     h, _ = jax.jit(lambda x: network(x))(X)
     projector = projectors.Subvector(d0=d0).made(jax.random.key(0), 8)

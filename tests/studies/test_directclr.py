@@ -152,7 +152,8 @@ def test_broken_folders_and_flags_are_one_sentence(tmp_path):
         (["--few", "1"], "--few 1 is not allowed"),
         (
             ["--few", "500"],
-            "--few 500 is not allowed: it must be at most the training images of the smallest class, here 116",
+            "--few 500 is not allowed: it must be at most the training images of the smallest "
+            "class, here 116",
         ),
         (
             ["--batch-size", "2000"],
@@ -317,7 +318,8 @@ def test_bad_folders_and_flags_are_one_sentence(folder, tmp_path):
         ),
         (
             [*good, "--few", "9"],
-            "--few 9 is not allowed: it must be at most the training images of the smallest class, here 7",
+            "--few 9 is not allowed: it must be at most the training images of the smallest "
+            "class, here 7",
         ),
     ]
     for flags, what in cases:

@@ -48,14 +48,11 @@ class ProjectorSettings(StudySettings):
     image_size: Annotated[int, whole(2, 512)] | None = None
     """Resize a folder's images to this height and width in pixels (default: their own)."""
     projectors: tuple[Setup, ...] = ("none", "linear", "nonlinear", "directclr")
-    """What stands between representation and loss; directclr-linear-block: DirectCLR with a linear
-    last block."""
+    """Between representation and loss; directclr-linear-block: with a linear last block."""
     d0: Count = 32
-    """Coordinates of the representation that DirectCLR trains on, and rank of the low-rank
-    projectors."""
+    """Coordinates that DirectCLR trains on, and rank of the low-rank projectors."""
     d0_sweep: SeveralD0 = ()
-    """Further values of d0 for DirectCLR; 0 is an untrained encoder, the width of the
-    representation no projector."""
+    """Further d0 for DirectCLR; 0: an untrained encoder, the width of r: no projector."""
     width: Annotated[int, whole(2)] = 128
     """Width of the encoder."""
     crop: Share = 1.0
@@ -63,8 +60,7 @@ class ProjectorSettings(StudySettings):
     temperature: Positive = 0.2
     """Temperature of the loss (NT-Xent, mean over anchors)."""
     optimizer: EncoderOptimizer = "sgd"
-    """SGD with momentum 0.9, or LARS; both with a linear warm-up over a tenth of the steps, then
-    cosine."""
+    """SGD with momentum 0.9, or LARS; a warm-up over a tenth of the steps, then a cosine."""
     learning_rate: Positive = 0.1
     """Largest step size on the MEAN loss."""
     weight_decay: Amplitude = 1e-4
@@ -72,8 +68,7 @@ class ProjectorSettings(StudySettings):
     few: LabelsPerClass = (20,)
     """Labels per class of the probes with few labels, beside the one with all."""
     collapse_threshold: Fraction = 0.01
-    """A dimension counts as collapsed below this fraction of the representation's largest standard
-    deviation."""
+    """A dimension counts as collapsed below this fraction of the largest deviation of r."""
 
     def relations(self) -> None:
         """Check the fields against one another. Raises: BadInput."""
@@ -117,8 +112,7 @@ class DenseSettings(ProjectorSettings):
     projectors: tuple[Setup, ...] = tuple(
         name for name in get_args(Setup) if name != "trainable-orthogonal"
     )
-    """What stands between representation and loss; directclr-linear-block: DirectCLR with a linear
-    last block."""
+    """Between representation and loss; directclr-linear-block: with a linear last block."""
     d0_sweep: SeveralD0 = (0, 4, 16, 64, 128)
     """Further values of d0 for DirectCLR; 0 is an untrained encoder, --width is no projector."""
     width: Annotated[int, whole(2)] = 128
@@ -134,8 +128,7 @@ class DenseSettings(ProjectorSettings):
     flip: bool = False
     """Augmentation: mirror half of the images."""
     train_share: TrainShare = 2 / 3
-    """Share of each class to train on, encoder and probe alike; the rest is for testing. Every seed
-    draws its own."""
+    """Share of each class that each seed draws to train on; the rest is for testing."""
     few: LabelsPerClass = (5, 20)
     """Labels per class of the probes with few labels, beside the one with all."""
 
@@ -164,14 +157,11 @@ class ConvolutionalSettings(ProjectorSettings):
     data: str = ""
     """Folder that holds train/ and test/, each with one sub-folder of images per class."""
     train_images: Count | None = None
-    """How many training images to use, each class in its share (default: all); every seed draws its
-    own."""
+    """Training images that each seed draws, each class in its share (default: all)."""
     d0: Count = 128
-    """Coordinates of the representation that DirectCLR trains on, and rank of the low-rank
-    projectors."""
+    """Coordinates that DirectCLR trains on, and rank of the low-rank projectors."""
     width: Annotated[int, whole(2)] = 64
-    """Channels of the first stage; each further stage doubles them, and the last one's are the
-    representation."""
+    """Channels of the first stage; each further one doubles them; those of the last are r."""
     blocks: Annotated[tuple[Blocks, ...], Several(may_repeat=True)] = (2, 2, 2, 2)
     """Residual blocks of each stage, at least 2 in the last; 2 2 2 2 is ResNet-18."""
     norm: NormName = "batch"
