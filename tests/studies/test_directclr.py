@@ -24,7 +24,8 @@ from linsim.studies.directclr import (
     holds_train_and_test,
 )
 from linsim.studies.words import collapsed_count
-from linsim.sweeps import results
+from linsim.sweeps import engine, results
+from linsim.sweeps.engine import Engine
 
 FLAGS = [
     *("--preset", "cpu", "--width", "4", "--blocks", "2", "--d0", "2", "--batch-size", "4"),
@@ -399,3 +400,47 @@ def test_a_short_study_from_python_keeps_nothing(folder):
     )
     assert dataset["loss"].sizes == {"projector": 1, "seed": 1, "time": 2}
     assert dataset.attrs["preset"] == "cpu"
+
+
+def names(**fields):
+    """The names under which the runs of some settings are kept."""
+    sweeps = STUDY.sweeps(STUDY.settings(**fields), Engine())
+    return {point.name for sweep in sweeps for point in engine._points(sweep)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("few", (5,)),
+        ("d0", 16),
+        ("seed", 1),
+        ("noise", 0.5),
+        ("shift", 1),
+        ("flip", True),
+        ("crop", 0.7),
+        ("width", 64),
+        ("blocks", 2),
+        ("steps", 299),
+        ("batch_size", 64),
+        ("train_share", 0.5),
+        ("optimizer", "lars"),
+        ("temperature", 0.3),
+        ("weight_decay", 0.0),
+        ("learning_rate", 0.2),
+    ],
+)
+def test_a_run_is_kept_under_all_that_decides_what_is_kept_of_it(name, value):
+    fields = {"preset": "quick", "projectors": ("none", "directclr"), "seeds": 1}
+    assert not names(**fields) & names(**fields, **{name: value})
+
+
+def test_runs_are_shared_by_settings_that_have_them_in_common(folder):
+    fields = {"preset": "quick", "d0_sweep": (4, 16)}
+    whole = names(**fields)
+    assert len(whole) == 15
+    assert names(**fields, collapse_threshold=0.1) == whole
+    assert names(**fields | {"projectors": ("none",), "seeds": 1, "d0_sweep": (16,)}) < whole
+    assert len(names(**fields | {"d0": 16}) & whole) == 6  # d0 plays no role where it is swept
+    small = {"data": str(folder), "train_images": 16, "few": (), "batch_size": 4}
+    apart = [small, small | {"jitter": 0.1}, small | {"norm": "group"}, small | {"online": False}]
+    assert len(set().union(*(names(**each) for each in apart))) == 4 * 9
