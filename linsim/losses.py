@@ -1,7 +1,9 @@
-"""The losses of the paper's linear models (sections 3-6): batch of embeddings in, scalar out.
+"""The losses of the paper's linear models (sections 3-6): a batch of embeddings in, a scalar out.
 
-All depend on the embeddings only through inner products or distances, are evaluated through one Gram product, and stay
-finite, with finite gradients, for embeddings of norm 1e-8 to 1e8 in float32.
+A row of z is the embedding of an anchor, and the same row of z_pos is that of its positive, the
+other view of the same sample. All losses depend on the embeddings only through inner products or
+distances, and are evaluated through one Gram product. They stay finite, with finite gradients, for
+embeddings of norm 1e-8 to 1e8 in float32.
 """
 
 import jax
@@ -15,14 +17,47 @@ Scalar = Float[Array, ""]
 
 
 def gram(a: Float[Array, "N k"], b: Float[Array, "M k"]) -> Float[Array, "N M"]:
-    """All inner products a_i . b_j, at full precision on every device (accelerators round matrix products by default)."""
+    """All inner products of the rows of two matrices, at full precision on every device.
+
+        G_ij = a_i . b_j
+
+    Accelerators round the factors of matrix products by default; here they do not.
+
+    Source: this project, docs/theory.md, "Losses".
+
+    Args:
+        a: The first vectors as rows, shape (N, k).
+        b: The second vectors as rows, shape (M, k).
+
+    Returns:
+        The inner products, shape (N, M).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> gram(jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 0.0], [0.0, 1.0]])).tolist()
+        [[3.0, 2.0]]
+    """
     return jnp.matmul(a, b.T, precision="highest")
 
 
 def unit_rows(z: Embeddings) -> Embeddings:
-    """Rows divided by their Euclidean norm; a zero row stays zero and has zero gradient.
+    """The rows of a matrix divided by their Euclidean norms.
 
-    Source: SimCLR (Chen et al. 2020); paper, section 6. Args: z (N, n). Returns: (N, n), norms 1 (or 0).
+        u_i = z_i / |z_i|;   a zero row stays zero and has zero gradient
+
+    Source: SimCLR (Chen et al. 2020); paper, section 6.
+
+    Args:
+        z: Embeddings, shape (N, n).
+
+    Returns:
+        The unit vectors, shape (N, n).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> np.asarray(unit_rows(jnp.array([[3.0, 4.0], [0.0, 0.0]]))).round(6).tolist()
+        [[0.6, 0.8], [0.0, 0.0]]
     """
     square = jnp.sum(z * z, axis=1, keepdims=True)
     positive = square > 0
@@ -30,10 +65,30 @@ def unit_rows(z: Embeddings) -> Embeddings:
 
 
 def distance_scores(z: Embeddings, z_pos: Embeddings) -> Float[Array, "N N"]:
-    """Scores of the distance loss: s_ij = -|z_i - z_j|^2 / 2 for j != i, and s_ii = -|z_i - z'_i|^2 / 2.
+    """The scores whose softmax the distance loss takes.
 
-    Source: paper, Eq. 2. Centring first leaves every distance unchanged and keeps the Gram product accurate.
-    Args: z, z_pos (N, n) embeddings of the two views. Returns: (N, N).
+        s_ij = -|z_i - z_j|^2 / 2   (j != i),   s_ii = -|z_i - z'_i|^2 / 2
+
+    The embeddings are centred first. That leaves every distance unchanged and keeps the Gram
+    product accurate when they lie far from the origin.
+
+    Source: paper, Eq. 2.
+
+    Args:
+        z: Embeddings of the anchor view, from which the negatives come as well, shape (N, n).
+        z_pos: Embeddings z' of the positives, shape (N, n).
+
+    Returns:
+        The scores, shape (N, N), with those of the positive pairs on the diagonal.
+
+    Example:
+        Two anchors at distance 2, each with a positive at distance 1:
+
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> z = jnp.array([[1.0], [3.0]])
+        >>> np.asarray(distance_scores(z, z + 1.0)).round(6).tolist()
+        [[-0.5, -2.0], [-2.0, -0.5]]
     """
     centred = z - jnp.mean(z, axis=0)
     half_square = 0.5 * jnp.sum(centred * centred, axis=1)
@@ -43,42 +98,115 @@ def distance_scores(z: Embeddings, z_pos: Embeddings) -> Float[Array, "N N"]:
 
 
 def infonce(z: Embeddings, z_pos: Embeddings) -> Scalar:
-    """InfoNCE on distances, negatives from the first view.
+    """The paper's InfoNCE loss on distances ("distance loss"), with negatives from the first view.
 
-        L = -sum_i log( e^{s_ii} / sum_j e^{s_ij} ),  s_ij = -|z_i - z_j|^2 / 2,  s_ii = -|z_i - z'_i|^2 / 2
+        L = -sum_i log( e^{s_ii} / sum_j e^{s_ij} )
+        s_ij = -|z_i - z_j|^2 / 2   (j != i),   s_ii = -|z_i - z'_i|^2 / 2
 
-    Source: paper, Eq. 2. Normalisation: SUM over anchors; divide by N for the mean. No temperature.
-    Args: z, z_pos (N, n) embeddings of the two views. Returns: scalar.
+    Embeddings are not normalised, and there is no temperature.
+
+    Source: paper, Eq. 2. SUM over anchors; divide by N for the mean.
+
+    Args:
+        z: Embeddings of the anchor view, from which the negatives come as well, shape (N, n).
+        z_pos: Embeddings z' of the positives, shape (N, n).
+
+    Returns:
+        The loss, a scalar >= 0.
+
+    Example:
+        A completely collapsed embedding cannot tell the positive from the negatives, so that each
+        of the N = 4 anchors costs log N. An embedding that is spread out costs almost nothing:
+
+        >>> import jax.numpy as jnp
+        >>> collapsed, spread = jnp.zeros((4, 2)), 10.0 * jnp.eye(4)
+        >>> bool(jnp.allclose(infonce(collapsed, collapsed), 4 * jnp.log(4)))
+        True
+        >>> bool(infonce(spread, spread) < 1e-9)
+        True
     """
     scores = distance_scores(z, z_pos)
     return jnp.sum(jax.nn.logsumexp(scores, axis=1) - jnp.diag(scores))
 
 
 def infonce_dot(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) -> Scalar:
-    """InfoNCE on inner products, negatives from the second view, embeddings not normalised.
+    """The InfoNCE loss on inner products ("dot loss"), with negatives from the second view.
 
-        L = -(1/N) sum_i log( e^{z_i.z'_i / tau} / sum_j e^{z_i.z'_j / tau} )
+        L = -(1/N) sum_i log( e^{z_i . z'_i / tau} / sum_j e^{z_i . z'_j / tau} )
 
-    Source: the paper's released toy code. Normalisation: MEAN over anchors.
-    Args: z, z_pos (N, n); temperature tau > 0. Returns: scalar.
+    Embeddings are not normalised.
+
+    Source: the paper's released toy code. MEAN over anchors.
+
+    Args:
+        z: Embeddings of the anchor view, shape (N, n).
+        z_pos: Embeddings z' of the second view, positives and negatives, shape (N, n).
+        temperature: The temperature tau > 0.
+
+    Returns:
+        The loss, a scalar >= 0.
+
+    Example:
+        Two orthogonal unit embeddings at temperature 1: the positive scores 1, the negative 0.
+
+        >>> import jax.numpy as jnp
+        >>> z = jnp.eye(2)
+        >>> bool(jnp.allclose(infonce_dot(z, z, temperature=1.0), jnp.log(1 + jnp.exp(-1.0))))
+        True
     """
     scores = gram(z, z_pos) / temperature
     return jnp.mean(jax.nn.logsumexp(scores, axis=1) - jnp.diag(scores))
 
 
 def ntxent(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) -> Scalar:
-    """InfoNCE on cosine similarities: `infonce_dot` of the unit-normalised embeddings.
+    """The InfoNCE loss on cosine similarities ("cosine loss", NT-Xent).
 
-    Source: SimCLR (Chen et al. 2020) with one direction; paper, section 6. Normalisation: MEAN over anchors.
-    Args: z, z_pos (N, n); temperature tau > 0. Returns: scalar.
+        L = -(1/N) sum_i log( e^{u_i . u'_i / tau} / sum_j e^{u_i . u'_j / tau} ),   u = z/|z|
+
+    This is `infonce_dot` of the unit-normalised embeddings.
+
+    Source: SimCLR (Chen et al. 2020), in one direction (first view to second); paper, section 6.
+    MEAN over anchors.
+
+    Args:
+        z: Embeddings of the anchor view, shape (N, n).
+        z_pos: Embeddings z' of the second view, positives and negatives, shape (N, n).
+        temperature: The temperature tau > 0.
+
+    Returns:
+        The loss, a scalar >= 0.
+
+    Example:
+        The length of an embedding makes no difference:
+
+        >>> import jax.numpy as jnp
+        >>> z = jnp.array([[1.0, 0.0], [0.6, 0.8]])
+        >>> bool(jnp.allclose(ntxent(z, z), ntxent(3.0 * z, 0.5 * z)))
+        True
     """
     return infonce_dot(unit_rows(z), unit_rows(z_pos), temperature)
 
 
 def alignment_only(z: Embeddings, z_pos: Embeddings) -> Scalar:
-    """The non-contrastive loss L = (1/N) sum_i |z_i - z'_i|^2 / 2, without negatives.
+    """The non-contrastive loss, which pulls the views of a sample together and has no negatives.
 
-    Source: paper, section 3 (complete collapse). Normalisation: MEAN over anchors.
-    Args: z, z_pos (N, n). Returns: scalar.
+        L = (1/N) sum_i |z_i - z'_i|^2 / 2
+
+    Source: paper, section 3 (complete collapse). MEAN over anchors.
+
+    Args:
+        z: Embeddings of the first view, shape (N, n).
+        z_pos: Embeddings z' of the second view, shape (N, n).
+
+    Returns:
+        The loss, a scalar >= 0.
+
+    Example:
+        Nothing keeps the embedding from shrinking: a tenth of its size has a hundredth of the loss.
+
+        >>> import jax.numpy as jnp
+        >>> z, z_pos = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[2.0, 0.0], [0.0, 2.0]])
+        >>> [round(float(alignment_only(s * z, s * z_pos)), 6) for s in (1.0, 0.1, 0.0)]
+        [0.5, 0.005, 0.0]
     """
     return 0.5 * jnp.mean(jnp.sum((z - z_pos) ** 2, axis=1))

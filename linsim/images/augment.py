@@ -29,13 +29,13 @@ ASPECT = 4 / 3  # largest ratio of a crop's sides
 class Strength:
     """How strong each augmentation is; with the defaults nothing is changed.
 
-    Numbers that may vary inside one compiled program: noise, its standard deviation, in units of
-    the pixels' values; crop, the smallest share of an image's side that a crop may keep. Static:
-    shift, the largest shift in either direction, in pixels; flip, whether half of the images are
-    mirrored left to right.
+    A number that may vary inside one compiled program: crop, the smallest share of an image's side
+    that a crop may keep. Static: noise, its standard deviation, in units of the pixels' values (the
+    compiler folds it into the draw of the normals); shift, the largest shift in either direction,
+    in pixels; flip, whether half of the images are mirrored left to right.
     """
 
-    noise: Real = 0.0
+    noise: Real = static(0.0)
     crop: Real = 1.0
     shift: int = static(0)
     flip: bool = static(False)

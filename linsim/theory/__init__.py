@@ -1,11 +1,11 @@
 """Closed forms only: one pure function per equation, importing nothing from the simulation.
 
-infonce          gradients of InfoNCE for one batch (paper, section 4.1) population
-infinitely many samples: losses, flows, thresholds, escape times late_time        finite batches
-late in training: the condensed regime alignment        what is exactly true about the alignment
-of two layers (paper, section 5.2) singular         how singular values and vectors of two
-layers move (paper, Lemmas 4-7, Theorem 3) noncontrastive   models without negatives (paper,
-section 3)
+- infonce: gradients of InfoNCE for one batch (paper, section 4.1)
+- population: infinitely many samples: losses, flows, thresholds, escape times
+- late_time: finite batches late in training: the condensed regime
+- alignment: what is exactly true about the alignment of two layers (paper, section 5.2)
+- singular: how singular values and vectors of two layers move (paper, Lemmas 4-7, Theorem 3)
+- noncontrastive: models without negatives (paper, section 3)
 """
 
 from typing import TYPE_CHECKING, Any

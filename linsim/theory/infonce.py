@@ -1,10 +1,12 @@
 """Exact gradients of InfoNCE for linear models (paper, section 4.1 and Appendix B.1-B.3).
 
-These are the readable statements, one per equation. The training step (`linsim.contrast`) computes the same numbers in
-one fused pass by another route; tests hold both to `jax.grad` of `linsim.losses`.
+A linear model embeds the samples x_i and their positives x'_i as z_i = W x_i and z'_i = W x'_i.
+The functions here are the readable statements about it, one per equation. The training step
+computes the same numbers in one fused pass by another route; tests hold both to `jax.grad` of
+`linsim.losses`.
 
-For the distance loss everything here is the SUM over anchors, as in the paper's Eq. 2; for the dot and cosine losses it
-is the MEAN, as in the released code.
+Normalisation: for the distance loss everything here belongs to the SUM over anchors, as in the
+paper's Eq. 2. For the dot and cosine losses it belongs to the MEAN, as in the released code.
 """
 
 import jax
@@ -20,11 +22,31 @@ Square = Float[Array, "d d"]
 
 
 def softmax_weights(z: Embeddings, z_pos: Embeddings) -> Float[Array, "N N"]:
-    """The softmax weights alpha of the distance loss.
+    """The softmax weights alpha of the distance loss: how much each sample counts for each anchor.
 
-        alpha_ij = e^{-|z_i - z_j|^2 / 2} / Z_i  (j != i),   alpha_ii = e^{-|z_i - z'_i|^2 / 2} / Z_i,   rows sum to one
+        alpha_ij = e^{-|z_i - z_j|^2 / 2} / Z_i   (j != i)
+        alpha_ii = e^{-|z_i - z'_i|^2 / 2} / Z_i
 
-    Source: paper, below Eq. 4. Args: z, z_pos (N, n). Returns: (N, N).
+    where Z_i normalises row i to sum one. The diagonal holds the weights of the positive pairs.
+
+    Source: paper, below Eq. 4.
+
+    Args:
+        z: Embeddings of the anchor view, from which the negatives come as well, shape (N, n).
+        z_pos: Embeddings of the positives, shape (N, n).
+
+    Returns:
+        The weights, shape (N, N); each row sums to one.
+
+    Example:
+        Two anchors at distance 1, each with a positive that coincides with it. The weights of the
+        positive and of the negative stand in the ratio 1 to e^{-1/2}:
+
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> z = jnp.array([[0.0], [1.0]])
+        >>> np.asarray(softmax_weights(z, z)).round(3).tolist()
+        [[0.622, 0.378], [0.378, 0.622]]
     """
     square = jnp.sum((z[:, None, :] - z[None, :, :]) ** 2, axis=2)
     square_pos = jnp.sum((z - z_pos) ** 2, axis=1)
@@ -34,16 +56,38 @@ def softmax_weights(z: Embeddings, z_pos: Embeddings) -> Float[Array, "N N"]:
 
 
 def _off_diagonal(alpha: Float[Array, "N N"]) -> Float[Array, "N N"]:
+    """The weights of the negatives alone: `alpha` with its diagonal set to zero."""
     return alpha - jnp.diag(jnp.diag(alpha))
 
 
 def embedding_gradients(z: Embeddings, z_pos: Embeddings) -> tuple[Embeddings, Embeddings]:
-    """dL/dz_i and dL/dz'_i of the distance loss.
+    """Gradient of the distance loss with respect to the embeddings of both views.
 
-        g_i  = sum_{j != i} alpha_ij (z_j - z'_i) + sum_{j != i} alpha_ji (z_j - z_i)
-        g'_i = sum_{j != i} alpha_ij (z'_i - z_i)
+        g_i  = dL/dz_i  = sum_{j != i} alpha_ij (z_j - z'_i) + sum_{j != i} alpha_ji (z_j - z_i)
+        g'_i = dL/dz'_i = sum_{j != i} alpha_ij (z'_i - z_i)
 
-    Source: paper, Eq. 4. Sum over anchors. Args: z, z_pos (N, n). Returns: (g, g'), each (N, n).
+    with the weights alpha of `softmax_weights`.
+
+    Source: paper, Eq. 4. L is the sum over anchors.
+
+    Args:
+        z: Embeddings of the anchor view, shape (N, n).
+        z_pos: Embeddings of the positives, shape (N, n).
+
+    Returns:
+        The pair (g, g'), each of shape (N, n).
+
+    Example:
+        The formula agrees with automatic differentiation of the loss:
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from linsim import losses
+        >>> z = jax.random.normal(jax.random.key(0), (5, 2))
+        >>> z_pos = z + 0.1
+        >>> exact = jax.grad(losses.infonce, argnums=(0, 1))(z, z_pos)
+        >>> bool(jnp.allclose(jnp.stack(embedding_gradients(z, z_pos)), jnp.stack(exact)))
+        True
     """
     alpha = _off_diagonal(softmax_weights(z, z_pos))
     row, column = alpha.sum(1)[:, None], alpha.sum(0)[:, None]
@@ -53,11 +97,34 @@ def embedding_gradients(z: Embeddings, z_pos: Embeddings) -> tuple[Embeddings, E
 def embedding_gradients_dot(
     z: Embeddings, z_pos: Embeddings, temperature: float | Float[Array, ""] = 0.1
 ) -> tuple[Embeddings, Embeddings]:
-    """dL/dz_i and dL/dz'_j of the dot-product loss, p = softmax of z_i . z'_j / tau over j.
+    """Gradient of the dot-product loss with respect to the embeddings of both views.
 
-        g_i = (sum_j p_ij z'_j - z'_i) / (N tau),   g'_j = (sum_i p_ij z_i - z_j) / (N tau)
+        g_i  = dL/dz_i  = (sum_j p_ij z'_j - z'_i) / (N tau)
+        g'_j = dL/dz'_j = (sum_i p_ij z_i - z_j) / (N tau)
 
-    Source: this project, docs/theory.md, "Losses". Mean over anchors. Args: z, z_pos (N, n), tau. Returns: (g, g').
+    where p_ij is the softmax of z_i . z'_j / tau over j.
+
+    Source: this project, docs/theory.md, "Losses". L is the mean over anchors.
+
+    Args:
+        z: Embeddings of the anchor view, shape (N, n).
+        z_pos: Embeddings of the second view, positives and negatives, shape (N, n).
+        temperature: The temperature tau > 0.
+
+    Returns:
+        The pair (g, g'), each of shape (N, n).
+
+    Example:
+        The formula agrees with automatic differentiation of the loss:
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from linsim import losses
+        >>> z = jax.random.normal(jax.random.key(0), (5, 2))
+        >>> z_pos = z + 0.1
+        >>> exact = jax.grad(losses.infonce_dot, argnums=(0, 1))(z, z_pos)
+        >>> bool(jnp.allclose(jnp.stack(embedding_gradients_dot(z, z_pos)), jnp.stack(exact)))
+        True
     """
     p = jax.nn.softmax(z @ z_pos.T / temperature, axis=1)
     scale = 1.0 / (len(z) * temperature)
@@ -67,12 +134,31 @@ def embedding_gradients_dot(
 def embedding_gradients_cosine(
     z: Embeddings, z_pos: Embeddings, temperature: float | Float[Array, ""] = 0.1
 ) -> tuple[Embeddings, Embeddings]:
-    """dL/dz_i and dL/dz'_j of the cosine loss: the dot-loss gradients at u = z/|z|, projected and rescaled.
+    """Gradient of the cosine loss (NT-Xent) with respect to the embeddings of both views.
 
-        g_i = (I - u_i u_i^T) g_i(u) / |z_i|,   likewise g'_j
+        dL/dz_i = (I - u_i u_i^T) g_i(u) / |z_i|,   u_i = z_i / |z_i|
 
-    Source: this project, docs/theory.md, "Losses". Mean over anchors. Args: z, z_pos (N, n) without zero rows, tau.
-    Returns: (g, g'), each orthogonal to its own row.
+    where g_i(u) is the gradient of the dot-product loss at the unit vectors; likewise for z'_j.
+    The loss does not change with the length of an embedding, so each gradient is orthogonal to
+    its own embedding.
+
+    Source: this project, docs/theory.md, "Losses". L is the mean over anchors.
+
+    Args:
+        z: Embeddings of the anchor view, shape (N, n), without zero rows.
+        z_pos: Embeddings of the second view, shape (N, n), without zero rows.
+        temperature: The temperature tau > 0.
+
+    Returns:
+        The pair (dL/dz, dL/dz'), each of shape (N, n).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> z = jax.random.normal(jax.random.key(0), (5, 2))
+        >>> g, g_pos = embedding_gradients_cosine(z, z + 0.1)
+        >>> bool(jnp.allclose(jnp.sum(g * z, axis=1), 0.0, atol=1e-9))  # orthogonal, row by row
+        True
     """
     norm, norm_pos = (jnp.linalg.norm(v, axis=1, keepdims=True) for v in (z, z_pos))
     u, u_pos = z / norm, z_pos / norm_pos
@@ -85,13 +171,36 @@ def embedding_gradients_cosine(
 
 
 def covariances(w: Weights, x: Batch, x_pos: Batch) -> tuple[Square, Square]:
-    """The two covariances whose difference drives the linear model.
+    """The two covariances whose difference drives the linear model under the distance loss.
 
-        sigma0 = sum_{i != j} alpha_ij (x_i - x_j)(x_i - x_j)^T          pull of the negatives
-        sigma1 = sum_i (1 - alpha_ii) (x'_i - x_i)(x'_i - x_i)^T         pull of the augmentation
+        sigma0 = sum_{i != j} alpha_ij (x_i - x_j)(x_i - x_j)^T        push of the negatives
+        sigma1 = sum_i (1 - alpha_ii) (x'_i - x_i)(x'_i - x_i)^T       pull of the augmentation
+
+    with the softmax weights alpha of the embeddings x W^T. The weights grow along directions in
+    which sigma0 is larger and shrink along those in which sigma1 is larger.
 
     Source: paper, Lemma 2. Sum over anchors; divide by N for the mean loss.
-    Args: w (n, d) weights; x, x_pos (N, d) the two views. Returns: (sigma0, sigma1), each (d, d), positive semi-definite.
+
+    Args:
+        w: Weights of the linear model, shape (n, d).
+        x: Samples of the anchor view, shape (N, d).
+        x_pos: Their positives, shape (N, d).
+
+    Returns:
+        The pair (sigma0, sigma1), each symmetric, positive semi-definite and of shape (d, d).
+
+    Example:
+        Their difference is the contrast matrix. Without augmentation sigma1 is zero:
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> x, noise = jax.random.normal(jax.random.key(0), (2, 6, 3))
+        >>> w = jnp.eye(3)
+        >>> sigma0, sigma1 = covariances(w, x, x + noise)
+        >>> bool(jnp.allclose(sigma0 - sigma1, contrast_matrix(w, x, x + noise)))
+        True
+        >>> float(jnp.abs(covariances(w, x, x)[1]).max())
+        0.0
     """
     alpha = _off_diagonal(softmax_weights(x @ w.T, x_pos @ w.T))
     pull = alpha + alpha.T
@@ -101,13 +210,34 @@ def covariances(w: Weights, x: Batch, x_pos: Batch) -> tuple[Square, Square]:
 
 
 def contrast_matrix(w: Weights, x: Batch, x_pos: Batch) -> Square:
-    """The contrast matrix X of the distance loss: symmetric, with dL/dW = -W X.
+    """The contrast matrix X of the distance loss, which gives its gradient as dL/dW = -W X.
 
         X = sum_i [ sum_{j != i} alpha_ij (x'_i - x_j) + sum_{j != i} alpha_ji (x_i - x_j) ] x_i^T
             - sum_i (1 - alpha_ii) (x'_i - x_i) x'_i^T
 
-    Source: paper, Eq. 6 as corrected in its Appendix B.2 (the main text prints a minus before the first sum). Equals
-    sigma0 - sigma1 of Lemma 2. Sum over anchors. Args: w (n, d); x, x_pos (N, d). Returns: (d, d).
+    X is symmetric and equals sigma0 - sigma1 of `covariances`. Under gradient flow, dW/dt = W X,
+    so directions with positive eigenvalues of X grow and those with negative ones shrink.
+
+    Source: paper, Eq. 6 as corrected in its Appendix B.2 (the main text prints a minus in front
+    of the first sum). Sum over anchors; divide by N for the mean loss.
+
+    Args:
+        w: Weights of the linear model, shape (n, d).
+        x: Samples of the anchor view, shape (N, d).
+        x_pos: Their positives, shape (N, d).
+
+    Returns:
+        The contrast matrix, shape (d, d).
+
+    Example:
+        Two samples differ in their first coordinate, and the augmentation moves the second one. So
+        the weight of the first coordinate grows and that of the second shrinks:
+
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([[1.0, 0.0], [-1.0, 0.0]])
+        >>> contrast = contrast_matrix(0.1 * jnp.eye(2), x, x + jnp.array([0.0, 1.0]))
+        >>> jnp.sign(jnp.diag(contrast)).tolist()
+        [1.0, -1.0]
     """
     alpha = _off_diagonal(softmax_weights(x @ w.T, x_pos @ w.T))
     row, column = alpha.sum(1)[:, None], alpha.sum(0)[:, None]
@@ -116,9 +246,31 @@ def contrast_matrix(w: Weights, x: Batch, x_pos: Batch) -> Square:
 
 
 def weight_gradient(w: Weights, x: Batch, x_pos: Batch) -> Weights:
-    """G = dL/dW = -W X of the distance loss.
+    """Gradient of the distance loss with respect to the weights of a linear model.
 
-    Source: paper, Eq. 5. Sum over anchors. Args: w (n, d); x, x_pos (N, d). Returns: (n, d).
+        G = dL/dW = -W X
+
+    with the contrast matrix X of `contrast_matrix`.
+
+    Source: paper, Eq. 5. Sum over anchors; divide by N for the mean loss.
+
+    Args:
+        w: Weights W of the linear model, shape (n, d).
+        x: Samples of the anchor view, shape (N, d).
+        x_pos: Their positives, shape (N, d).
+
+    Returns:
+        The gradient G, shape (n, d).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from linsim import losses
+        >>> x, noise = jax.random.normal(jax.random.key(0), (2, 6, 3))
+        >>> w = jnp.eye(2, 3)
+        >>> exact = jax.grad(lambda w: losses.infonce(x @ w.T, (x + noise) @ w.T))(w)
+        >>> bool(jnp.allclose(weight_gradient(w, x, x + noise), exact))
+        True
     """
     return -w @ contrast_matrix(w, x, x_pos)
 
@@ -126,9 +278,32 @@ def weight_gradient(w: Weights, x: Batch, x_pos: Batch) -> Weights:
 def weight_gradient_dot(
     w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""] = 0.1
 ) -> Weights:
-    """G = sum_i (g_i x_i^T + g'_i x'_i^T) of the dot-product loss.
+    """Gradient of the dot-product loss with respect to the weights of a linear model.
 
-    Source: paper, Lemma 1, with `embedding_gradients_dot`. Mean over anchors. Returns: (n, d).
+        G = dL/dW = sum_i (g_i x_i^T + g'_i x'_i^T)
+
+    with g and g' of `embedding_gradients_dot`.
+
+    Source: paper, Lemma 1. L is the mean over anchors.
+
+    Args:
+        w: Weights W of the linear model, shape (n, d).
+        x: Samples of the anchor view, shape (N, d).
+        x_pos: Samples of the second view, shape (N, d).
+        temperature: The temperature tau > 0.
+
+    Returns:
+        The gradient G, shape (n, d).
+
+    Example:
+        A model whose weights are zero is at a stationary point, although not at a minimum:
+
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([[1.0, 0.0], [-1.0, 0.5], [0.0, 2.0]])
+        >>> float(jnp.abs(weight_gradient_dot(jnp.zeros((2, 2)), x, x)).max())
+        0.0
+        >>> bool(jnp.abs(weight_gradient_dot(0.1 * jnp.eye(2), x, x)).max() > 0)
+        True
     """
     g, g_pos = embedding_gradients_dot(x @ w.T, x_pos @ w.T, temperature)
     return g.T @ x + g_pos.T @ x_pos
@@ -137,18 +312,62 @@ def weight_gradient_dot(
 def weight_gradient_cosine(
     w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""] = 0.1
 ) -> Weights:
-    """G = sum_i (g_i x_i^T + g'_i x'_i^T) of the cosine loss.
+    """Gradient of the cosine loss (NT-Xent) with respect to the weights of a linear model.
 
-    Source: paper, Lemma 1, with `embedding_gradients_cosine`. Mean over anchors. Returns: (n, d).
+        G = dL/dW = sum_i (g_i x_i^T + g'_i x'_i^T)
+
+    with g and g' of `embedding_gradients_cosine`.
+
+    Source: paper, Lemma 1. L is the mean over anchors.
+
+    Args:
+        w: Weights W of the linear model, shape (n, d); no sample may be embedded at zero.
+        x: Samples of the anchor view, shape (N, d).
+        x_pos: Samples of the second view, shape (N, d).
+        temperature: The temperature tau > 0.
+
+    Returns:
+        The gradient G, shape (n, d).
+
+    Example:
+        Scaling the weights leaves the loss unchanged, so the gradient is orthogonal to them:
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> x, noise, w = jax.random.normal(jax.random.key(0), (3, 4, 4))
+        >>> gradient = weight_gradient_cosine(w, x, x + noise)
+        >>> bool(jnp.allclose(jnp.sum(gradient * w), 0.0, atol=1e-9))
+        True
     """
     g, g_pos = embedding_gradients_cosine(x @ w.T, x_pos @ w.T, temperature)
     return g.T @ x + g_pos.T @ x_pos
 
 
 def frozen_flow(w: Weights, contrast: Square, time: float | Float[Array, ""]) -> Weights:
-    """W(t) = W(0) e^{X t}: the model under a contrast matrix held fixed.
+    """The weights after gradient flow under a contrast matrix X that is held fixed.
 
-    Source: paper, Theorem 1. Directions in which X is negative vanish at that rate. X changes in training, so this is
-    exact only for frozen X. Time is in the units of X (sum or mean loss). Args: w (n, d); contrast (d, d). Returns: (n, d).
+        dW/dt = W X,   hence   W(t) = W(0) e^{X t}
+
+    Directions in which X is negative vanish exponentially. In training X changes with W, so this
+    describes training only as long as X has hardly moved.
+
+    Source: paper, Theorem 1.
+
+    Args:
+        w: Weights W(0) at the start, shape (n, d).
+        contrast: The contrast matrix X, symmetric, shape (d, d).
+        time: The time t: learning rate times steps of the loss (sum or mean) that X belongs to.
+
+    Returns:
+        The weights W(t), shape (n, d).
+
+    Example:
+        One direction grows by e and the other shrinks by 1/e in one unit of time:
+
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> weights = frozen_flow(jnp.eye(2), jnp.diag(jnp.array([1.0, -1.0])), 1.0)
+        >>> np.asarray(jnp.diag(weights)).round(3).tolist()
+        [2.718, 0.368]
     """
     return w @ jax.scipy.linalg.expm(contrast * time)

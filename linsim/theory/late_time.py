@@ -1,22 +1,37 @@
-"""The condensed regime: late training on finite batches (not in the paper; docs/theory.md, "Condensed regime").
+"""The condensed regime: late training on finite batches (this project, docs/theory.md).
 
-While clean modes grow, the softmax of a finite batch condenses: alpha_ii -> 1, and at most one sample at a time lies near
-enough to an anchor to push it. To first order in 1 - alpha_ii the mean loss is then that of single pairs,
+This regime is not in the paper. While clean modes grow, the softmax of a finite batch condenses on
+the positives: alpha_ii -> 1, and at most one sample at a time lies near enough to an anchor to push
+it. To first order in 1 - alpha_ii the mean loss is then that of single pairs,
 
-    l = E log(1 + sum_j e^{s_ij - s_ii})  ->  (N - 1) E log(1 + e^eta),   eta = s_ij - s_ii = -1/2 sum_k m_k (D_k^2 - n_k^2),
+    l = E log(1 + sum_j e^{s_ij - s_ii})  ->  (N - 1) E log(1 + e^eta)
+    eta = s_ij - s_ii = -1/2 sum_k m_k (D_k^2 - n_k^2)
 
-a pairwise logistic loss. For mode k, D = x_i - x_j has variance 2a, n = x'_i - x_i variance c, and cov(D, n) = rho. The
-average over these Gaussians is exact: with log(1 + e^eta) as a Mellin-Barnes integral,
+which is a pairwise logistic loss. Here s_ij are the scores of the distance loss, the sum over k
+runs over the modes, and m_k = sigma_k^2 is the strength of mode k, with sigma_k its singular value.
+In mode k the data have variance a, the difference D = x_i - x_j of two anchors has variance 2a, the
+augmentation n = x'_i - x_i has variance c, and cov(D, n) = rho.
 
-    E log(1 + e^eta) = 1/(2 pi i) int ds  pi / (s sin pi s)  prod_k (1 + s m_k u_k - s^2 m_k^2 v_k)^(-1/2),
-    u = 2a - c,   v = 2ac - rho^2,   0 < Re s < 1 and every bracket positive on the real axis,
+The average over these Gaussians is exact. With log(1 + e^eta) written as a Mellin-Barnes integral,
 
-taken through its saddle point, where the trapezoidal rule converges exponentially (relative error below 1e-9). A clean
-mode (c = rho = 0) contributes (1 + 2 a m s)^(-1/2), or (2 a m s)^(-1/2) once m is large; d_s of them give s^-p, p = d_s/2,
-and the remaining average over the noisy modes is that of the Fermi-Dirac integral F_{p+1}(eta)/Gamma(p + 1). The noisy
-modes settle where it is smallest; it is convex in their strengths, so there is one such point.
+    E log(1 + e^eta) = 1/(2 pi i) int ds  pi / (s sin pi s)  prod_k B_k(s)^(-1/2)
+    B_k(s) = 1 + s m_k u_k - s^2 m_k^2 v_k,   u = 2a - c,   v = 2ac - rho^2
 
-Distance loss. Times belong to the MEAN loss with fresh batches of N. NumPy float64 throughout.
+where 0 < Re s < 1 and every bracket B_k is positive on the real axis. The contour is taken through
+the saddle point of the integrand, where the trapezoidal rule converges exponentially (relative
+error below 1e-9).
+
+A clean mode (c = rho = 0) contributes (1 + 2 a m s)^(-1/2), which is (2 a m s)^(-1/2) once m is
+large. So d_s clean modes give a factor s^-p with p = d_s/2, and what remains is the average over
+the noisy modes of F_{p+1}(eta) / Gamma(p + 1), where
+
+    F_q(eta) = int_0^inf t^(q-1) / (1 + e^(t - eta)) dt
+
+is the Fermi-Dirac integral. The noisy modes settle where this average is smallest. It is convex in
+their strengths, so there is one such point.
+
+Everything belongs to the distance loss. Times belong to the MEAN over anchors with a fresh batch
+of N samples in every step. The computation is in NumPy float64 throughout.
 """
 
 from dataclasses import dataclass
@@ -32,7 +47,23 @@ _EDGE = 1e-9  # the saddle is sought this far, relatively, inside the interval
 
 @dataclass(frozen=True)
 class Modes:
-    """`count` identical modes: pull u = 2a - c and spread v = 2ac - rho^2 of the module's formulas."""
+    """A group of identical modes, described by their second moments.
+
+    Fields:
+        pull: u = 2a - c, the growth rate of a weak mode; negative beyond the collapse threshold.
+        spread: v = 2ac - rho^2 >= 0; zero for modes without noise.
+        count: The number of modes in the group.
+
+    The symbols are those of the module's formulas. Make a group with `Modes.of`.
+
+    Source: this project, docs/theory.md, "Condensed regime".
+
+    Example:
+        Eight modes of variance 1, with noise of variance 1 on one of the two views:
+
+        >>> Modes.of(1.0, 1.0, 0.0, 8)
+        Modes(pull=1.0, spread=2.0, count=8)
+    """
 
     pull: float
     spread: float
@@ -40,29 +71,83 @@ class Modes:
 
     @classmethod
     def of(cls, variance: float, noise_variance: float, covariance: float, count: int) -> "Modes":
-        """From the second moments of one mode.
+        """The group of `count` modes with the given second moments.
 
-        Args: variance a > 0 of the anchor view; noise_variance c >= 0 of x' - x; covariance rho of x_i - x_j with
-        x'_i - x_i (0 for one noisy view, -s^2 for two with noise of variance s^2 each); count >= 1.
-        Raises: ValueError if these are no covariances, or there is no mode.
+            u = 2a - c,   v = 2ac - rho^2
+
+        Source: this project, docs/theory.md, "Condensed regime".
+
+        Args:
+            variance: The variance a > 0 of the anchor view in each mode.
+            noise_variance: The variance c >= 0 of the augmentation x' - x in each mode.
+            covariance: The covariance rho of x_i - x_j with x'_i - x_i in each mode: 0 if the
+                anchor view is clean, and -s^2 for two views with noise of variance s^2 each.
+            count: The number of modes, at least 1.
+
+        Returns:
+            The group.
+
+        Raises:
+            ValueError: If a variance is out of range, the covariance is larger than the variances
+                allow, or there is no mode.
+
+        Example:
+            Two noisy views with s = 1 have a = 1 + s^2 = 2, c = 2 s^2 = 2 and rho = -s^2 = -1:
+
+            >>> Modes.of(2.0, 2.0, -1.0, 8)
+            Modes(pull=2.0, spread=7.0, count=8)
         """
         if not variance > 0 or noise_variance < 0 or count < 1:
             raise ValueError(
-                f"need variance > 0, noise >= 0, count >= 1; got {variance}, {noise_variance}, {count}"
+                "need variance > 0, noise >= 0, count >= 1; "
+                f"got {variance}, {noise_variance}, {count}"
             )
         spread = 2 * variance * noise_variance - covariance**2
         if spread < -1e-12 * variance * noise_variance:
             raise ValueError(
-                f"covariance {covariance} is too large for variances {2 * variance} and {noise_variance}"
+                f"covariance {covariance} is too large for variances "
+                f"{2 * variance} and {noise_variance}"
             )
         return cls(2 * variance - noise_variance, max(spread, 0.0), count)
 
     def bracket(self, s, strength: float):
-        """1 + s m u - s^2 m^2 v."""
+        """The bracket B(s) of one of the modes, its factor in the contour integral to the -1/2.
+
+            B(s) = 1 + s m u - s^2 m^2 v
+
+        Source: this project, docs/theory.md, "Condensed regime".
+
+        Args:
+            s: The contour variable, real or complex, a number or an array.
+            strength: The strength m = sigma^2 >= 0 of the mode.
+
+        Returns:
+            B(s), in the shape of `s`.
+
+        Example:
+            >>> modes = Modes.of(1.0, 1.0, 0.0, 8)
+            >>> [modes.bracket(s, 1.0) for s in (0.0, 0.5, 1.0)]
+            [1.0, 1.0, 0.0]
+        """
         return 1 + s * strength * self.pull - (s * strength) ** 2 * self.spread
 
     def ceiling(self, strength: float) -> float:
-        """The positive root s of the bracket (inf if there is none)."""
+        """The positive s at which the bracket vanishes: the contour must stay to the left of it.
+
+        Source: this project, docs/theory.md, "Condensed regime".
+
+        Args:
+            strength: The strength m = sigma^2 >= 0 of the mode.
+
+        Returns:
+            The positive root of B(s) = 0, or inf if there is none.
+
+        Example:
+            >>> float(Modes.of(1.0, 1.0, 0.0, 8).ceiling(1.0))
+            1.0
+            >>> float(Modes.of(1.0, 0.0, 0.0, 8).ceiling(1.0))  # a clean mode has no root
+            inf
+        """
         if self.spread * strength > 0:
             return (self.pull + np.sqrt(self.pull**2 + 4 * self.spread)) / (
                 2 * self.spread * strength
@@ -71,13 +156,32 @@ class Modes:
 
 
 def pair_average(groups: list[tuple[Modes, float]], grown: float = 0.0) -> tuple[float, np.ndarray]:
-    """The contour integral of the module docstring, and its derivatives with respect to the strengths.
+    """The average pair loss of groups of modes, and its derivatives by their strengths.
 
-        J = 1/(2 pi i) int ds  pi / (s sin pi s)  s^-p  prod_k (1 + s m_k u_k - s^2 m_k^2 v_k)^(-1/2)
+        J = 1/(2 pi i) int ds  pi / (s sin pi s)  s^-p  prod_k B_k(s)^(-1/2)
 
-    Source: this project, docs/theory.md, "Condensed regime". p = 0 gives E log(1 + e^eta); p = d_s/2 > 0 leaves out d_s clean modes that
-    have grown large, J = E[F_{p+1}(eta)] / Gamma(p + 1).
-    Args: groups of (modes, strength m of each of them); grown p >= 0. Returns: J, and dJ/dm for each group's common m.
+    with the brackets B_k of `Modes.bracket`. For p = 0 this is E log(1 + e^eta) over all modes
+    given. For p = d_s/2 > 0 it leaves out d_s clean modes that have grown large, and
+    J = E[F_{p+1}(eta)] / Gamma(p + 1) over the modes given.
+
+    Source: this project, docs/theory.md, "Condensed regime". The loss is N - 1 times J.
+
+    Args:
+        groups: Pairs of a group of modes and the strength m that each of its modes has.
+        grown: The number p >= 0, half the number of the clean modes that are left out.
+
+    Returns:
+        J, and an array with dJ/dm of each group's common strength m, shape (number of groups,).
+
+    Example:
+        At strength zero eta = 0, and the loss is log 2, as that of any undecided pair. The
+        derivative is then -count u/4: below the threshold the mode gains by growing.
+
+        >>> value, slopes = pair_average([(Modes.of(1.0, 1.0, 0.0, 8), 0.0)])
+        >>> round(value, 4)
+        0.6931
+        >>> slopes.round(4).tolist()
+        [-2.0]
     """
     ceiling = min([1.0, *(modes.ceiling(m) for modes, m in groups)])
 
@@ -112,14 +216,40 @@ def settled(
     noisy_modes: int,
     order: str = "fermi-dirac",
 ) -> float:
-    """Strength m = sigma^2 at which each of several identical noisy modes settles; independent of N.
+    """The strength at which identical noisy modes settle late in training.
 
-        E[F_p(eta) (D^2 - n^2)] = 0, the minimum of E F_{p+1}(eta), p = d_s/2   ("fermi-dirac");
-        m = (2a - c) / (2 (2ac - rho^2)), its limit for many clean modes          ("leading");      0 if c >= 2a
+        "fermi-dirac":   the m at which E[F_p(eta) (D^2 - n^2)] = 0, p = d_s/2: the minimum of
+                         E F_{p+1}(eta)
+        "leading":       m = (2a - c) / (2 (2ac - rho^2)), its limit for many clean modes
+        both:            m = 0 if c >= 2a
 
-    Source: this project, docs/theory.md, "Condensed regime". Distance loss, condensed regime, clean modes grown large.
-    Args: variance a, noise_variance c, covariance rho as in `Modes.of`; clean_modes d_s >= 1; noisy_modes >= 1.
-    Returns: m, inf if the modes have no noise. Raises: ValueError.
+    It holds once the d_s clean modes have grown large, and does not depend on the batch size. The
+    value of `linsim.theory.population.fixed_point` is another one: it belongs to infinite batches.
+
+    Source: this project, docs/theory.md, "Condensed regime". Distance loss.
+
+    Args:
+        variance: The variance a > 0 of the anchor view in each noisy mode.
+        noise_variance: The variance c >= 0 of the augmentation x' - x in each noisy mode.
+        covariance: The covariance rho of x_i - x_j with x'_i - x_i, see `Modes.of`.
+        clean_modes: The number d_s >= 1 of modes without noise.
+        noisy_modes: The number of noisy modes, at least 1.
+        order: Which of the two formulas to use, "fermi-dirac" or "leading".
+
+    Returns:
+        The strength m = sigma^2 of each noisy mode: 0 from the threshold on, and inf if c = 0.
+
+    Raises:
+        ValueError: If a number of modes is below 1, `order` is unknown, or the moments are not
+            those of any Gaussian variables.
+
+    Example:
+        >>> round(settled(1.0, 1.0, clean_modes=8, noisy_modes=8), 4)
+        0.2659
+        >>> settled(1.0, 1.0, clean_modes=8, noisy_modes=8, order="leading")
+        0.25
+        >>> settled(1.0, 2.0, clean_modes=8, noisy_modes=8)  # at the threshold: collapse
+        0.0
     """
     modes = Modes.of(variance, noise_variance, covariance, noisy_modes)
     if clean_modes < 1:
@@ -144,9 +274,23 @@ def settled(
 
 
 def growth_exponent(clean_modes: int) -> float:
-    """Exponent 2/(d_s + 2) of the clean modes' late growth m ~ t^(2/(d_s + 2)) on fresh batches.
+    """The exponent of the power law by which clean modes grow late in training.
 
-    Source: this project, docs/theory.md, "Condensed regime". Args: clean_modes d_s. Returns: exponent of m = sigma^2.
+        m ~ t^(2/(d_s + 2))
+
+    Source: this project, docs/theory.md, "Condensed regime". Distance loss, fresh batches.
+
+    Args:
+        clean_modes: The number d_s of modes without noise.
+
+    Returns:
+        The exponent 2/(d_s + 2) of the strength m = sigma^2.
+
+    Example:
+        With eight clean modes the strength doubles only when the time grows by a factor of 32:
+
+        >>> growth_exponent(8)
+        0.2
     """
     return 2 / (clean_modes + 2)
 
@@ -160,13 +304,35 @@ def clean_strength(
     clean_variance: float,
     batch_size: int,
 ) -> float:
-    """Strength of the clean modes at a very late time, the noisy ones having settled.
+    """The strength of the clean modes at a very late time, when the noisy ones have settled.
 
-        m(t) = ((p + 1) K t)^(1/(p + 1)),   K = 2 N (2a)^-p E[F_{p+1}(eta)] / Gamma(p + 1),   p = d_s/2
+        m(t) = ((p + 1) K t)^(1/(p + 1)),   p = d_s/2
+        K = 2 (N - 1) (2a)^-p E[F_{p+1}(eta)] / Gamma(p + 1)
 
-    from dm/dt = K m^-p. It is reached slowly, with corrections of order p/(2 a m); `flow` has none of them.
-    Source: this project, docs/theory.md, "Condensed regime". Mean loss, fresh batches of N = batch_size.
-    Args: time; noisy modes and their settled strength; clean_modes d_s; clean_variance a. Returns: m.
+    which solves dm/dt = K m^-p. Training approaches it slowly, with corrections of relative order
+    p/(2 a m); `flow` has no such corrections.
+
+    Source: this project, docs/theory.md, "Condensed regime". Mean over anchors, fresh batches.
+
+    Args:
+        time: The time t > 0: learning rate times steps.
+        noisy: The group of noisy modes.
+        noisy_strength: Their settled strength, see `settled`.
+        clean_modes: The number d_s >= 1 of modes without noise.
+        clean_variance: The variance a > 0 of the data in the clean modes.
+        batch_size: The number N of samples in a batch.
+
+    Returns:
+        The strength m(t) = sigma^2 of each clean mode.
+
+    Example:
+        The law of `growth_exponent`: 32 times the time gives twice the strength.
+
+        >>> noisy = Modes.of(1.0, 1.0, 0.0, 8)
+        >>> options = dict(clean_modes=8, clean_variance=1.0, batch_size=128)
+        >>> early, late = (clean_strength(t, noisy, 0.266, **options) for t in (100.0, 3200.0))
+        >>> round(late / early, 6)
+        2.0
     """
     p = clean_modes / 2
     rate = (
@@ -179,13 +345,31 @@ def clean_strength(
 
 
 def decay_per_growth(noisy: Modes, *, clean_modes: int, strength: float = 0.0) -> float:
-    """d ln(m_noisy) / d m_clean very late: a noisy mode's logarithmic growth per growth of the clean modes.
+    """How much ln(m) of a noisy mode changes per unit of growth of the clean modes' strength.
 
-        -2 d ln E[F_{p+1}] / dm of one noisy mode;   (2a - c) eta(p) / eta(p + 1) for a weak one, eta Dirichlet's function
+        d ln(m_noisy) / d m_clean = -2 (d/dm) ln E[F_{p+1}(eta)],   p = d_s/2
 
-    Beyond the threshold it is negative, so m_noisy ~ exp(-(c - 2a) m_clean(t)) with m_clean ~ t^(2/(d_s + 2)): late
-    collapse is a stretched exponential in time, not the exponential of a frozen contrast matrix (the paper's Theorem 1).
-    Source: this project, docs/theory.md, "Condensed regime". Args: noisy modes; clean_modes d_s; their strength. Returns: slope.
+    where m is the strength of one noisy mode. For weak noisy modes this is
+    (2a - c) eta_D(p) / eta_D(p + 1), with Dirichlet's eta function eta_D. Beyond the threshold it
+    is negative, so that m_noisy ~ exp(-(c - 2a) m_clean(t)) for many clean modes. Since m_clean
+    grows as t^(2/(d_s + 2)), late collapse is a stretched exponential in time, not the exponential
+    of a frozen contrast matrix (the paper's Theorem 1).
+
+    Source: this project, docs/theory.md, "Condensed regime".
+
+    Args:
+        noisy: The group of noisy modes.
+        clean_modes: The number d_s >= 1 of clean modes, all grown large.
+        strength: The common strength m = sigma^2 >= 0 of the noisy modes.
+
+    Returns:
+        The slope d ln(m_noisy) / d m_clean. It is zero where the noisy modes settle.
+
+    Example:
+        For noise beyond the threshold the slope is close to 2a - c = -1:
+
+        >>> round(float(decay_per_growth(Modes.of(1.0, 3.0, 0.0, 8), clean_modes=8)), 4)
+        -0.9742
     """
     value, (slope,) = pair_average([(noisy, strength)], clean_modes / 2)
     return -2 * slope / (noisy.count * value)
@@ -194,13 +378,36 @@ def decay_per_growth(noisy: Modes, *, clean_modes: int, strength: float = 0.0) -
 def flow(
     times: np.ndarray, start: np.ndarray, groups: list[Modes], *, batch_size: int
 ) -> np.ndarray:
-    """Strengths of groups of modes in time under the pair loss, from a given start inside the condensed regime.
+    """The strengths of groups of modes in time, from a start inside the condensed regime.
 
         d ln(m_k)/dt = -4 dl/dm_k,   l = (N - 1) E log(1 + e^eta)
 
-    Source: this project, docs/theory.md, "Condensed regime". Mean loss, fresh batches of N = batch_size; valid while 1 - alpha_ii << 1.
-    Args: times (T,) increasing, times[0] the start; start (G,) strengths > 0; groups of modes, clean ones with c = 0.
-    Returns: (T, G).
+    for each mode k of one linear layer under gradient flow of the pair loss l.
+
+    Source: this project, docs/theory.md, "Condensed regime". Mean over anchors, fresh batches;
+    valid as long as 1 - alpha_ii is small.
+
+    Args:
+        times: The times at which the strengths are wanted, increasing, shape (T,). The flow starts
+            at times[0].
+        start: The strength m > 0 of each group at the start, shape (G,).
+        groups: The G groups of modes; clean modes form a group with c = 0.
+        batch_size: The number N of samples in a batch.
+
+    Returns:
+        The strengths m = sigma^2, shape (T, G).
+
+    Example:
+        A clean group grows for ever, and a noisy one is drawn towards the value of `settled`:
+
+        >>> import numpy as np
+        >>> groups = [Modes.of(1.0, 0.0, 0.0, 8), Modes.of(1.0, 1.0, 0.0, 8)]
+        >>> times = np.array([0.0, 1e2, 1e4])
+        >>> clean, noisy = flow(times, np.array([3.0, 0.2]), groups, batch_size=128).T
+        >>> bool(np.all(np.diff(clean) > 0))
+        True
+        >>> bool(abs(noisy[-1] - settled(1.0, 1.0, clean_modes=8, noisy_modes=8)) < 0.01)
+        True
     """
     counts = np.array([modes.count for modes in groups])
 

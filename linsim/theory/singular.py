@@ -1,8 +1,16 @@
-"""How singular values and vectors of two linear layers move (paper, section 5 and Appendix B.4-B.6).
+"""How singular values and vectors of two linear layers move (paper, section 5 and App. B.4-B.6).
 
-Everything follows from the layers' own velocities, W1' = -W2^T G and W2' = -G W1^T with G = dL/d(W2 W1) (Lemma 3). Pass
-thin or full SVDs W = U diag(s) V^T with distinct singular values; nothing here differentiates through an SVD.
-`printed=True` evaluates a statement as the paper prints it, where that is wrong; the default is the correction.
+The model is z = W2 W1 x. Everything follows from the layers' own velocities under gradient flow,
+
+    dW1/dt = -W2^T G,   dW2/dt = -G W1^T,   G = dL/d(W2 W1)        (Lemma 3)
+
+and from singular value decompositions W = U diag(s) V^T with distinct singular values s_k. Columns
+of U and V are written u_k and v_k; indices 1 and 2 name the layer. In formulas `o` is the product
+element by element, and a prime denotes the derivative by time.
+
+The functions take decompositions as values; nothing here differentiates through an SVD. With
+`printed=True` a function evaluates the paper's statement as it is printed, where that is wrong;
+the default is the correction.
 """
 
 from typing import NamedTuple
@@ -17,7 +25,22 @@ Values = Float[Array, "r"]
 
 
 class Svd(NamedTuple):
-    """U (n, r), s (r,), V (d, r) with W = U diag(s) V^T; columns of U and V are singular vectors."""
+    """A singular value decomposition W = U diag(s) V^T of a weight matrix.
+
+    Fields:
+        u: Left singular vectors as columns, shape (n, r).
+        s: Singular values, shape (r,).
+        v: Right singular vectors as columns (V, not V^T), shape (d, r).
+
+    Source: paper, section 5.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> w = jnp.array([[3.0, 0.0], [4.0, 5.0]])
+        >>> svd = Svd.of(w)
+        >>> bool(jnp.allclose(svd.u * svd.s @ svd.v.T, w))
+        True
+    """
 
     u: Float[Array, "n r"]
     s: Values
@@ -25,24 +48,74 @@ class Svd(NamedTuple):
 
     @classmethod
     def of(cls, w: Float[Array, "n d"]) -> "Svd":
-        """Thin SVD, largest value first."""
+        """The thin decomposition of a matrix.
+
+        Source: paper, section 5.
+
+        Args:
+            w: The matrix W, shape (n, d).
+
+        Returns:
+            Its decomposition with r = min(n, d), largest singular value first.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import numpy as np
+            >>> svd = Svd.of(jnp.array([[0.0, 1.0, 0.0], [3.0, 0.0, 0.0]]))
+            >>> np.asarray(svd.s).round(6).tolist()
+            [3.0, 1.0]
+        """
         u, s, vt = jnp.linalg.svd(w, full_matrices=False)
         return cls(u, s, vt.T)
 
 
 def value_rates(svd: Svd, velocity: Float[Array, "n d"]) -> Values:
-    """ds_k/dt = u_k^T W' v_k.
+    """The velocities of the singular values of a matrix that moves.
 
-    Source: paper, Lemma 4. Args: SVD of W; velocity W' = dW/dt. Returns: (r,).
+        ds_k/dt = u_k^T W' v_k
+
+    Source: paper, Lemma 4.
+
+    Args:
+        svd: Decomposition of W, with r distinct singular values.
+        velocity: The velocity W' = dW/dt, shape (n, d).
+
+    Returns:
+        ds/dt, shape (r,).
+
+    Example:
+        A matrix that grows at the rate 1, W' = W, has singular values that do the same:
+
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> w = jnp.diag(jnp.array([3.0, 1.0]))
+        >>> np.asarray(value_rates(Svd.of(w), w)).round(6).tolist()
+        [3.0, 1.0]
     """
     return jnp.einsum("nk,nd,dk->k", svd.u, velocity, svd.v)
 
 
 def coupling(values: Values, *, printed: bool = False) -> Square:
-    """H_kj = 1/(s_j^2 - s_k^2) off the diagonal, 0 on it; antisymmetric.
+    """The matrix H that couples the motion of singular vectors k and j.
 
-    Source: paper, Lemma 5. Erratum: the paper prints 1/(s_k^2 - s_j^2), which reverses every derivative built on it.
-    Args: singular values (r,), distinct; printed: the paper's sign. Returns: (r, r).
+        H_kj = 1/(s_j^2 - s_k^2)   (k != j),   H_kk = 0
+
+    It is antisymmetric. The nearer two singular values are, the faster their vectors turn.
+
+    Source: paper, Lemma 5. Erratum: the paper prints 1/(s_k^2 - s_j^2), which reverses the sign of
+    every derivative built on it.
+
+    Args:
+        values: The singular values, distinct, shape (r,).
+        printed: Whether to use the paper's sign.
+
+    Returns:
+        H, shape (r, r). Pairs of exactly equal values get 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> coupling(jnp.array([2.0, 0.0])).tolist()
+        [[0.0, -0.25], [0.25, 0.0]]
     """
     gap = values[None, :] ** 2 - values[:, None] ** 2
     h = jnp.where(jnp.eye(len(values), dtype=bool), 0.0, 1 / jnp.where(gap == 0, jnp.inf, gap))
@@ -52,10 +125,34 @@ def coupling(values: Values, *, printed: bool = False) -> Square:
 def vector_rates(
     svd: Svd, velocity: Float[Array, "n d"], *, printed: bool = False
 ) -> tuple[Float[Array, "n r"], Float[Array, "d r"]]:
-    """U' = U (H o (U^T W' V S + S V^T W'^T U)),   V' = V (H o (V^T W'^T U S + S U^T W' V)), o elementwise.
+    """The velocities of the singular vectors of a matrix that moves.
 
-    Source: paper, Lemma 5, H as in `coupling`. Exact within the span of the singular vectors (square W of full rank).
-    Args: SVD of W; velocity W'; printed: the paper's sign. Returns: (U', V').
+        U' = U (H o (U^T W' V S + S V^T W'^T U))
+        V' = V (H o (V^T W'^T U S + S U^T W' V))
+
+    with H of `coupling` and S = diag(s). This is the motion within the span of the singular
+    vectors, which is all of it for a square W of full rank.
+
+    Source: paper, Lemma 5, with the sign of H corrected.
+
+    Args:
+        svd: Decomposition of W, with r distinct singular values.
+        velocity: The velocity W' = dW/dt, shape (n, d).
+        printed: Whether to use the paper's sign of H, which gives minus the velocities.
+
+    Returns:
+        The pair (U', V'), of shapes (n, r) and (d, r).
+
+    Example:
+        If W' = T W with an antisymmetric T, the matrix turns as a whole: U' = T U and V' = 0.
+
+        >>> import jax.numpy as jnp
+        >>> turn = jnp.array([[0.0, -1.0], [1.0, 0.0]])
+        >>> w = jnp.array([[3.0, 1.0], [0.0, 1.0]])
+        >>> svd = Svd.of(w)
+        >>> u_rate, v_rate = vector_rates(svd, turn @ w)
+        >>> bool(jnp.allclose(u_rate, turn @ svd.u)), bool(jnp.allclose(v_rate, 0.0, atol=1e-9))
+        (True, True)
     """
     h = coupling(svd.s, printed=printed)
     inner = svd.u.T @ velocity @ svd.v
@@ -67,10 +164,36 @@ def vector_rates(
 def alignment_rate(
     first: Svd, second: Svd, grad: Float[Array, "n d"], *, printed: bool = False
 ) -> Square:
-    """A' = -A (H1 o (A^T F + F^T A)) + (H2 o (A F^T + F A^T)) A,   A = V2^T U1,   F = S2 U2^T G V1 S1.
+    """The velocity of the alignment matrix A = V2^T U1 of two layers under gradient flow.
 
-    Source: paper, Lemma 6, H1 and H2 as in `coupling`. Args: SVDs of W1 and W2 (square); grad G; printed: the paper's sign.
-    Returns: dA/dt (r, r) under gradient flow.
+        A' = -A (H1 o (A^T F + F^T A)) + (H2 o (A F^T + F A^T)) A
+        F = S2 U2^T G V1 S1
+
+    with H1 and H2 of `coupling` for the singular values of each layer.
+
+    Source: paper, Lemma 6, with the sign of H corrected.
+
+    Args:
+        first: Decomposition of the first layer W1, square.
+        second: Decomposition of the second layer W2, square.
+        grad: Gradient G of the loss with respect to W2 W1, shape (n, d).
+        printed: Whether to use the paper's sign of H, which gives minus the velocity.
+
+    Returns:
+        dA/dt, shape (r, r), in units of the loss (sum or mean) that G belongs to.
+
+    Example:
+        It agrees with the product rule for A = V2^T U1 and the velocities of the layers:
+
+        >>> import jax.numpy as jnp
+        >>> w1, w2 = jnp.array([[1.0, 0.0], [0.5, 2.0]]), jnp.array([[1.0, 1.0], [0.0, 3.0]])
+        >>> grad = jnp.array([[0.3, -0.2], [0.1, 0.4]])
+        >>> first, second = Svd.of(w1), Svd.of(w2)
+        >>> u1_rate = vector_rates(first, -w2.T @ grad)[0]
+        >>> v2_rate = vector_rates(second, -grad @ w1.T)[1]
+        >>> product_rule = v2_rate.T @ first.u + second.v.T @ u1_rate
+        >>> bool(jnp.allclose(alignment_rate(first, second, grad), product_rule))
+        True
     """
     a = second.v.T @ first.u
     f = second.s[:, None] * (second.u.T @ grad @ first.v) * first.s
@@ -80,11 +203,33 @@ def alignment_rate(
 
 
 def layer_value_rates(first: Svd, second: Svd, grad: Float[Array, "n d"]) -> tuple[Values, Values]:
-    """Singular value rates of both layers under gradient flow.
+    """The velocities of the singular values of two layers under gradient flow.
 
-        ds1_k/dt = -sum_j (v2_j . u1_k) s2_j (u2_j^T G v1_k),   ds2_k/dt = -sum_j (v2_k . u1_j) s1_j (u2_k^T G v1_j)
+        ds1_k/dt = -sum_j (v2_j . u1_k) s2_j (u2_j^T G v1_k)
+        ds2_k/dt = -sum_j (v2_k . u1_j) s1_j (u2_k^T G v1_j)
 
-    Source: paper, Lemma 7. Args: SVDs of W1 and W2; grad G. Returns: (ds1/dt, ds2/dt).
+    Source: paper, Lemma 7.
+
+    Args:
+        first: Decomposition of the first layer W1, with r singular values.
+        second: Decomposition of the second layer W2, with r singular values.
+        grad: Gradient G of the loss with respect to W2 W1, shape (n, d).
+
+    Returns:
+        The pair (ds1/dt, ds2/dt), each of shape (r,).
+
+    Example:
+        This is `value_rates` of each layer with its velocity of Lemma 3:
+
+        >>> import jax.numpy as jnp
+        >>> w1, w2 = jnp.array([[1.0, 0.0], [0.5, 2.0]]), jnp.array([[1.0, 1.0], [0.0, 3.0]])
+        >>> grad = jnp.array([[0.3, -0.2], [0.1, 0.4]])
+        >>> first, second = Svd.of(w1), Svd.of(w2)
+        >>> s1_rate, s2_rate = layer_value_rates(first, second, grad)
+        >>> bool(jnp.allclose(s1_rate, value_rates(first, -w2.T @ grad)))
+        True
+        >>> bool(jnp.allclose(s2_rate, value_rates(second, -grad @ w1.T)))
+        True
     """
     a = second.v.T @ first.u
     inner = second.u.T @ grad @ first.v
@@ -95,10 +240,30 @@ def layer_value_rates(first: Svd, second: Svd, grad: Float[Array, "n d"]) -> tup
 def aligned_rates(
     first_values: Values, second_values: Values, pull: Values
 ) -> tuple[Values, Values]:
-    """ds1_k/dt = s1_k s2_k^2 p_k,   ds2_k/dt = s2_k s1_k^2 p_k,   p_k = v1_k^T X v1_k;   s1_k^2 - s2_k^2 is constant.
+    """The velocities of the singular values of two aligned layers (A = I) under gradient flow.
 
-    Source: paper, Theorem 3 (misprint: "V2 = U1^T" should be V2 = U1). Exact for aligned layers, A = I.
-    Args: singular values of both layers; pull p (per anchor for the mean loss). Returns: (ds1/dt, ds2/dt).
+        ds1_k/dt = s1_k s2_k^2 p_k,   ds2_k/dt = s2_k s1_k^2 p_k,   p_k = v1_k^T X v1_k
+
+    with the contrast matrix X. The difference s1_k^2 - s2_k^2 is constant.
+
+    Source: paper, Theorem 3 (misprint there: "V2 = U1^T" should be V2 = U1). Exact for aligned
+    layers.
+
+    Args:
+        first_values: The singular values s1 of the first layer, shape (r,).
+        second_values: The singular values s2 of the second layer, shape (r,).
+        pull: The pull p of each mode, shape (r,); from X/N for the mean over anchors.
+
+    Returns:
+        The pair (ds1/dt, ds2/dt), each of shape (r,).
+
+    Example:
+        A mode under a positive pull grows in both layers, a mode under a negative one shrinks:
+
+        >>> import jax.numpy as jnp
+        >>> s1, s2, pull = jnp.array([2.0, 1.0]), jnp.array([1.0, 1.0]), jnp.array([1.0, -0.5])
+        >>> [rate.tolist() for rate in aligned_rates(s1, s2, pull)]
+        [[2.0, -0.5], [4.0, -0.5]]
     """
     return first_values * second_values**2 * pull, second_values * first_values**2 * pull
 
@@ -108,12 +273,35 @@ def aligned_values(
     second_values: Float[Array, "*shape"],
     impulse: Float[Array, "*shape"],
 ):
-    """Theorem 3 solved: both singular values after the impulse T = int p dt, from those at T = 0.
+    """The singular values of two aligned layers after a given impulse: Theorem 3 solved.
 
-        s2^2 = K / (e^{2 y} - 1),  s1^2 = s2^2 + K,  y = log(s1/s2) at 0 - K T,  K = s1^2 - s2^2   (K = 0: s^2 = 1/(1/s^2 - 2 T))
+        s2^2 = K / (e^{2 y} - 1),   s1^2 = s2^2 + K
+        y = y0 - K T,   y0 = log(s1/s2) at T = 0,   K = s1^2 - s2^2 (constant)
+        K = 0:   s1^2 = s2^2 = 1/(1/s^2 - 2 T)
 
-    since d log(s1/s2)/dT = -K. Infinite from T = y/K on: aligned modes under a constant pull blow up in finite time.
-    Source: this project, docs/theory.md, "Two layers"; solves `aligned_rates`. Args: s1, s2 >= 0; T. Returns: (s1, s2).
+    The impulse T = int p dt collects the pull p of the mode over time. The solution follows from
+    dy/dT = -K. Both values are infinite from T = y0/K on (T = 1/(2 s^2) for K = 0): an aligned mode
+    under a constant pull blows up in finite time.
+
+    Source: this project, docs/theory.md, "Two layers"; it solves `aligned_rates`.
+
+    Args:
+        first_values: The singular values s1 >= 0 of the first layer at T = 0, any shape.
+        second_values: The singular values s2 >= 0 of the second layer at T = 0, the same shape.
+        impulse: The impulse T of each mode, the same shape.
+
+    Returns:
+        The pair (s1, s2) after the impulse, each of that shape.
+
+    Example:
+        Two equal layers with s = 1: the square has doubled at T = 1/4, and is infinite at T = 1/2.
+
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> ones = jnp.ones(3)
+        >>> s1, s2 = aligned_values(ones, ones, jnp.array([0.0, 0.25, 0.5]))
+        >>> np.asarray(s1**2).round(6).tolist()
+        [1.0, 2.0, inf]
     """
     b0 = second_values**2
     k = first_values**2 - b0

@@ -104,7 +104,7 @@ def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
         cells = "".join(f" {number(float(value)):>11}" for value in values)
         rows.append(
             f"  {block:6}{cells} {exponents[k] / time[-1]:>12.3g}  "
-            f"{state(exponents[k], above_rounding[k])}"
+            f"{state(float(exponents[k]), bool(above_rounding[k]))}"
         )
     rows.append(
         f"  collapsed dimensions: measured {count_range(measured)}, predicted "
@@ -127,7 +127,7 @@ def _judge(one: xr.Dataset, measured: xr.DataArray) -> tuple[str, str]:
     predicted = int(one["predicted_collapsed"])
     if np.all(measured.values == predicted):
         return "agrees", ""
-    noisy = state(late_exponent(one)[1], resolved(one)[1])
+    noisy = state(float(late_exponent(one)[1]), bool(resolved(one)[1]))
     outcome = "on the way" if noisy == "vanishing" and measured.max() < predicted else "differs"
     counted = f"{count_range(measured)} of {predicted} predicted"
     return outcome, f"noise {float(one['noise']):g}: {counted}, noisy block {noisy}"
