@@ -2,7 +2,8 @@
 benchmarks/run.py`.
 
 One process, one thread; the implementations of a workload take turns, so that what disturbs one
-disturbs all. Prints a table, writes `benchmarks/results.json`, and puts the table into docs/speed.md.
+disturbs all. Prints a table, writes `benchmarks/results.json`, and puts the table into
+docs/speed.md.
 PyTorch is left out where it is not installed ('.[bench]').
 """
 

@@ -1,4 +1,6 @@
-"""Claims A01-A05: what is exactly true about the alignment of two layers (not in the paper; docs/theory.md, "Two layers")."""
+"""Claims A01-A05: what is exactly true about the alignment of two layers (not in the paper;
+docs/theory.md, "Two layers").
+"""
 
 import functools
 

@@ -1,5 +1,5 @@
-"""Claims C21 and N01-N05: models without negatives (paper, section 3 and Figure 1; docs/theory.md, "Without
-negatives").
+"""Claims C21 and N01-N05: models without negatives (paper, section 3 and Figure 1; docs/theory.md,
+"Without negatives").
 """
 
 import functools

@@ -165,7 +165,7 @@ def changes(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def markdown(verdicts: Sequence[tuple[Claim, str]]) -> str:
-    """The table of docs/ledger.md; it holds no measured number, so that it is the same on every machine."""
+    """The table of docs/ledger.md; without measured numbers, it is the same on every machine."""
     lines = ["| id | where | statement | verdict |", "|---|---|---|---|"]
     for claim, found in verdicts:
         why = "; ".join(part for part in (claim.erratum, claim.conditions) if part)

@@ -148,7 +148,7 @@ def trajectory(params: Residual, x: jax.Array, q: jax.Array):
 
 @claim("D02", "6", "Table 2", tolerance=rounding(ROWS * WIDTH * 8), recorded="exact")
 def an_orthogonal_projector_is_not_seen(seed: int, wrong: bool) -> Evidence:
-    """A fixed orthogonal projector leaves the encoder's whole trajectory unchanged, step by step."""
+    """A fixed orthogonal projector leaves the encoder's trajectory unchanged, step by step."""
     q = models.random_frame(jax.random.fold_in(jax.random.key(9), seed), WIDTH, WIDTH)
     plain = trajectory(encoder(seed), batch(seed), jnp.eye(WIDTH))
     turned = trajectory(encoder(seed), batch(seed), (1.001 if wrong else 1.0) * q)

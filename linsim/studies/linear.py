@@ -23,7 +23,7 @@ class GaussianData(Settings):
     dim: Count = 16
     """Input and embedding dimension."""
     noisy_dims: Natural = 8
-    """How many coordinates, the last ones, carry the noise."""
+    """How many coordinates, the last ones, are noisy."""
 
     def relations(self) -> None:
         """Check the fields against one another. Raises: BadInput."""
@@ -41,14 +41,14 @@ class Descent(Settings):
     """The optimiser."""
 
     learning_rate: Positive = 0.128  # the paper's 1e-3 on the sum over a batch of 128
-    """Step size on the MEAN loss (the paper's rate on the sum of Eq. 2, times the batch size)."""
+    """Step size on the MEAN loss."""
     optimizer: OptimizerName = "sgd"
-    """Optimiser; the theory is that of plain gradient descent, sgd."""
+    """The theory is that of sgd."""
     momentum: Fraction = 0.9
-    """Momentum (of --optimizer momentum)."""
+    """Of --optimizer momentum."""
     weight_decay: Amplitude = 0.0
     """Weight decay."""
-    custom_optimizer: Annotated[Any, tyro.conf.Suppress] = field(default=None, repr=False)
+    custom_optimizer: Annotated[object, tyro.conf.Suppress] = field(default=None, repr=False)
 
 
 @dataclass(kw_only=True)
@@ -56,21 +56,17 @@ class Network(Settings):
     """What linear layers are trained on, and with which loss."""
 
     noise: tuple[Amplitude, ...] = (1.0,)
-    """Standard deviation of the additive noise, in units of the data's; several values make a
-    sweep.
-    """
+    """Standard deviation of the noise; several values make a sweep."""
     views: Views = "one"
-    """Noisy views: one (anchor clean, the paper) or two (both, the released code and SimCLR)."""
+    """Noisy views: one (the paper) or two (SimCLR)."""
     loss: LossName = "distance"
-    """InfoNCE on distances (paper, Eq. 2), on inner products (released code), on cosines (NT-Xent),
-    or without negatives.
-    """
+    """distance is Eq. 2, dot the released code's, cosine NT-Xent."""
     init_scale: tuple[Positive, ...] = (0.1,)
-    """Root mean square of the initial singular values; several values make a sweep."""
+    """Rms of the initial singular values; may be several."""
     batches: Batches = "dataset"
-    """New samples each step, minibatches of a fixed set, or one fixed batch."""
+    """New samples, batches of a data set, or one fixed batch."""
     dataset_size: Annotated[int, whole(2)] = 10_000
-    """Samples in the fixed set (with --batches dataset)."""
+    """Samples of the data set."""
     temperature: Positive = 0.1
     """Temperature of the dot and cosine losses."""
 

@@ -113,7 +113,7 @@ class Study(ABC, Generic[S]):
         return sum(engine.missing(sweep) for sweep in self.sweeps(settings, engine))
 
     def inputs(self, settings: S) -> Mapping[str, object]:
-        """What decides the result beside the settings, such as what a folder holds that they name."""
+        """What decides the result beside the settings, as what a folder holds that they name."""
         return {}
 
     def settings(self, **given: object) -> S:

@@ -219,7 +219,7 @@ class Folder:
 
 
 def _seal(names: str, content: bytes | memoryview) -> str:
-    """The name of the file that holds some runs: equal contents under other names are another file."""
+    """The name of the file of some runs: equal contents under other names are another file."""
     return _digest(names.encode() + b"\n" + bytes(content))
 
 

@@ -6,9 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import tyro
+
 from linsim.config import Checked, Count, Natural, Rule, require, whole
 
 Seed = Annotated[int, Rule(lambda v: 0 <= v < 2**32, "a whole number from 0 to 2^32 - 1")]
+
+
+_UNSET = tyro.conf.arg(metavar="INT", help_behavior_hint="")  # without "(default: None)"
+MaybeCount = Annotated[Count | None, _UNSET]
+MaybeNatural = Annotated[Natural | None, _UNSET]
 
 
 @dataclass(kw_only=True)
@@ -16,9 +23,7 @@ class Settings(Checked):
     """What a study can be asked."""
 
     preset: str = "paper"
-    """Named setting to start from, listed above (or --NAME for short); every other flag overrides
-    it.
-    """
+    """Setting to start from; other flags override it."""
 
 
 @dataclass(kw_only=True)
@@ -29,23 +34,25 @@ class Execution(Settings):
     """With fewer runs each, starting another process costs more than it saves."""
 
     out: Path = Path("results")
-    """Folder of the results; runs that are there already are not trained again."""
+    """Folder of the results, and of runs to reuse."""
     overwrite: bool = False
-    """Train everything anew; the old result stays until the new one is complete."""
+    """Train all anew, then replace the old result."""
     format: Literal["png", "pdf", "svg"] = "png"
     """Format of the figure."""
-    chunk_size: Count | None = None
-    """Runs per compiled call and per file (default: by the devices' memory)."""
-    devices: Count | None = None
-    """Devices per process (default: all accelerators, or one CPU device)."""
-    num_processes: Count | None = None
-    """Processes that share the runs (default on CPUs: by cores and runs)."""
-    process_id: Natural | None = None
-    """Which of them this is, where each is started by hand (default: as Slurm says)."""
-    coordinator: str | None = None
-    """host:port of process 0, for devices that need one runtime over all hosts."""
+    chunk_size: MaybeCount = None
+    """Runs per compiled call and per file; else by memory."""
+    devices: MaybeCount = None
+    """Devices per process; else all accelerators, or one CPU."""
+    num_processes: MaybeCount = None
+    """Processes that share the runs; else by cores and runs."""
+    process_id: MaybeNatural = None
+    """Which of them this is; else as Slurm says."""
+    coordinator: Annotated[
+        str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")
+    ] = None
+    """Of one runtime over all hosts, for devices that need it."""
     compilation_cache: bool = True
-    """Keep compiled programs for the next command."""
+    """Keep no compiled programs for next time."""
 
     def relations(self) -> None:
         """Check the fields against one another. Raises: BadInput."""

@@ -63,7 +63,8 @@ def dot(w: Weights, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
 
         X = (C + C^T) / (N tau),   C = x^T (I - p) x',   p = softmax of z z'^T / tau
 
-    Source: this project, docs/theory.md, "Losses". Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive,
+    Source: this project, docs/theory.md, "Losses".
+    Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive,
     alpha_ii = p_ii.
     """
     p = softmax.sums(_inner_products(x @ w.T / temperature, x_pos @ w.T), x_pos.T, x.T[:0])
@@ -77,7 +78,8 @@ def cosine(w: Weights, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
         X = X_dot(y) + sum_i (u_i . g_i) y_i y_i^T + sum_j (u'_j . g'_j) y'_j y'_j^T,   y_i = x_i /
         |z_i|, u_i = W y_i
 
-    Source: this project, docs/theory.md, "Losses". Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive.
+    Source: this project, docs/theory.md, "Losses".
+    Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive.
     """
     y, y_pos = (v / jnp.linalg.norm(v @ w.T, axis=1, keepdims=True) for v in (x, x_pos))
     u, u_pos = (y @ w.T).T, (y_pos @ w.T).T

@@ -62,7 +62,7 @@ def test_threshold_for_one_view_and_none_for_two(tmp_path):
 
 @pytest.mark.slow
 def test_released_preset_reproduces_the_released_toy_code(tmp_path):
-    """Embedding spectra of the released one-layer toy (docs/theory.md, "The released code"), within a
+    """Embedding spectra of the released toy (docs/theory.md, "The released code"), within a
     factor 1.3, 3 seeds.
     """
     done = command("strong_aug", "--preset", "released", "--noise", "0.5", "1.5", "--out", tmp_path)

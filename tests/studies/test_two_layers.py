@@ -40,7 +40,7 @@ def test_alignment_reaches_the_identity_where_singular_values_grow_apart(tmp_pat
 
 @pytest.mark.slow
 def test_released_two_layers_are_block_diagonal(tmp_path):
-    """docs/theory.md, "The released code": 12 to 13 grown modes, their subspaces within 9 degrees, |diag A|
+    """docs/theory.md, "The released code": 12 to 13 grown modes, subspaces within 9 degrees, |A_kk|
     misaligned; 5 seeds.
     """
     dataset = alignment_run(tmp_path, "--preset", "released", "--seeds", "5")

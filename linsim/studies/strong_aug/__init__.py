@@ -21,11 +21,9 @@ class StrongAugSettings(Linear):
     """What the study of one linear layer can be asked."""
 
     init: OneLayerStart = "orthogonal"
-    """Initial weights: random orthogonal, independent Gaussian entries, or uniform ones as in
-    torch.nn.Linear.
-    """
+    """Initial weights; uniform is torch.nn.Linear's."""
     collapse_threshold: Fraction = 0.01
-    """A dimension counts as collapsed below this fraction of the largest singular value."""
+    """Collapsed: below this fraction of the largest."""
 
 
 PAPER = StrongAugSettings(noise=(0.5, 1.0, 1.3, 1.7, 2.0), steps=10_000)

@@ -23,27 +23,21 @@ class TwoLayerSettings(Linear):
     """What a study of two linear layers can be asked."""
 
     init: TwoLayerStart = "spectral"
-    """Initial layers: singular values e^(-decay k) between random factors (paper), the same but
-    aligned, or Gaussian.
-    """
+    """Random factors (paper), aligned ones, or Gaussian entries."""
     hidden: Count = 16
     """Width of the hidden layer."""
     solver: Solver = "descent"
-    """Gradient descent on batches, gradient flow on one fixed batch, or the flow of infinitely many
-    samples.
-    """
+    """Descent on batches, flow on a fixed one, or of infinitely many."""
     decay: Amplitude = 0.35
-    """Decay rate of the initial singular values."""
+    """Initial singular values are init-scale e^(-decay k)."""
     kappa: Finite = 0.0
-    """Imbalance of a balanced start: W1 W1^T - W2^T W2 = kappa I."""
+    """Of a balanced start: W1 W1^T - W2^T W2 = kappa I."""
     noise_shape: NoiseShape = "block"
-    """Noise equal in the last --noisy-dims coordinates, or over all of them, rising from half to
-    all of --noise.
-    """
+    """In the last --noisy-dims, or in all, rising from half."""
     tolerance: Tolerance = 1e-11
     """Tolerance of the gradient flow."""
     group_gap: Fraction = 0.25
-    """Singular values closer than this, relatively, count as degenerate."""
+    """Values closer than this, relatively, are degenerate."""
 
     def relations(self) -> None:
         """Check the fields against one another. Raises: BadInput."""
