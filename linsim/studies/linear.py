@@ -48,7 +48,7 @@ class Descent(Settings):
     """Of --optimizer momentum."""
     weight_decay: Amplitude = 0.0
     """Weight decay."""
-    custom_optimizer: Annotated[object, tyro.conf.Suppress] = field(default=None, repr=False)
+    custom_optimizer: Annotated[Any, tyro.conf.Suppress] = field(default=None, repr=False)
 
 
 @dataclass(kw_only=True)

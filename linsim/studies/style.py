@@ -64,6 +64,6 @@ def rendered(figure: Figure, suffix: str) -> bytes:
 
 def floor(values: np.ndarray) -> float:
     """Lower end of a log axis: a decade below the smallest value that single precision resolves."""
-    largest = np.nanmax(values)
+    largest = float(np.nanmax(values))
     resolved = values[values > 1e-7 * largest]
     return max(0.3 * float(resolved.min()), 1e-7 * largest) if len(resolved) else 1e-7

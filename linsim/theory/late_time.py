@@ -34,7 +34,7 @@ Everything belongs to the distance loss. Times belong to the MEAN over anchors w
 of N samples in every step. The computation is in NumPy float64 throughout.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -45,8 +45,7 @@ _NODES_PER_SINGULARITY = 8  # trapezoidal error e^(-2 pi 8)
 _EDGE = 1e-9  # the saddle is sought this far, relatively, inside the interval
 
 
-@dataclass(frozen=True)
-class Modes:
+class Modes(NamedTuple):
     """A group of identical modes, described by their second moments.
 
     Fields:
@@ -67,7 +66,7 @@ class Modes:
 
     pull: float
     spread: float
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @classmethod
     def of(cls, variance: float, noise_variance: float, covariance: float, count: int) -> "Modes":

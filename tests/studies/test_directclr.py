@@ -92,6 +92,7 @@ def test_interval_is_students():
     assert ablation.outcome(ablation.Interval(0.1, 0.05, 0.3), equal=True) == "does not hold"
 
 
+@pytest.mark.slow
 def test_the_command_on_digits(tmp_path):
     setups = ["none", "orthogonal", "directclr", "directclr-linear-block"]
     flags = [*TINY, "--projectors", *setups, "--d0-sweep", "0", "4", "16", "--few", "5", "--x64"]

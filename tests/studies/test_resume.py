@@ -186,7 +186,9 @@ def everything(folder):
     }
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_the_old_result_is_whole_whatever_happens_to_an_overwrite(undisturbed, tmp_path, how):
     shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     before = everything(tmp_path)
