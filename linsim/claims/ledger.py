@@ -1,5 +1,5 @@
 """What a claim is, what a check measures, and how evidence becomes a verdict. Imports no numerical
-library.
+archive.
 """
 
 import importlib.util

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from linsim.sweeps.archive import Archive
     from linsim.sweeps.engine import Engine
-    from linsim.sweeps.library import Library
     from linsim.sweeps.sweep import Sweep
 
 
@@ -146,7 +146,7 @@ class Study(ABC, Generic[S]):
             dataset = folder.finished()
             if dataset is None:
                 dataset = self._compared(
-                    settings, self._engine(settings, library=folder.library), _all
+                    settings, self._engine(settings, archive=folder.archive), _all
                 )
                 folder.finish(dataset, self._drawn(dataset, settings.format), settings.format)
             return dataset
@@ -208,7 +208,7 @@ class Study(ABC, Generic[S]):
         new = dataset is None
         if dataset is None:
             try:
-                dataset = self._shared(settings, share, command, folder.library)
+                dataset = self._shared(settings, share, command, folder.archive)
             except Diverged as error:
                 path = folder.finish_diverged(error.dataset)
                 stop(f"{error}; what was recorded is in {path}", 1)
@@ -227,7 +227,7 @@ class Study(ABC, Generic[S]):
         print(f"saved {folder.path} and {picture}\n\n{self.table(dataset)}")
 
     def _shared(
-        self, settings: S, share: cluster.Share, command: list[str], library: "Library"
+        self, settings: S, share: cluster.Share, command: list[str], archive: "Archive"
     ) -> "xr.Dataset | None":
         """The result, from runs that several processes share; None in a process that leaves it to
         another.
@@ -235,7 +235,7 @@ class Study(ABC, Generic[S]):
         The second pass solves what this process's workers left undone, and finds what others
         finished in the meantime.
         """
-        engine = self._engine(settings, library=library, share=share, meanwhile=self._imports)
+        engine = self._engine(settings, archive=archive, share=share, meanwhile=self._imports)
         with cluster.workers(settings, share, command, self.missing(settings, engine)) as mine:
             results = self.solve(settings, dataclasses.replace(engine, share=mine))
         if any(each is None for each in results):
@@ -265,7 +265,7 @@ class Study(ABC, Generic[S]):
         )
 
     def _folder(self, settings: S):
-        from linsim.sweeps.library import Folder
+        from linsim.sweeps.archive import Folder
 
         what = identity(settings) | dict(self.inputs(settings))
         what |= {"study": self.name, "code": package_digest()}

@@ -2,7 +2,7 @@
 
 Runs that differ in leaves alone share a program and are mapped over; every other difference is a
 program of its own. Chunks are independent: they may be solved by several processes
-(`linsim.sweeps.cluster`), are kept as they end (`linsim.sweeps.library`), and runs that are there
+(`linsim.sweeps.cluster`), are kept as they end (`linsim.sweeps.archive`), and runs that are there
 already are not solved again. Nothing but a chunk and the result is ever in memory.
 """
 
@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from linsim.arrays import Array
 from linsim.sweeps import results
+from linsim.sweeps.archive import Archive, InMemory
 from linsim.sweeps.cluster import WHOLE, Share
-from linsim.sweeps.library import InMemory, Library
 from linsim.sweeps.programs import Device, Program, dividing, vectorised
 from linsim.sweeps.sweep import Point, Sweep, merged, points_of, run_keys
 
@@ -30,7 +30,7 @@ class Engine:
     """Where sweeps run.
 
     devices: to spread over (default: all of this process); chunk_size: runs per call and file, at
-    most (default: by memory); share: this process's part of the chunks; library: where runs are
+    most (default: by memory); share: this process's part of the chunks; archive: where runs are
     kept; attributes: start -> provenance; meanwhile: what to do while the devices compute, at every
     chunk.
     """
@@ -38,13 +38,13 @@ class Engine:
     devices: tuple[Device, ...] = ()
     chunk_size: int | None = None
     share: Share = WHOLE
-    library: Library = field(default_factory=InMemory)
+    archive: Archive = field(default_factory=InMemory)
     attributes: Callable[[datetime.datetime], Mapping[str, Any]] = lambda started: {}
     meanwhile: Callable[[], object] = lambda: None
 
     def missing(self, sweep: Sweep[Any]) -> int:
-        """How many of a sweep's runs are not in the library."""
-        held = self.library.held()
+        """How many of a sweep's runs are not in the archive."""
+        held = self.archive.held()
         return sum(point.name not in held for point in points_of(sweep))
 
     def run(self, sweep: Sweep[Any], *, turn: int = 0) -> xr.Dataset | None:
@@ -93,11 +93,11 @@ class Engine:
                 def tick(done: int, start: int = start) -> None:
                     bar.update(start + done - bar.n)
 
-                if point.name not in self.library.held():
+                if point.name not in self.archive.held():
                     started = datetime.datetime.now(datetime.UTC)
-                    path = self.library.state_path(point.name)
+                    path = self.archive.state_path(point.name)
                     run = solve(point.run, keys[point.number], path, tick).expand_dims("run")
-                    self.library.save(run.assign_attrs(self.attributes(started)), [point.name])
+                    self.archive.save(run.assign_attrs(self.attributes(started)), [point.name])
                     path.unlink(missing_ok=True)
                 tick(work)
         return self._merged(sweep)
@@ -138,7 +138,7 @@ class Engine:
         compiled once.
         """
         program = Program(sweep, group[0].static, keys, self._devices(len(group)))
-        held = self.library.held()
+        held = self.archive.held()
         if all(point.name in held for point in group):
             return
         size = program.chunk_size(group, self.chunk_size, self.share.count == 1)
@@ -156,13 +156,13 @@ class Engine:
             dataset = results.labelled_runs(arrays, ("run",), {}, sweep.dims).assign_attrs(
                 self.attributes(started)
             )
-            self.library.save(dataset, [point.name for point in some])
+            self.archive.save(dataset, [point.name for point in some])
             tick()
 
     def _merged(self, sweep: Sweep[Any]) -> xr.Dataset | None:
         """All runs as one Dataset over the grid, or None if any is missing."""
         held = [point.name for point in points_of(sweep)]
-        merger = merged(sweep, self.library.load(held))
+        merger = merged(sweep, self.archive.load(held))
         dataset = merger.merged(sweep)
         if dataset is None:
             return None
@@ -229,4 +229,4 @@ class _Bar:
         self.bar.update(self._done() - self.bar.n)
 
     def _done(self) -> int:
-        return len(self.names & self.engine.library.held())
+        return len(self.names & self.engine.archive.held())

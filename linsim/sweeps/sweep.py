@@ -17,8 +17,8 @@ from jaxtyping import Int, Key, PRNGKeyArray
 
 from linsim.arrays import Array
 from linsim.sweeps import results
+from linsim.sweeps.archive import run_id
 from linsim.sweeps.code import digest
-from linsim.sweeps.library import run_id
 from linsim.training.records import described
 
 Record = TypeVar("Record")
@@ -140,7 +140,7 @@ class Merger:
 
 
 def merged(sweep: Sweep[Any], read: Iterable[tuple[xr.Dataset, list[str]]]) -> Merger:
-    """The runs of a sweep among those that are read from a library."""
+    """The runs of a sweep among those that are read from an archive."""
     merger = Merger(points_of(sweep))
     for dataset, names in read:
         merger.add(dataset, names)

@@ -232,7 +232,7 @@ def test_figure_formats_and_an_empty_block(tmp_path):
 
 
 def test_any_command_can_follow_any_other_and_trains_only_what_is_new(tmp_path):
-    """Typed one after the other into one folder; the second time each answers from the library."""
+    """Typed one after the other into one folder; the second time each answers from the archive."""
     flags = [*SMALL, "--steps", "30", "--out", tmp_path, "--chunk-size", "2"]
     commands = [
         ("--noise", "2.0"),

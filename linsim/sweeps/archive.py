@@ -36,7 +36,7 @@ def run_id(described: Mapping[str, Any]) -> str:
     return _digest(json.dumps(described, sort_keys=True).encode(), 24)
 
 
-class Library(ABC):
+class Archive(ABC):
     """Where trained runs are kept."""
 
     @abstractmethod
@@ -56,7 +56,7 @@ class Library(ABC):
         """Where an unfinished run keeps its state."""
 
 
-class InMemory(Library):
+class InMemory(Archive):
     """Runs that last as long as the process."""
 
     def __init__(self) -> None:
@@ -64,26 +64,26 @@ class InMemory(Library):
         self._states: tempfile.TemporaryDirectory[str] | None = None
 
     def held(self) -> set[str]:
-        """See `Library`."""
+        """See `Archive`."""
         return {name for _, names in self._kept for name in names}
 
     def save(self, runs: xr.Dataset, ids: Sequence[str]) -> None:
-        """See `Library`."""
+        """See `Archive`."""
         self._kept.append((runs, list(ids)))
 
     def load(self, ids: Iterable[str]) -> Iterator[tuple[xr.Dataset, list[str]]]:
-        """See `Library`."""
+        """See `Archive`."""
         wanted = set(ids)
         return ((runs, names) for runs, names in self._kept if wanted & set(names))
 
     def state_path(self, name: str) -> Path:
-        """See `Library`; in a folder that goes with this process."""
+        """See `Archive`; in a folder that goes with this process."""
         if self._states is None:
             self._states = tempfile.TemporaryDirectory(prefix="linsim-")
         return Path(self._states.name) / f"{name}.state"
 
 
-class InFolder(Library):
+class InFolder(Archive):
     """Runs in a folder that any number of processes read and write at the same time."""
 
     def __init__(self, folder: Path) -> None:
@@ -91,11 +91,11 @@ class InFolder(Library):
         self._read: dict[str, list[str]] = {}  # what the .ids files hold, each read once
 
     def held(self) -> set[str]:
-        """See `Library`."""
+        """See `Archive`."""
         return {name for names in self._files().values() for name in names}
 
     def save(self, runs: xr.Dataset, ids: Sequence[str]) -> None:
-        """See `Library`."""
+        """See `Archive`."""
         content, names = results.encode(runs), "\n".join(ids)
         digest = _seal(names, content)
         self._read.pop(digest, None)
@@ -103,7 +103,7 @@ class InFolder(Library):
         results.write(content, self.folder / f"{digest}.nc")
 
     def load(self, ids: Iterable[str]) -> Iterator[tuple[xr.Dataset, list[str]]]:
-        """See `Library`."""
+        """See `Archive`."""
         missing = set(ids)
         for digest, names in self._files().items():
             if missing & set(names) and (content := self._content(digest)) is not None:
@@ -128,7 +128,7 @@ class InFolder(Library):
         shutil.rmtree(other.folder, ignore_errors=True)
 
     def state_path(self, name: str) -> Path:
-        """See `Library`."""
+        """See `Archive`."""
         return self.folder / f"{name}.state"
 
     def _files(self) -> dict[str, list[str]]:
@@ -155,9 +155,9 @@ class InFolder(Library):
 
 
 class Folder:
-    """The folder of one study's results: its library, and the result of the latest command.
+    """The folder of one study's results: its archive, and the result of the latest command.
 
-    With `overwrite` runs are trained anew into a second library, which takes the place of the first
+    With `overwrite` runs are trained anew into a second archive, which takes the place of the first
     when the result is complete; until then everything that was there stays.
     """
 
@@ -181,8 +181,8 @@ class Folder:
         self.overwrite = overwrite
         if overwrite and not worker:
             shutil.rmtree(self._anew.folder, ignore_errors=True)
-        self.library = self._anew if overwrite else self._main
-        self.library.drop_damaged()
+        self.archive = self._anew if overwrite else self._main
+        self.archive.drop_damaged()
 
     def finished(self) -> xr.Dataset | None:
         """The result that is there, if it is just what this command asks for."""

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from linsim.sweeps.archive import Folder, InFolder, run_id
 from linsim.sweeps.engine import Engine
-from linsim.sweeps.library import Folder, InFolder, run_id
 from linsim.sweeps.sweep import Sweep
 from linsim.training.records import Real, record, static
 
@@ -29,8 +29,8 @@ def simulate(run, key):
     return {"value": run.noise + 10 * run.init_scale}
 
 
-def sweep_into(library, noise: tuple[float, ...] = NOISE, chunk_size=2, **options: Any):
-    """Sweep into a library. Returns: Dataset, and how many runs had to be solved."""
+def sweep_into(archive, noise: tuple[float, ...] = NOISE, chunk_size=2, **options: Any):
+    """Sweep into an archive. Returns: Dataset, and how many runs had to be solved."""
     solved = []
 
     def finish(runs, measured):
@@ -45,7 +45,7 @@ def sweep_into(library, noise: tuple[float, ...] = NOISE, chunk_size=2, **option
         finish=finish,
         **options,
     )
-    engine = Engine(chunk_size=chunk_size, library=library)
+    engine = Engine(chunk_size=chunk_size, archive=archive)
     missing = engine.missing(sweep)
     dataset = engine.run(sweep)
     assert dataset is not None
@@ -110,7 +110,7 @@ def test_damaged_files_are_solved_again(tmp_path):
     missing.unlink()
     unnamed.with_suffix(".ids").unlink()
     result = Folder(tmp_path, "demo", {})
-    again, solved = sweep_into(result.library)
+    again, solved = sweep_into(result.archive)
     assert solved == 10
     xr.testing.assert_identical(first, again)
 
@@ -118,7 +118,7 @@ def test_damaged_files_are_solved_again(tmp_path):
 def test_a_result_answers_the_very_command_that_made_it_and_no_other(tmp_path):
     folder = Folder(tmp_path, "demo", {"steps": 20})
     assert folder.finished() is None
-    dataset, _ = sweep_into(folder.library)
+    dataset, _ = sweep_into(folder.archive)
     folder.finish(dataset, b"picture", "png")
     assert (tmp_path / "demo.png").read_bytes() == b"picture"
     assert Folder(tmp_path, "demo", {"steps": 20}).finished() is not None
@@ -130,13 +130,13 @@ def test_a_result_answers_the_very_command_that_made_it_and_no_other(tmp_path):
 
 def test_overwriting_leaves_everything_until_the_new_result_is_complete(tmp_path):
     old = Folder(tmp_path, "demo", {})
-    dataset, _ = sweep_into(old.library)
+    dataset, _ = sweep_into(old.archive)
     old.finish(dataset, b"old", "png")
-    sweep_into(old.library, noise=(7.0,))
+    sweep_into(old.archive, noise=(7.0,))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     new = Folder(tmp_path, "demo", {}, overwrite=True)
     assert new.finished() is None
-    again, solved = sweep_into(new.library, chunk_size=3)
+    again, solved = sweep_into(new.archive, chunk_size=3)
     assert solved == 18
     assert all(path.read_bytes() == content for path, content in before.items())
     new.finish(again, b"new", "png")
@@ -150,9 +150,9 @@ def test_overwriting_leaves_everything_until_the_new_result_is_complete(tmp_path
 
 def test_leftovers_of_an_interrupted_overwrite_are_dropped_by_the_next(tmp_path):
     first = Folder(tmp_path, "demo", {}, overwrite=True)
-    sweep_into(first.library)
-    assert sweep_into(Folder(tmp_path, "demo", {}, overwrite=True, worker=True).library)[1] == 0
-    assert sweep_into(Folder(tmp_path, "demo", {}, overwrite=True).library)[1] == 18
+    sweep_into(first.archive)
+    assert sweep_into(Folder(tmp_path, "demo", {}, overwrite=True, worker=True).archive)[1] == 0
+    assert sweep_into(Folder(tmp_path, "demo", {}, overwrite=True).archive)[1] == 18
 
 
 @pytest.mark.parametrize("field", ["noise", "init_scale", "kind"])
