@@ -5,8 +5,9 @@ Self-supervised Learning" (ICLR 2022, arXiv 2110.09348), called "the paper" in e
 
     import linsim
 
-    dataset = linsim.run("strong_aug", noise=[1, 2], seeds=3)   # train, and compare with theory: an
-    xarray.Dataset study = linsim.study("strong_aug") print(study.table(dataset))
+    dataset = linsim.run("strong_aug", noise=[1, 2], seeds=3)  # an xarray.Dataset
+    study = linsim.study("strong_aug")
+    print(study.table(dataset))
     study.figure(dataset)
 
 `linsim.losses`, `linsim.spectra` and `linsim.theory` hold the losses, the measures of collapse and

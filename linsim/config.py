@@ -5,11 +5,14 @@ A class of settings is a dataclass below `Checked`. The rule of a field stands i
 and every value is brought to the field's type and checked the moment it is set, whether it comes
 from the command line or from Python:
 
-    class Demo(Checked):
-        noise: tuple[Amplitude, ...] = (1.0,)
-
-    Demo(noise=2)       # noise == (2.0,): one number, a list or an array will do Demo(noise=[1,
-    -1]) # BadInput: --noise -1.0 is not allowed: it must be a finite number of at least 0
+    >>> @dataclasses.dataclass(kw_only=True)
+    ... class Demo(Checked):
+    ...     noise: tuple[Amplitude, ...] = (1.0,)
+    >>> Demo(noise=2).noise  # one number, a list or an array will do
+    (2.0,)
+    >>> Demo(noise=[1, -1])
+    Traceback (most recent call last):
+    linsim.config.BadInput: --noise -1.0 is not allowed: it must be a finite number of at least 0
 
 Imports no numerical library, so that `--help` and a bad flag answer at once.
 """

@@ -157,7 +157,8 @@ def _read(path: Path, names: tuple[str, ...]) -> Any:
         from safetensors.numpy import load_file
     except ImportError:
         raise BadInput(
-            f"{path} is not allowed: without safetensors ('.[diagnose]') it must be another format"
+            f"{path} is not allowed: without safetensors (pip install 'linsim[diagnose]') it must "
+            "be another format"
         ) from None
     held = load_file(path)
     return held[_chosen(path, names, list(held))]

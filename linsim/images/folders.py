@@ -87,7 +87,7 @@ def digits() -> Images:
     except ImportError:
         raise BadInput(
             "--data digits is not allowed: it must be a folder unless scikit-learn is installed "
-            "('.[probe]')"
+            "(pip install 'linsim[probe]')"
         ) from None
     held: Any = load_digits()
     return Images(

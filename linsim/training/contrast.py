@@ -39,8 +39,8 @@ class Drive(NamedTuple):
 def distance(w: Weights, x: Batch, x_pos: Batch) -> Drive:
     """Drive of `losses.infonce` divided by N.
 
-        X = sigma0 - sigma1,   sigma0 = x^T D x - (Q + Q^T),   Q = x^T alpha x,   D = diag(row and
-        column sums of alpha)
+        X = sigma0 - sigma1,   sigma0 = x^T D x - (Q + Q^T),   Q = x^T alpha x,
+        D = diag(row and column sums of alpha)
 
     Source: paper, Lemma 2. Args: w (n, d); x, x_pos (N, d). Returns: Drive.
     """
@@ -75,8 +75,8 @@ def cosine(w: Weights, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
     """Drive of `losses.ntxent`: the dot drive of the rescaled inputs x_i / |W x_i|, less its radial
     part.
 
-        X = X_dot(y) + sum_i (u_i . g_i) y_i y_i^T + sum_j (u'_j . g'_j) y'_j y'_j^T,   y_i = x_i /
-        |z_i|, u_i = W y_i
+        X = X_dot(y) + sum_i (u_i . g_i) y_i y_i^T + sum_j (u'_j . g'_j) y'_j y'_j^T,
+        y_i = x_i / |z_i|,   u_i = W y_i
 
     Source: this project, docs/theory.md, "Losses".
     Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive.

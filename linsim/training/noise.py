@@ -19,8 +19,9 @@ from linsim.arrays import Array
 def normal(key: PRNGKeyArray, shape: tuple[int, ...], dtype: DTypeLike) -> Float[Array, "*shape"]:
     """Independent standard normal numbers.
 
-        float32: sqrt(-2 ln u) (cos, sin)(2 pi t) with u in (0, 1] and t in [-1/2, 1/2) from
-        `hashed_bits`; |value| < 5.8
+        float32: sqrt(-2 ln u) (cos, sin)(2 pi t),   u in (0, 1] and t in [-1/2, 1/2)
+
+    from `hashed_bits`, so that no value lies beyond 5.8.
 
     Source: Box and Muller 1958, Ann. Math. Stat. 29(2); u and t on a grid of 2^-24. Other dtypes:
     jax.random.

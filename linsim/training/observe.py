@@ -54,12 +54,15 @@ def residual(columns: Float[Array, "n b"], others: Float[Array, "n c"]) -> Float
 def block_strength(w: Float[Array, "n d"], noisy_dims: int) -> Float[Array, "2"]:
     """Strength m per mode of the clean and of the noisy block of W's columns.
 
-        m = |W_c|^2 / d_c   and   m = |V_n|^2 / d_n,   V_n the part of W_n orthogonal to the columns
-        of W_c
+        m = |W_c|^2 / d_c   and   m = |V_n|^2 / d_n
 
-    Sampling noise keeps writing small multiples of the clean columns into the noisy ones; V_n
-    leaves them out, as the singular values of W do. Args: W (n, d), whose last `noisy_dims` columns
-    are noisy. Returns: (2,), nan for an empty block.
+    with V_n the part of W_n orthogonal to the columns of W_c. Sampling noise keeps writing small
+    multiples of the clean columns into the noisy ones; V_n leaves them out, as the singular values
+    of W do. Args: W (n, d), whose last `noisy_dims` columns are noisy. Returns: (2,), nan for an
+    empty block.
+
+    >>> block_strength(jnp.diag(jnp.array([2.0, 2.0, 0.5])), noisy_dims=1).tolist()
+    [4.0, 0.25]
     """
     split = w.shape[1] - noisy_dims
     clean, noisy = w[:, :split], w[:, split:]

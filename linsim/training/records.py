@@ -1,10 +1,14 @@
 """Typed values that compiled programs take as arguments: numbers that may vary are leaves,
 everything else is static.
 
-    @record
-    class Demo:
-        noise: Real = 1.0                  # a leaf: values of it are stacked and mapped over
-        views: Views = static("one")       # static: another value is another program
+    >>> @record
+    ... class Demo:
+    ...     noise: Real = 1.0  # a leaf: values of it are stacked and mapped over
+    ...     views: str = static("one")  # static: another value is another program
+    >>> jax.tree.leaves(Demo(noise=2.0))
+    [2.0]
+    >>> described(Demo(views="two"))
+    {'type': 'Demo', 'noise': 1.0, 'views': 'two'}
 """
 
 import dataclasses

@@ -1,11 +1,12 @@
 """One run of a linear network, as a typed value: `simulate` it at once, or `begin` it and take one
 `step` after another.
 
-    run = Run(noise=2.0)
-    state = begin(run, jax.random.key(0))
-    for _ in range(100):
-        state, drive = jax.jit(step)(run, state)
-    print(drive.loss, singular_values(product(state.params)))
+    >>> run = Run(noise=2.0, dim=4, noisy_dims=2, batch_size=32)
+    >>> state, one_step = begin(run, jax.random.key(0)), jax.jit(step)
+    >>> for _ in range(20):
+    ...     state, drive = one_step(run, state)
+    >>> [w.shape for w in state.params], drive.contrast.shape
+    ([(4, 4)], (4, 4))
 """
 
 from typing import Any, NamedTuple
