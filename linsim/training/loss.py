@@ -166,11 +166,13 @@ class AlignmentOnly(SolvedLoss):
 
 
 def named(name: LossName, temperature: Real = 0.1) -> Loss:
-    """The loss called `name`; those without a temperature ignore it."""
+    """The loss called `name`; those without a temperature ignore it. Raises: ValueError."""
     kinds: dict[LossName, Loss] = {
         "distance": Distance(),
         "dot": Dot(temperature=temperature),
         "cosine": Cosine(temperature=temperature),
         "alignment": AlignmentOnly(),
     }
+    if name not in kinds:
+        raise ValueError(f"loss {name!r} is unknown; choose one of {', '.join(kinds)}")
     return kinds[name]

@@ -9,7 +9,7 @@
     ([(4, 4)], (4, 4))
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,13 @@ from linsim.training.records import Real, record, static
 from linsim.training.starts import Orthogonal, Start
 
 Square = Float[Array, "d d"]
+CHOICES = {
+    "noise_shape": get_args(NoiseShape),
+    "views": get_args(Views),
+    "batches": get_args(Batches),
+    "activation": get_args(Activation),
+    "solver": get_args(Solver),
+}
 
 
 @record
@@ -67,6 +74,22 @@ class Run:
     solver: Solver = static("descent")
     tolerance: float = static(1e-11)
     record_at: tuple[int, ...] = static((0, 1, 1000))
+
+    def __post_init__(self) -> None:
+        """Check what is static. Raises: ValueError for a name that is not known, for ReLU layers
+        with another loss or solver than they have, and for more noisy coordinates than there are.
+        """
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                given, known = getattr(self, name), ", ".join(allowed)
+                raise ValueError(f"{name} {given!r} is unknown; choose one of {known}")
+        if not 0 <= self.noisy_dims <= self.dim:
+            raise ValueError(f"noisy_dims must lie between 0 and {self.dim}; got {self.noisy_dims}")
+        if self.activation == "relu":
+            if isinstance(self.loss, Loss) and not isinstance(self.loss, Distance):
+                raise ValueError(f"ReLU layers have the distance loss; got {self.loss}")
+            if self.solver != "descent":
+                raise ValueError(f"ReLU layers are trained by descent; got solver {self.solver!r}")
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -1,6 +1,8 @@
 """One run as a value: stepped by hand it is the compiled run, and its parts are what they say."""
 
 import dataclasses
+import subprocess
+import sys
 from typing import get_args
 
 import jax
@@ -134,3 +136,38 @@ def test_every_field_tells_runs_apart(field):
     other = dataclasses.replace(RUN, **{field: CHANGES[field]})
     assert described(other) != described(RUN)
     assert described(dataclasses.replace(other, **{field: getattr(RUN, field)})) == described(RUN)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"noisy_dims": 17}, "between 0 and 16; got 17"),
+        ({"activation": "relu", "loss": loss_of.Dot()}, "ReLU layers have the distance loss"),
+        ({"activation": "relu", "solver": "flow"}, "ReLU layers are trained by descent"),
+    ],
+)
+def test_a_run_that_cannot_be_is_not_made(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Run(**fields)
+
+
+NAMES = """
+from linsim.training import loss
+from linsim.training.run import Run
+for make in (lambda: Run(batches="none"), lambda: Run(views="both"), lambda: loss.named("hinge")):
+    try:
+        make()
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_unknown_names_are_told_with_those_there_are():
+    """Without the tests' own check of types, which would be first."""
+    words = [sys.executable, "-c", NAMES]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "batches 'none' is unknown; choose one of fresh, dataset, fixed",
+        "views 'both' is unknown; choose one of one, two",
+        "loss 'hinge' is unknown; choose one of distance, dot, cosine, alignment",
+    ]
