@@ -298,8 +298,8 @@ def test_the_help_is_ordered_by_what_one_wants_first_and_ends_in_examples():
     [
         (["--loss", "cosine"], "no theory is known for the cosine loss"),
         (["--optimizer", "adam", "--learning-rate", "0.001"], "plain gradient descent"),
-        (["--optimizer", "momentum"], "plain gradient descent"),
-        (["--weight-decay", "0.1"], "plain gradient descent"),
+        pytest.param(["--optimizer", "momentum"], "plain gradient descent", marks=pytest.mark.slow),
+        pytest.param(["--weight-decay", "0.1"], "plain gradient descent", marks=pytest.mark.slow),
     ],
 )
 def test_where_theory_is_silent_the_table_says_so_and_compares_nothing(flags, reason, tmp_path):

@@ -195,7 +195,8 @@ results.save(dataset, results.Path(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize("devices", [2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 8])
 def test_devices_agree_and_repeat(devices, tmp_path):
     """1 and several forced host devices: the same to rounding; twice on several: the same bytes."""
     datasets = []
