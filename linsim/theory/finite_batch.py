@@ -159,12 +159,12 @@ def predict(
         ([1.5, 1.0], 0.25)
     """
     m = _checked(groups, strengths, batch_size)
-    laws = _Laws.of(groups, m)
+    laws = Laws.of(groups, m)
     average = _average(laws.negatives, laws.positives, laws.anchors.weights, batch_size)
     slopes = np.zeros(len(groups))
     for part in average.parts:
         slopes += laws.strength_slopes(part)
-    return Prediction(average.loss, -2 * slopes / laws.count, average.alpha_ii)
+    return Prediction(average.loss, -2 * slopes / laws.negatives.count, average.alpha_ii)
 
 
 def loss(
@@ -582,8 +582,7 @@ def _average(
 ) -> _Average:
     """The average over anchors and u: loss, alpha_ii and derivatives by ln M."""
     others = batch_size - 1
-    nearest = float(negatives.log_moment(np.ones(1)).max())
-    grid = mellin.grid(-np.logaddexp(0.0, np.log(others) + nearest) - BELOW, positives)
+    grid = _grid(negatives, positives, batch_size)
     loss, alpha, parts = 0.0, 0.0, []
     for piece in grid.pieces():
         phi = mellin.samples(negatives, grid.points[piece], tail=False)
@@ -604,7 +603,7 @@ def _average(
     return _Average(loss, alpha, parts)
 
 
-class _Laws(NamedTuple):
+class Laws(NamedTuple):
     """The laws of the negatives' and the positives' squared lengths for groups of modes."""
 
     groups: Sequence[Modes]
@@ -614,42 +613,72 @@ class _Laws(NamedTuple):
     positives: SquaredLength
 
     @classmethod
-    def of(cls, groups: Sequence[Modes], strengths: Values) -> "_Laws":
-        a, c, rho, count = _moments(groups)
+    def of(cls, groups: Sequence[Modes], strengths: Values) -> "Laws":
+        """The laws at given strengths (G,)."""
+        a, c, offset, count = _moments(groups)
         anchors = product_anchors(tuple(g.count for g in groups))
-        squares = anchors.squares
-        apart = rho**2 / a if np.any(rho) else None
-        means = np.zeros((1, len(groups))) if apart is None else strengths * apart * squares
+        mean = strengths * offset * anchors.squares if np.any(offset) else np.zeros((1, len(count)))
         return cls(
             groups,
             strengths,
             anchors,
-            SquaredLength(strengths * a, count, strengths * a * squares),
-            SquaredLength(strengths * c, count, means),
+            SquaredLength(strengths * a, count, strengths * a * anchors.squares),
+            SquaredLength(strengths * c, count, mean),
         )
 
-    @property
-    def count(self) -> Values:
-        return self.negatives.count
+    def grid(self, batch_size: int) -> mellin.Grid:
+        """The grid of the integral over ln u."""
+        return _grid(self.negatives, self.positives, batch_size)
 
-    def strength_slopes(self, part: _Part) -> Values:
+    def strength_slopes(self, part: "_Part") -> Values:
         """Derivatives of the loss by the strengths (G,), from those by ln M."""
-        a, c, rho, _ = _moments(self.groups)
+        a, c, offset, _ = _moments(self.groups)
         squares = self.anchors.squares
         variance, mean = self.negatives.pull_back(part.negatives, part.negative_nodes)
         slopes = a * (variance + np.sum(mean * squares, axis=0))
         variance, mean = self.positives.pull_back(part.positives, part.positive_nodes)
         slopes += c * variance
-        if np.any(rho):
-            slopes += rho**2 / a * np.sum(mean * squares, axis=0)
+        if np.any(offset):
+            slopes += offset * np.sum(mean * squares, axis=0)
         return slopes
+
+    def negative_changes(self, s: Values, g: int, h: int) -> tuple[Values, Values]:
+        """Derivatives of the negatives' ln M at s (J,) by an entry of S between two modes of g and
+        h, first (A, J), as if x_a x_b were the root of its mean square, and second.
+        """
+        a, _, _, _ = _moments(self.groups)
+        return self._changes(s, g, h, self.negatives.variance, a, a)
+
+    def positive_changes(self, s: Values, g: int, h: int) -> tuple[Values, Values]:
+        """The same of the positives' ln M."""
+        _, c, offset, _ = _moments(self.groups)
+        return self._changes(s, g, h, self.positives.variance, c, offset)
+
+    def _changes(self, s, g: int, h: int, variance: Values, spread: Values, offset: Values):
+        """With b = 1 + s m v: first -s y_g y_h / (b_g b_h), second s^2 (v_g v_h + y_g^2 v_h / b_g
+        + y_h^2 v_g / b_h) / (b_g b_h), for v the variance of one mode and y its mean.
+        """
+        count, squares = [group.count for group in self.groups], self.anchors.squares
+        pair = squares[:, g] * squares[:, h] / (count[g] * (count[h] + (2 if g == h else 0)))
+        y_g, y_h = (squares[:, [k]] / count[k] * offset[k] for k in (g, h))
+        b_g, b_h = (1 + s * variance[k] for k in (g, h))
+        first = -np.sqrt(offset[g] * offset[h] * pair)[:, None] * (s / (b_g * b_h))
+        second = spread[g] * spread[h] + y_g * (spread[h] / b_g) + y_h * (spread[g] / b_h)
+        return first, second * (s**2 / (b_g * b_h))
 
 
 def _moments(groups: Sequence[Modes]) -> tuple[Values, Values, Values, Values]:
-    """a, c - rho^2/a, rho and count of every group, each (G,)."""
-    columns = [(g.variance, g.conditional_variance, g.covariance, g.count) for g in groups]
-    a, c, rho, count = np.array(columns, dtype=float).T
-    return a, c, rho, count
+    """a, c - rho^2/a, rho^2/a and count of every group, each (G,)."""
+    columns = [
+        (g.variance, g.conditional_variance, g.covariance**2 / g.variance, g.count) for g in groups
+    ]
+    a, c, offset, count = np.array(columns, dtype=float).T
+    return a, c, offset, count
+
+
+def _grid(negatives: SquaredLength, positives: SquaredLength, batch_size: int) -> mellin.Grid:
+    nearest = float(negatives.log_moment(np.ones(1)).max())
+    return mellin.grid(-np.logaddexp(0.0, np.log(batch_size - 1) + nearest) - BELOW, positives)
 
 
 def _checked(groups: Sequence[Modes], strengths, batch_size: int) -> Values:

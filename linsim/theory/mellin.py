@@ -106,6 +106,12 @@ class Samples(NamedTuple):
         """
         return -self.side * (by_value @ self.transform.kernel.T) * self.moments
 
+    def changes(self, first: Values, second: Values) -> tuple[Values, Values]:
+        """First and second derivatives of f (A, V) by a parameter, from those of ln M (A, J)."""
+        moved = self.moments * first
+        bent = self.moments * (first**2 + second)
+        return tuple(-self.side * (m @ self.transform.kernel).real for m in (moved, bent))
+
 
 class Grid(NamedTuple):
     """Points v of the integral over v, increasing, and their weights."""

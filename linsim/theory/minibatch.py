@@ -1,0 +1,357 @@
+"""What finite steps and the noise of minibatches do to the mean theory, to first order in the
+learning rate (this project, docs/theory.md).
+
+A step on a batch takes S = W^T W to (1 + eta X)S(1 + eta X), with the batch's own contrast matrix
+X = X_N + xi. `linsim.theory.finite_batch` has its mean field, X_N; the flow of that is the limit of
+small eta. At first order in eta three things come in, all of them here for one layer and groups of
+equal modes:
+
+- the finite step: S -> (1 + eta X_N)S(1 + eta X_N), the map that `finite_batch.flow` interpolates;
+- the Ito term: the noise has no mean, but its square has, eta E[xi S xi];
+- the spread: S is a Markov chain, with fluctuations dS of variance of order eta about its mean, and
+  over these the field is curved. By symmetry dS has three kinds of entries: the traces tau_g of the
+  blocks, with covariance U_gh; the rest of a block of equal modes, with variance V_gg per
+  off-diagonal entry; and the entries between two blocks, with variance V_gh. They follow
+
+      dV_gh/dt = 2 (X_g + X_h - (m_g + m_h) y_gh) V_gh + eta (m_g + m_h)^2 D_gh
+      dU/dt = J U + U J^T + eta Q,   J_gh = d(2 m_g X_g)/dm_h,   Q_gh = 4 m_g m_h E[xi_g xi_h]
+
+  where y_gh (`stiffness`) is the second derivative of the loss by an entry of S between modes of g
+  and h, D_gh the variance of such an entry of xi, and xi_g the mean diagonal entry of xi in g. With
+  Phi = E[d^2 l] the change of the mean loss by the spread, the mean strengths drift by
+
+      dm_g/dt = ... - (4/k_g) d Phi / d(ln of the scale of block g)
+
+The eigenvalues of a degenerate block of k modes are then those of a Gaussian symmetric matrix with
+entries of variance V_gg about their mean: for many modes a semicircle of radius 2 sqrt(k V_gg).
+
+The moments of xi are measured on random batches along the path (`batch_noise`); everything else is
+exact. One clean and one noisy view or two, distance loss, mean over anchors. NumPy float64.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.integrate import solve_ivp
+from scipy.interpolate import interp1d
+
+from linsim.theory import finite_batch, mellin
+from linsim.theory.finite_batch import Modes
+from linsim.theory.mellin import Values
+
+PATH_POINTS = 24  # along a flow, where coefficients are computed; between them interpolated in ln t
+FIRST_TIME = 0.03  # of the path, in units of the first doubling of a strength
+SHIFT = 1e-3  # relative, of a strength, for derivatives by it
+BATCH_ROWS = 20_000  # rows of all random batches at one point of the path
+FEWEST_BATCHES = 48
+
+
+class BatchNoise(NamedTuple):
+    """Second moments of xi = X - X_N on one batch, by groups.
+
+    between: variance D_gh of an entry between two different modes of g and h, (G, G); diagonal:
+    variance of a diagonal entry, (G,); traces: covariance of the mean diagonal entries, (G, G).
+    """
+
+    between: Values
+    diagonal: Values
+    traces: Values
+
+
+class FirstOrder(NamedTuple):
+    """Training at a learning rate, to first order in it, at T times.
+
+    strengths: the mean of tr(S_gg)/k_g for the first group, and for the others that of the Schur
+    complement of the first group, S_gg - S_g0 S_00^-1 S_0g: what singular values show, and what
+    `linsim.training.observe.block_strength` measures. spread: standard deviation sqrt(V_gg) of an
+    off-diagonal entry of S within the block. Each (T, G).
+    """
+
+    strengths: Values
+    spread: Values
+
+
+def stiffness(groups: Sequence[Modes], strengths: Values, *, batch_size: int) -> Values:
+    """The second derivative y_gh of the loss by an entry of S between two different modes.
+
+        l(S + e (E_ab + E_ba)) = l(S) + e^2 y_gh / 2 + ...,   a in g, b in h
+
+    so that the contrast matrix changes by -y_gh e in that entry. Within a group it is twice the
+    difference l_11 - l_12 of second derivatives by the strengths of two of its modes.
+
+    Source: this project, docs/theory.md, "Any batch size". Distance loss, mean over anchors.
+
+    Args:
+        groups: The G groups of modes.
+        strengths: The strength m = sigma^2 >= 0 of each group, shape (G,).
+        batch_size: The number N >= 2 of samples in a batch.
+
+    Returns:
+        y, symmetric, shape (G, G).
+
+    Example:
+        Without noise and with equal variances X is a function of S, and y a divided difference:
+
+        >>> groups, m = [Modes.of(1.0, 0.0, 0.0, 2), Modes.of(1.0, 0.0, 0.0, 3)], [1.0, 2.0]
+        >>> x = finite_batch.predict(groups, m, batch_size=8).contrast
+        >>> y = stiffness(groups, np.array(m), batch_size=8)[0, 1]
+        >>> bool(np.isclose(y, (x[0] - x[1]) / (m[1] - m[0]), rtol=1e-5))
+        True
+    """
+    laws = finite_batch.Laws.of(groups, np.asarray(strengths, dtype=float))
+    others, weights = batch_size - 1, laws.anchors.weights
+    pairs = [(g, h) for g in range(len(groups)) for h in range(g, len(groups))]
+    found = np.zeros((len(groups), len(groups)))
+    grid = laws.grid(batch_size)
+    for piece in grid.pieces():
+        phi = mellin.samples(laws.negatives, grid.points[piece], tail=False)
+        psi = mellin.samples(laws.positives, grid.points[piece], tail=True)
+        log_phi = np.log1p(-np.minimum(phi.complement, 1 - 1e-16))
+        measure = weights[:, None] * grid.weights[piece]
+        once = measure * others * np.exp((others - 1) * log_phi)
+        twice = measure * others * (others - 1) * np.exp((others - 2) * log_phi)
+        repelled = -measure * np.expm1(others * log_phi)
+        for g, h in pairs:
+            phi_1, phi_2 = phi.changes(*laws.negative_changes(phi.transform.nodes, g, h))
+            psi_1, psi_2 = psi.changes(*laws.positive_changes(psi.transform.nodes, g, h))
+            found[g, h] += np.sum(
+                repelled * psi_2
+                - once * (phi_2 * psi.value + 2 * phi_1 * psi_1)
+                - twice * phi_1**2 * psi.value
+            )
+    return found + np.triu(found, 1).T
+
+
+def contrast_of_batches(
+    x: Values, x_pos: Values, strengths: Values
+) -> Values:
+    """The contrast matrix of each of B batches under W = diag(sqrt(strengths)), (B, d, d). Args:
+    views (B, N, d); strengths of the d modes.
+    """
+    z, z_pos = x * np.sqrt(strengths), x_pos * np.sqrt(strengths)
+    squares = np.sum(z**2, axis=-1)
+    scores = np.einsum("bid,bjd->bij", z, z, optimize=True)
+    scores -= 0.5 * (squares[:, :, None] + squares[:, None, :])
+    index = np.arange(x.shape[1])
+    scores[:, index, index] = -0.5 * np.sum((z - z_pos) ** 2, axis=-1)
+    scores -= scores.max(axis=2, keepdims=True)
+    alpha = np.exp(scores)
+    alpha /= alpha.sum(axis=2, keepdims=True)
+    pull = 1 - alpha[:, index, index]
+    alpha[:, index, index] = 0
+    alpha += alpha.transpose(0, 2, 1)
+    transposed, step = x.transpose(0, 2, 1), x_pos - x
+    contrast = (transposed * alpha.sum(axis=2)[:, None, :]) @ x - transposed @ alpha @ x
+    contrast -= (step.transpose(0, 2, 1) * pull[:, None, :]) @ step
+    return contrast / x.shape[1]
+
+
+def batch_noise(
+    groups: Sequence[Modes],
+    strengths: Values,
+    *,
+    batch_size: int,
+    rng: np.random.Generator,
+    rows: int = BATCH_ROWS,
+) -> BatchNoise:
+    """The second moments of xi, measured on random batches. Args: groups; strengths (G,); N;
+    generator; rows of all batches together.
+    """
+    count = [g.count for g in groups]
+    member = np.repeat(np.arange(len(groups)), count)
+    a, rho, rest = (
+        np.array([getattr(g, name) for g in groups])[member]
+        for name in ("variance", "covariance", "conditional_variance")
+    )
+    batches = max(rows // batch_size, FEWEST_BATCHES)
+    few = max(1, min(batches, 2_000_000 // batch_size**2))  # at a time, for their memory
+    found = []
+    for first in range(0, batches, few):
+        shape = (min(few, batches - first), batch_size, len(member))
+        x = rng.normal(size=shape) * np.sqrt(a)
+        step = x * (rho / a) + rng.normal(size=shape) * np.sqrt(rest)
+        found.append(contrast_of_batches(x, x + step, np.asarray(strengths)[member]))
+    x_n = np.concatenate(found)
+    mean = np.zeros((len(member), len(member)))
+    diagonal = np.einsum("bii->bi", x_n)
+    groupwise = np.stack([diagonal[:, member == g].mean(axis=1) for g in range(len(groups))], 1)
+    mean[np.diag_indices(len(member))] = groupwise.mean(axis=0)[member]
+    squares = np.mean((x_n - mean) ** 2, axis=0)
+    apart = ~np.eye(len(member), dtype=bool)
+    between = np.zeros((len(groups), len(groups)))
+    for g, h in np.ndindex(between.shape):
+        block = np.outer(member == g, member == h) & apart
+        between[g, h] = squares[block].mean() if block.any() else 0.0
+    own = np.array([np.diag(squares)[member == g].mean() for g in range(len(groups))])
+    return BatchNoise(between, own, np.atleast_2d(np.cov(groupwise.T)))
+
+
+def first_order(
+    times: Values,
+    start: Values | Sequence[float],
+    groups: Sequence[Modes],
+    *,
+    batch_size: int,
+    learning_rate: float,
+    seed: int = 0,
+    rows: int = BATCH_ROWS,
+) -> FirstOrder:
+    """Mean strengths and spread of one layer at a learning rate, to first order in it.
+
+    Mean strengths are those of the map (`finite_batch.flow` at this rate), times the exponential of
+    what the noise of minibatches adds at first order: the Ito term and the curvature of the drift
+    under the spread. What is left is of second order.
+
+    Source: this project, docs/theory.md, "Any batch size". Distance loss, mean over anchors, fresh
+    batches.
+
+    Args:
+        times: The times at which they are wanted, increasing, shape (T,), the first one the start.
+        start: The strength m > 0 of each group at the start, shape (G,), without any spread.
+        groups: The G groups of modes.
+        batch_size: The number N >= 2 of samples in a batch.
+        learning_rate: The rate eta > 0 on the mean loss.
+        seed: Of the random batches on which the noise is measured.
+        rows: Rows of all random batches at one point of the path.
+
+    Returns:
+        Strengths and spread, each (T, G).
+
+    Raises:
+        ValueError: As `finite_batch.flow` does.
+
+    Example:
+        >>> groups = [Modes.of(1.0, 0.0, 0.0, 8), Modes.of(1.0, 1.0, 0.0, 8)]
+        >>> options = dict(batch_size=128, learning_rate=0.128)
+        >>> found = first_order(np.array([0.0, 64.0]), [0.01, 0.01], groups, **options)
+        >>> bool(0.265 < found.strengths[-1, 1] < 0.273), bool(0.005 < found.spread[-1, 1] < 0.01)
+        (True, True)
+    """
+    times = np.asarray(times, dtype=float)
+    path = _path_times(times, groups, batch_size)
+    options = {"batch_size": batch_size}
+    flow = finite_batch.flow(path, start, groups, **options)
+    rng = np.random.default_rng(seed)
+    points = [_Coefficients.at(groups, m, batch_size, rng, rows) for m in flow]
+    variance, drift = _spread_and_drift(times, path, points)
+    mapped = finite_batch.flow(times, start, groups, learning_rate=learning_rate, **options)
+    strengths = mapped * np.exp(learning_rate * drift)
+    spread = strengths * np.sqrt(learning_rate * np.maximum(variance, 0.0))
+    return FirstOrder(strengths, spread)
+
+
+def _path_times(times: Values, groups: Sequence[Modes], batch_size: int) -> Values:
+    """Times from the start to the end of `times`, evenly spaced on a log scale after the first."""
+    weak = finite_batch.predict(groups, np.full(len(groups), 1e-12), batch_size=batch_size)
+    first = FIRST_TIME / max(float(np.abs(weak.contrast).max()), 1e-3)
+    length = max(times[-1] - times[0], 2 * first)
+    return times[0] + np.concatenate([[0.0], np.geomspace(first, length, PATH_POINTS)])
+
+
+class _Coefficients(NamedTuple):
+    """What the equations of spread and drift need at one point of the path.
+
+    Entries of the spread are in units in which they stay finite while a block vanishes: V_0h in
+    m_0^2, V_gh in m_g m_h otherwise, and U_gh in m_g m_h.
+    """
+
+    relax: Values  # of V_gh, (G, G)
+    drive: Values  # of V_gh per eta, (G, G)
+    trace_drive: Values  # of U_gh per eta, (G, G)
+    jacobian: Values  # d(2 X_g)/d ln m_h, (G, G)
+    ito: Values  # d ln m_g/dt per eta, (G,)
+    by_entries: Values  # d ln m_g/dt per V_hi, (G, G, G)
+    by_traces: Values  # d ln m_g/dt per U_hi, (G, G, G)
+
+    @classmethod
+    def at(
+        cls,
+        groups: Sequence[Modes],
+        m: Values,
+        batch_size: int,
+        rng: np.random.Generator,
+        rows: int,
+    ) -> "_Coefficients":
+        """The coefficients at strengths m (G,)."""
+        k = np.array([g.count for g in groups], dtype=float)
+        steps = SHIFT * (m + SHIFT * m.max()) * np.eye(len(m))
+
+        def slopes(m: Values) -> Values:
+            return -0.5 * k * finite_batch.predict(groups, m, batch_size=batch_size).contrast
+
+        def second(m: Values) -> tuple[Values, Values]:
+            """y and the second derivatives of the loss by the strengths of whole groups."""
+            ahead = np.stack([(slopes(m + e) - slopes(m)) / e.sum() for e in steps])
+            return stiffness(groups, m, batch_size=batch_size), 0.5 * (ahead + ahead.T)
+
+        x = -2 * slopes(m) / k
+        y, hessian = second(m)
+        noise = batch_noise(groups, m, batch_size=batch_size, rng=rng, rows=rows)
+        unit, sums, products = np.outer(m, m), m[:, None] + m, np.outer(m, m)
+        unit[0, 1:] = unit[1:, 0] = m[0] ** 2
+        growth = 2 * (x[:, None] + x)  # of the logarithm of the units
+        growth[0, 1:] = growth[1:, 0] = 4 * x[0]
+        number = np.outer(k, k)
+        number[np.diag_indices(len(m))] = (k - 1) * (k + 2)
+        by_entries, by_traces = np.zeros((2, len(m), len(m), len(m)))
+        for g, e in enumerate(steps):
+            y_ahead, hessian_ahead = second(m + e)
+            scale = np.zeros((len(m), len(m)))
+            scale[g] += 1
+            scale[:, g] += 1
+            by_entry = (y_ahead - y) / e.sum() + scale * y / m[g]
+            by_trace = (hessian_ahead - hessian) / e.sum() + scale * hessian / m[g]
+            by_entries[g] = -number * by_entry * unit / k[g]
+            by_traces[g] = -2 * by_trace * products / k[g]
+        ito = (noise.between @ (m * k) + m * (noise.diagonal - np.diag(noise.between))) / m
+        for g in range(1, len(m)):  # of the Schur complement, without what cancels in it
+            mixing = noise.between[0, g] * k[0]
+            ito[g] -= mixing * (m[0] / m[g] + 2 + m[g] / m[0])
+            schur = k[0] * y[0, g] * (m[0] ** 2 / m[g] + m[0])
+            by_entries[g, 0, g] += schur
+            by_entries[g, g, 0] += schur
+            by_entries[:, 0, g] -= 2 / k * hessian[:, g] * k[0] * m[0]
+            by_entries[:, g, 0] -= 2 / k * hessian[:, g] * k[0] * m[0]
+        return cls(
+            relax=2 * (x[:, None] + x - sums * y) - growth,
+            drive=sums**2 / unit * noise.between,
+            trace_drive=4 * noise.traces,
+            jacobian=-4 / k[:, None] * hessian * m,
+            ito=ito,
+            by_entries=by_entries,
+            by_traces=by_traces,
+        )
+
+
+def _spread_and_drift(
+    times: Values, path: Values, points: list[_Coefficients]
+) -> tuple[Values, Values]:
+    """V_gg / m_g^2 (T, G) and the drift of ln m by noise (T, G), per unit of the learning rate."""
+    shapes = [np.shape(part) for part in points[0]]
+    cuts = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])[:-1]
+    columns = [np.concatenate([np.ravel(part) for part in point]) for point in points]
+    between = interp1d(_clock(path, path), np.array(columns), axis=0, fill_value="extrapolate")
+    size = len(points[0].ito)
+
+    def velocity(t: float, state: Values) -> Values:
+        parts = np.split(between(_clock(t, path)), cuts)
+        c = _Coefficients(*(p.reshape(s) for p, s in zip(parts, shapes, strict=True)))
+        v, u = state[: 2 * size**2].reshape(2, size, size)
+        pushed = c.jacobian @ u
+        drift = c.jacobian @ state[2 * size**2 :] + c.ito
+        drift += np.einsum("ghi,hi->g", c.by_entries, v) + np.einsum("ghi,hi->g", c.by_traces, u)
+        entries, traces = c.relax * v + c.drive, pushed + pushed.T + c.trace_drive
+        return np.concatenate([entries.ravel(), traces.ravel(), drift])
+
+    span, start = (path[0], path[-1]), np.zeros(2 * size**2 + size)
+    solution = solve_ivp(velocity, span, start, "LSODA", times, rtol=1e-5, atol=1e-9)
+    if not solution.success:
+        raise ArithmeticError(f"the spread could not be integrated: {solution.message}")
+    entries = solution.y.T[:, : size**2].reshape(-1, size, size)
+    return np.einsum("tgg->tg", entries), solution.y.T[:, 2 * size**2 :]
+
+
+def _clock(t: Values | float, path: Values) -> Values:
+    """The logarithm of the time since the start, finite there."""
+    return np.log(t - path[0] + path[1] - path[0])
