@@ -35,7 +35,8 @@ STRETCH_FROM, STRETCH = 12.0, 3.0  # the grid of v is t + e^((t - STRETCH_FROM)/
 LEFT_OF_ZERO, RIGHT_OF_ZERO = -1, 1
 
 _FROM_ZERO = np.geomspace(1e-10, 0.55, 120)  # candidate crossings to the right of zero
-_OF_LEFT = np.concatenate([_FROM_ZERO[:100], 1 - _FROM_ZERO[99::-1]])  # as parts of the way left
+_HALF = np.geomspace(1e-10, 0.5, 80)
+_OF_LEFT = np.concatenate([_HALF, 1 - _HALF[-2::-1]])  # to the left, as parts of the way
 _FROM_ZERO_GAMMA = gammaln(1 - _FROM_ZERO) - np.log(_FROM_ZERO)
 
 

@@ -40,10 +40,10 @@ from linsim.theory import finite_batch, mellin
 from linsim.theory.finite_batch import Modes
 from linsim.theory.mellin import Values
 
-PATH_POINTS = 24  # along a flow, where coefficients are computed; between them interpolated in ln t
-FIRST_TIME = 0.03  # of the path, in units of the first doubling of a strength
+PATH_POINTS = 18  # along a flow, where coefficients are computed; between them interpolated in ln t
+FIRST_TIME = 0.03  # of the path, in units of the time constant of weak modes
 SHIFT = 1e-3  # relative, of a strength, for derivatives by it
-BATCH_ROWS = 20_000  # rows of all random batches at one point of the path
+BATCH_ROWS = 16_000  # rows of all random batches at one point of the path
 FEWEST_BATCHES = 48
 
 
@@ -65,11 +65,13 @@ class FirstOrder(NamedTuple):
     strengths: the mean of tr(S_gg)/k_g for the first group, and for the others that of the Schur
     complement of the first group, S_gg - S_g0 S_00^-1 S_0g: what singular values show, and what
     `linsim.training.observe.block_strength` measures. spread: standard deviation sqrt(V_gg) of an
-    off-diagonal entry of S within the block. Each (T, G).
+    off-diagonal entry of S within the block; level: that of the logarithm of a block's strength
+    between runs. Each (T, G).
     """
 
     strengths: Values
     spread: Values
+    level: Values
 
 
 def stiffness(groups: Sequence[Modes], strengths: Values, *, batch_size: int) -> Values:
@@ -216,7 +218,7 @@ def first_order(
         rows: Rows of all random batches at one point of the path.
 
     Returns:
-        Strengths and spread, each (T, G).
+        Strengths, spread and level, each (T, G).
 
     Raises:
         ValueError: As `finite_batch.flow` does.
@@ -229,24 +231,79 @@ def first_order(
         (True, True)
     """
     times = np.asarray(times, dtype=float)
-    path = _path_times(times, groups, batch_size)
     options = {"batch_size": batch_size}
-    flow = finite_batch.flow(path, start, groups, **options)
+    path, flow = _path(times, start, groups, batch_size)
     rng = np.random.default_rng(seed)
     points = [_Coefficients.at(groups, m, batch_size, rng, rows) for m in flow]
-    variance, drift = _spread_and_drift(times, path, points)
+    entries, traces, drift = _spread_and_drift(times, path, points)
     mapped = finite_batch.flow(times, start, groups, learning_rate=learning_rate, **options)
     strengths = mapped * np.exp(learning_rate * drift)
-    spread = strengths * np.sqrt(learning_rate * np.maximum(variance, 0.0))
-    return FirstOrder(strengths, spread)
+    within, between = (np.sqrt(learning_rate * np.maximum(v, 0.0)) for v in (entries, traces))
+    return FirstOrder(strengths, strengths * within, between)
 
 
-def _path_times(times: Values, groups: Sequence[Modes], batch_size: int) -> Values:
-    """Times from the start to the end of `times`, evenly spaced on a log scale after the first."""
+def singular_values(
+    found: FirstOrder,
+    record: int,
+    groups: Sequence[Modes],
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Values:
+    """Singular values of W that the theory expects in independent runs, at one record.
+
+    The eigenvalues of S in a block of k equal modes are those of m (1 + H) with H Gaussian and
+    symmetric, entries of standard deviation `spread` / m apart from the diagonal; m itself varies
+    between runs by `level`. The exponential is taken of both, which is the same to first order and
+    keeps strengths positive.
+
+    Source: this project, docs/theory.md, "Any batch size".
+
+    Args:
+        found: What `first_order` returned.
+        record: The number of the record, an index into its T times.
+        groups: The G groups of modes.
+        draws: The number of runs to draw.
+        seed: Of the draws.
+
+    Returns:
+        Singular values, largest first, shape (draws, d) for d modes in all groups together.
+
+    Example:
+        >>> groups = [Modes.of(1.0, 0.0, 0.0, 2), Modes.of(1.0, 1.0, 0.0, 1)]
+        >>> exact = FirstOrder(np.array([[4.0, 1.0]]), np.zeros((1, 2)), np.zeros((1, 2)))
+        >>> singular_values(exact, 0, groups, draws=1).tolist()
+        [[2.0, 2.0, 1.0]]
+    """
+    rng = np.random.default_rng(seed)
+    blocks = []
+    for g, group in enumerate(groups):
+        entries = rng.normal(size=(draws, group.count, group.count))
+        symmetric = (entries + entries.transpose(0, 2, 1)) / np.sqrt(2)
+        values = np.linalg.eigvalsh(symmetric)
+        values -= values.mean(axis=1, keepdims=True)
+        m, spread, level = (part[record, g] for part in found)
+        blocks.append(m * np.exp(spread / m * values + level * rng.normal(size=(draws, 1))))
+    return np.sqrt(np.sort(np.concatenate(blocks, axis=1), axis=1)[:, ::-1])
+
+
+def _path(
+    times: Values, start: Values | Sequence[float], groups: Sequence[Modes], batch_size: int
+) -> tuple[Values, Values]:
+    """The flow at PATH_POINTS times from the start to the end of `times`, (P,) and (P, G): evenly
+    spaced by how much ln t and the logarithms of the strengths change.
+    """
     weak = finite_batch.predict(groups, np.full(len(groups), 1e-12), batch_size=batch_size)
     first = FIRST_TIME / max(float(np.abs(weak.contrast).max()), 1e-3)
     length = max(times[-1] - times[0], 2 * first)
-    return times[0] + np.concatenate([[0.0], np.geomspace(first, length, PATH_POINTS)])
+    fine = times[0] + np.concatenate([[0.0], np.geomspace(first, length, 12 * PATH_POINTS)])
+    flow = finite_batch.flow(fine, start, groups, batch_size=batch_size)
+    moved = np.abs(np.diff(np.log(flow), axis=0)).clip(max=0.5).sum(axis=1)
+    length = np.concatenate([[0.0], np.cumsum(moved + np.diff(_clock(fine, fine)))])
+    wanted = np.linspace(0.0, length[-1], PATH_POINTS)
+    kept = np.unique(np.searchsorted(length, wanted).clip(max=len(fine) - 1))
+    kept = np.union1d(kept, [0, 1])
+    return fine[kept], flow[kept]
 
 
 class _Coefficients(NamedTuple):
@@ -282,7 +339,8 @@ class _Coefficients(NamedTuple):
 
         def second(m: Values) -> tuple[Values, Values]:
             """y and the second derivatives of the loss by the strengths of whole groups."""
-            ahead = np.stack([(slopes(m + e) - slopes(m)) / e.sum() for e in steps])
+            here = slopes(m)
+            ahead = np.stack([(slopes(m + e) - here) / e.sum() for e in steps])
             return stiffness(groups, m, batch_size=batch_size), 0.5 * (ahead + ahead.T)
 
         x = -2 * slopes(m) / k
@@ -326,16 +384,20 @@ class _Coefficients(NamedTuple):
 
 def _spread_and_drift(
     times: Values, path: Values, points: list[_Coefficients]
-) -> tuple[Values, Values]:
-    """V_gg / m_g^2 (T, G) and the drift of ln m by noise (T, G), per unit of the learning rate."""
+) -> tuple[Values, Values, Values]:
+    """V_gg / m_g^2, U_gg / m_g^2 and the drift of ln m by noise, each (T, G), per unit of the
+    learning rate.
+    """
     shapes = [np.shape(part) for part in points[0]]
     cuts = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])[:-1]
-    columns = [np.concatenate([np.ravel(part) for part in point]) for point in points]
-    between = interp1d(_clock(path, path), np.array(columns), axis=0, fill_value="extrapolate")
+    clock, offset = _clock(path, path), path[1] - path[0]
+    per_clock = np.exp(clock)[:, None]  # dt/d clock: rates fall as 1/t, their products change little
+    columns = np.array([np.concatenate([np.ravel(part) for part in point]) for point in points])
+    between = interp1d(clock, per_clock * columns, axis=0, fill_value="extrapolate")
     size = len(points[0].ito)
 
-    def velocity(t: float, state: Values) -> Values:
-        parts = np.split(between(_clock(t, path)), cuts)
+    def velocity(now: float, state: Values) -> Values:
+        parts = np.split(between(now), cuts)
         c = _Coefficients(*(p.reshape(s) for p, s in zip(parts, shapes, strict=True)))
         v, u = state[: 2 * size**2].reshape(2, size, size)
         pushed = c.jacobian @ u
@@ -344,12 +406,14 @@ def _spread_and_drift(
         entries, traces = c.relax * v + c.drive, pushed + pushed.T + c.trace_drive
         return np.concatenate([entries.ravel(), traces.ravel(), drift])
 
-    span, start = (path[0], path[-1]), np.zeros(2 * size**2 + size)
-    solution = solve_ivp(velocity, span, start, "LSODA", times, rtol=1e-5, atol=1e-9)
+    start, wanted = np.zeros(2 * size**2 + size), np.log(times - path[0] + offset)
+    span = (clock[0], max(clock[-1], wanted[-1]))
+    solution = solve_ivp(velocity, span, start, "LSODA", wanted, rtol=1e-5, atol=1e-9)
     if not solution.success:
         raise ArithmeticError(f"the spread could not be integrated: {solution.message}")
-    entries = solution.y.T[:, : size**2].reshape(-1, size, size)
-    return np.einsum("tgg->tg", entries), solution.y.T[:, 2 * size**2 :]
+    spreads = solution.y.T[:, : 2 * size**2].reshape(-1, 2, size, size)
+    entries, traces = np.einsum("tigg->itg", spreads)
+    return entries, traces, solution.y.T[:, 2 * size**2 :]
 
 
 def _clock(t: Values | float, path: Values) -> Values:
