@@ -2,8 +2,9 @@
 changed.
 
 Colour follows the sweep (cividis, dark to light, with one marker each so that no figure needs
-colour); measured values are solid lines with markers, the population theory is dashed, the
-condensed regime dotted.
+colour). Measured values are markers, or thin lines where there are many; the theory of any batch
+size is a solid line with its spread over runs as a band; the limit of infinite batches is dotted
+and grey where it is shown for comparison.
 """
 
 import io
@@ -20,8 +21,10 @@ from matplotlib.figure import Figure
 LOOK = Path(__file__).with_name("linsim.mplstyle")
 MARKERS = "osD^vP*X<>"
 BLOCK_COLOURS = ("#00204d", "#b3a24a")
+THEORY: dict[str, Any] = {"linestyle": "-", "linewidth": 1.3, "marker": ""}
+SPREAD: dict[str, Any] = {"alpha": 0.25, "linewidth": 0}
 POPULATION: dict[str, Any] = {"linestyle": "--", "linewidth": 1.0, "marker": ""}
-CONDENSED: dict[str, Any] = {"linestyle": ":", "linewidth": 1.8, "marker": ""}
+LIMIT: dict[str, Any] = {"color": "0.55", "linestyle": ":", "linewidth": 1.2, "marker": ""}
 
 
 class StyledFigure(Figure):

@@ -1,5 +1,5 @@
-"""What theory says about the very runs that are trained: the flow of infinitely many samples from
-each run's own start.
+"""What theory says about the very runs that are trained, from each run's own start: the exact mean
+dynamics at its batch size and learning rate, and the flow of infinitely many samples.
 
 With each study's `compare` and with `linsim.claims`, the place where theory and simulation meet. A
 run whose loss has no theory, or whose optimiser is not plain gradient descent, gets nan, and tables
@@ -12,15 +12,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from linsim.arrays import Array
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Arrays, Finish
-from linsim.training import dynamics, observe, optimizers
+from linsim.theory import finite_batch
+from linsim.theory.finite_batch import Modes
+from linsim.training import data, dynamics, observe, optimizers
 from linsim.training.dynamics import Trajectory
 from linsim.training.loss import SolvedLoss
 from linsim.training.observe import Observables
 from linsim.training.run import Run, Trained, population_drive
+from linsim.training.starts import Orthogonal
 
 TOLERANCE = 1e-8  # of the population flows
 
@@ -43,6 +47,53 @@ def silence(run: Run) -> str:
     if not optimizers.is_plain_descent(run.optimizer):
         return "the theory is that of plain gradient descent, without momentum, adaptation or decay"
     return ""
+
+
+def any_batch_size(run: Run) -> bool:
+    """Whether the exact theory of any batch size is that of a run: descent on changing batches."""
+    changing = run.solver == "descent" and run.batches != "fixed"
+    return covers(run) and changing and isinstance(run.loss, SolvedLoss) and run.loss.any_batch_size
+
+
+def is_degenerate(run: Run) -> bool:
+    """Whether all modes of a block start alike, in one layer and with one strength of noise."""
+    return isinstance(run.start, Orthogonal) and not run.hidden and run.noise_shape == "block"
+
+
+def mode_groups(run: Run) -> tuple[list[Modes], list[int]]:
+    """The clean and the noisy modes, as far as there are any, and which of the two blocks they
+    are.
+    """
+    counts = (run.dim - run.noisy_dims, run.noisy_dims)
+    present = [block for block in (0, 1) if counts[block]]
+    moments = [
+        data.mode_moments((0.0, float(run.noise) ** 2)[block], run.views) for block in present
+    ]
+    groups = [
+        Modes.of(float(m.anchor), float(m.step), float(m.covariance), counts[block])
+        for m, block in zip(moments, present, strict=True)
+    ]
+    return groups, present
+
+
+def layers_in_time(run: Run, layers: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The layers of a run at its records by the exact theory, finite steps included, each (T, out,
+    in), from given initial ones.
+    """
+    with jax.enable_x64(True):
+        moments = run.moments()
+        anchor, step, cross = (
+            np.asarray(matrix) for matrix in (moments.anchor, moments.step, moments.cross)
+        )
+    return finite_batch.layer_flow(
+        np.asarray(run.times, dtype=float),
+        layers,
+        anchor,
+        step,
+        cross - anchor,
+        batch_size=run.batch_size,
+        learning_rate=float(run.learning_rate),
+    )
 
 
 def population_flow(run: Run, *layers: Array, tolerance: float | None = None) -> Trained:
@@ -81,8 +132,12 @@ def flows(
 
 
 def one_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
-    """`flows` of one layer. Args: a run of the sweep, for its static part; the engine."""
+    """`flows` of one layer, where the exact theory of its batch size is not known. Args: a run of
+    the sweep, for its static part; the engine.
+    """
     kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
+    if any_batch_size(fixed):
+        return lambda _, measured: measured
     if not covers(fixed):
         return unknown(kept)
     return flows(

@@ -44,9 +44,12 @@ LONG_NAMES = {
     "block_strength": "m of a block: squared entries of its columns of W, per column; noisy: "
     "without the clean columns' span",
     "population_settled": "population fixed point m* of one mode",
-    "condensed_settled": "late settled strength m of one mode on finite batches",
-    "condensed_block_strength": "block's m in the condensed regime, from the median run's state "
-    "when alpha_ii passes 0.5",
+    "late_settled": "strength m at which one mode settles late on finite batches",
+    "level": "standard deviation between runs of the logarithm of a block's strength",
+    "singular_value_low": "5 % quantile over runs of the singular values of W",
+    "singular_value_high": "95 % quantile over runs of the singular values of W",
+    "collapsed_probability": "probability of a number of collapsed dimensions in one run",
+    "count": "a number of collapsed dimensions",
     "embedding_deviation": "standard deviation of the anchors' embeddings along their principal "
     "axes, largest first",
     "predicted_deviation": "the same of a clean and a noisy mode of the balanced population flow",
@@ -93,6 +96,12 @@ LONG_NAMES = {
 }
 
 
+THEORIES = {
+    "population_": "population flow: ",
+    "theory_": "theory of any batch size: ",
+}  # prefixes of predicted observables
+
+
 def labelled(
     arrays: Mapping[str, tuple[tuple[str, ...], Any]], coords: Mapping[str, Any]
 ) -> xr.Dataset:
@@ -104,11 +113,18 @@ def labelled(
         coords=dict(coords),
     )
     for name, variable in dataset.variables.items():
-        base = str(name) if name in LONG_NAMES else str(name).removeprefix("population_")
+        prefix, base = _theory(str(name))
         if base in LONG_NAMES:
-            predicted = "population flow: " if base != name else ""
-            variable.attrs.update(long_name=predicted + LONG_NAMES[base], units="1")
+            variable.attrs.update(long_name=THEORIES.get(prefix, "") + LONG_NAMES[base], units="1")
     return dataset
+
+
+def _theory(name: str) -> tuple[str, str]:
+    """The prefix of a theory and the name of the observable that it is a theory of."""
+    for prefix in THEORIES:
+        if name not in LONG_NAMES and name.startswith(prefix):
+            return prefix, name.removeprefix(prefix)
+    return "", name
 
 
 # Trailing dimensions of each observable, behind those of the sweep.
@@ -148,16 +164,14 @@ def labelled_runs(
     dims: Mapping[str, tuple[str, ...]] | None = None,
 ) -> xr.Dataset:
     """A Dataset of a sweep's observables: dimensions `leading`, then `dims` or TRAILING by the name
-    behind "population_".
+    behind the prefix of a theory.
 
     The axes of an observable without an entry in either are called <name>_0, <name>_1, ..
     """
     known = TRAILING | dict(dims or {})
 
     def trailing(name: str, count: int) -> tuple[str, ...]:
-        return known.get(
-            name.removeprefix("population_"), tuple(f"{name}_{axis}" for axis in range(count))
-        )
+        return known.get(_theory(name)[1], tuple(f"{name}_{axis}" for axis in range(count)))
 
     named = {
         name: (*leading, *trailing(name, np.ndim(values) - len(leading)))

@@ -158,13 +158,21 @@ def predict(
         >>> [round(float(x), 6) for x in point.contrast], round(point.alpha_ii, 6)
         ([1.5, 1.0], 0.25)
     """
+    average, (through_phi, through_psi) = strength_slopes(groups, strengths, batch_size)
+    count = np.array([group.count for group in groups])
+    return Prediction(average.loss, -2 * (through_phi + through_psi) / count, average.alpha_ii)
+
+
+def strength_slopes(
+    groups: Sequence[Modes], strengths: Values | Sequence[float], batch_size: int
+) -> tuple["_Average", Values]:
+    """The averages of `predict`, and the derivatives of the loss by the strengths through phi and
+    through psi, (2, G).
+    """
     m = _checked(groups, strengths, batch_size)
     laws = Laws.of(groups, m)
     average = _average(laws.negatives, laws.positives, laws.anchors.weights, batch_size)
-    slopes = np.zeros(len(groups))
-    for part in average.parts:
-        slopes += laws.strength_slopes(part)
-    return Prediction(average.loss, -2 * slopes / laws.negatives.count, average.alpha_ii)
+    return average, sum((laws.strength_slopes(part) for part in average.parts), np.zeros(()))
 
 
 def loss(
@@ -631,16 +639,18 @@ class Laws(NamedTuple):
         return _grid(self.negatives, self.positives, batch_size)
 
     def strength_slopes(self, part: "_Part") -> Values:
-        """Derivatives of the loss by the strengths (G,), from those by ln M."""
+        """Derivatives of the loss by the strengths through phi and through psi, (2, G), from those
+        by ln M.
+        """
         a, c, offset, _ = _moments(self.groups)
         squares = self.anchors.squares
         variance, mean = self.negatives.pull_back(part.negatives, part.negative_nodes)
-        slopes = a * (variance + np.sum(mean * squares, axis=0))
+        through_phi = a * (variance + np.sum(mean * squares, axis=0))
         variance, mean = self.positives.pull_back(part.positives, part.positive_nodes)
-        slopes += c * variance
+        through_psi = c * variance
         if np.any(offset):
-            slopes += offset * np.sum(mean * squares, axis=0)
-        return slopes
+            through_psi += offset * np.sum(mean * squares, axis=0)
+        return np.stack([through_phi, through_psi])
 
     def negative_changes(self, s: Values, g: int, h: int) -> tuple[Values, Values]:
         """Derivatives of the negatives' ln M at s (J,) by an entry of S between two modes of g and

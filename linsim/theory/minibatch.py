@@ -30,6 +30,7 @@ exact. One clean and one noisy view or two, distance loss, mean over anchors. Nu
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -40,10 +41,10 @@ from linsim.theory import finite_batch, mellin
 from linsim.theory.finite_batch import Modes
 from linsim.theory.mellin import Values
 
-PATH_POINTS = 18  # along a flow, where coefficients are computed; between them interpolated in ln t
+PATH_POINTS = 16  # along a flow, where coefficients are computed; between them interpolated in ln t
 FIRST_TIME = 0.03  # of the path, in units of the time constant of weak modes
 SHIFT = 1e-3  # relative, of a strength, for derivatives by it
-BATCH_ROWS = 16_000  # rows of all random batches at one point of the path
+BATCH_ROWS = 10_000  # rows of all random batches at one point of the path
 FEWEST_BATCHES = 48
 
 
@@ -101,10 +102,15 @@ def stiffness(groups: Sequence[Modes], strengths: Values, *, batch_size: int) ->
         >>> bool(np.isclose(y, (x[0] - x[1]) / (m[1] - m[0]), rtol=1e-5))
         True
     """
+    return sum(_stiffness_parts(groups, strengths, batch_size), np.zeros(()))
+
+
+def _stiffness_parts(groups: Sequence[Modes], strengths: Values, batch_size: int) -> Values:
+    """`stiffness` through phi alone, and the rest, (2, G, G)."""
     laws = finite_batch.Laws.of(groups, np.asarray(strengths, dtype=float))
     others, weights = batch_size - 1, laws.anchors.weights
     pairs = [(g, h) for g in range(len(groups)) for h in range(g, len(groups))]
-    found = np.zeros((len(groups), len(groups)))
+    found = np.zeros((2, len(groups), len(groups)))
     grid = laws.grid(batch_size)
     for piece in grid.pieces():
         phi = mellin.samples(laws.negatives, grid.points[piece], tail=False)
@@ -117,12 +123,9 @@ def stiffness(groups: Sequence[Modes], strengths: Values, *, batch_size: int) ->
         for g, h in pairs:
             phi_1, phi_2 = phi.changes(*laws.negative_changes(phi.transform.nodes, g, h))
             psi_1, psi_2 = psi.changes(*laws.positive_changes(psi.transform.nodes, g, h))
-            found[g, h] += np.sum(
-                repelled * psi_2
-                - once * (phi_2 * psi.value + 2 * phi_1 * psi_1)
-                - twice * phi_1**2 * psi.value
-            )
-    return found + np.triu(found, 1).T
+            found[0, g, h] -= np.sum((once * phi_2 + twice * phi_1**2) * psi.value)
+            found[1, g, h] += np.sum(repelled * psi_2 - 2 * once * phi_1 * psi_1)
+    return found + np.triu(found, 1).transpose(0, 2, 1)
 
 
 def contrast_of_batches(
@@ -196,6 +199,7 @@ def first_order(
     *,
     batch_size: int,
     learning_rate: float,
+    dataset_size: int | None = None,
     seed: int = 0,
     rows: int = BATCH_ROWS,
 ) -> FirstOrder:
@@ -214,6 +218,10 @@ def first_order(
         groups: The G groups of modes.
         batch_size: The number N >= 2 of samples in a batch.
         learning_rate: The rate eta > 0 on the mean loss.
+        dataset_size: The number n of clean samples that batches are drawn from, or None for fresh
+            ones. Its covariance is off by E, entries of variance 1/n (2/n on the diagonal). The
+            logarithms of the strengths are moved in proportion, which spreads the blocks, and as
+            the mean of an exponential also raises them; known for one noisy view.
         seed: Of the random batches on which the noise is measured.
         rows: Rows of all random batches at one point of the path.
 
@@ -235,56 +243,63 @@ def first_order(
     path, flow = _path(times, start, groups, batch_size)
     rng = np.random.default_rng(seed)
     points = [_Coefficients.at(groups, m, batch_size, rng, rows) for m in flow]
-    entries, traces, drift = _spread_and_drift(times, path, points)
+    entries, traces, drift, bent, moved = _spread_and_drift(times, path, points)
     mapped = finite_batch.flow(times, start, groups, learning_rate=learning_rate, **options)
     strengths = mapped * np.exp(learning_rate * drift)
-    within, between = (np.sqrt(learning_rate * np.maximum(v, 0.0)) for v in (entries, traces))
-    return FirstOrder(strengths, strengths * within, between)
+    within, between = (learning_rate * np.maximum(v, 0.0) for v in (entries, traces))
+    if dataset_size is not None:
+        count = np.array([group.count for group in groups])
+        fixed = bent**2 / dataset_size, np.sum(moved**2 * 2 / (dataset_size * count), axis=2)
+        strengths = strengths * np.exp(_log_of_mean(*fixed, count))
+        within, between = within + fixed[0], between + fixed[1]
+    return FirstOrder(strengths, strengths * np.sqrt(within), np.sqrt(between))
+
+
+def _log_of_mean(within: Values, between: Values, count: Values) -> Values:
+    """The logarithm by which the mean of e^h over a block exceeds 1, h of entries of variance
+    `within` apart from its trace, and of variance `between` in that.
+    """
+    return 0.5 * (within * (count - 1) * (count + 2) / count + between)
 
 
 def singular_values(
-    found: FirstOrder,
-    record: int,
-    groups: Sequence[Modes],
-    *,
-    draws: int = 1000,
-    seed: int = 0,
+    found: FirstOrder, groups: Sequence[Modes], *, draws: int = 1000, seed: int = 0
 ) -> Values:
-    """Singular values of W that the theory expects in independent runs, at one record.
+    """Singular values of W that the theory expects in independent runs.
 
     The eigenvalues of S in a block of k equal modes are those of m (1 + H) with H Gaussian and
-    symmetric, entries of standard deviation `spread` / m apart from the diagonal; m itself varies
-    between runs by `level`. The exponential is taken of both, which is the same to first order and
-    keeps strengths positive.
+    symmetric, entries of standard deviation `spread` / m apart from the trace, which varies by
+    `level`. They are drawn as m e^H / E e^H, which is the same to first order and keeps strengths
+    positive. Each draw keeps its H in time, as runs nearly do.
 
     Source: this project, docs/theory.md, "Any batch size".
 
     Args:
         found: What `first_order` returned.
-        record: The number of the record, an index into its T times.
         groups: The G groups of modes.
         draws: The number of runs to draw.
         seed: Of the draws.
 
     Returns:
-        Singular values, largest first, shape (draws, d) for d modes in all groups together.
+        Singular values, largest first, shape (T, draws, d) for d modes in all groups together.
 
     Example:
         >>> groups = [Modes.of(1.0, 0.0, 0.0, 2), Modes.of(1.0, 1.0, 0.0, 1)]
         >>> exact = FirstOrder(np.array([[4.0, 1.0]]), np.zeros((1, 2)), np.zeros((1, 2)))
-        >>> singular_values(exact, 0, groups, draws=1).tolist()
-        [[2.0, 2.0, 1.0]]
+        >>> singular_values(exact, groups, draws=1).tolist()
+        [[[2.0, 2.0, 1.0]]]
     """
     rng = np.random.default_rng(seed)
     blocks = []
     for g, group in enumerate(groups):
         entries = rng.normal(size=(draws, group.count, group.count))
-        symmetric = (entries + entries.transpose(0, 2, 1)) / np.sqrt(2)
-        values = np.linalg.eigvalsh(symmetric)
+        values = np.linalg.eigvalsh((entries + entries.transpose(0, 2, 1)) / np.sqrt(2))
         values -= values.mean(axis=1, keepdims=True)
-        m, spread, level = (part[record, g] for part in found)
-        blocks.append(m * np.exp(spread / m * values + level * rng.normal(size=(draws, 1))))
-    return np.sqrt(np.sort(np.concatenate(blocks, axis=1), axis=1)[:, ::-1])
+        m, spread, level = (part[:, g, None, None] for part in found)
+        mean = _log_of_mean((spread / m) ** 2, level**2, np.array(group.count))
+        moved = spread / m * values + level * rng.normal(size=(draws, 1))
+        blocks.append(m * np.exp(moved - mean))
+    return np.sqrt(np.sort(np.concatenate(blocks, axis=2), axis=2)[:, :, ::-1])
 
 
 def _path(
@@ -320,6 +335,8 @@ class _Coefficients(NamedTuple):
     ito: Values  # d ln m_g/dt per eta, (G,)
     by_entries: Values  # d ln m_g/dt per V_hi, (G, G, G)
     by_traces: Values  # d ln m_g/dt per U_hi, (G, G, G)
+    bend: Values  # of dS_ab / m_g per E_ab in a block, E relative to the anchors' variance, (G,)
+    move: Values  # of d ln m_g/dt per mean diagonal entry of E in block h, (G, G)
 
     @classmethod
     def at(
@@ -345,6 +362,7 @@ class _Coefficients(NamedTuple):
 
         x = -2 * slopes(m) / k
         y, hessian = second(m)
+        bend, move = _data_set(groups, m, batch_size, x)
         noise = batch_noise(groups, m, batch_size=batch_size, rng=rng, rows=rows)
         unit, sums, products = np.outer(m, m), m[:, None] + m, np.outer(m, m)
         unit[0, 1:] = unit[1:, 0] = m[0] ** 2
@@ -379,14 +397,39 @@ class _Coefficients(NamedTuple):
             ito=ito,
             by_entries=by_entries,
             by_traces=by_traces,
+            bend=bend,
+            move=move,
         )
+
+
+def _data_set(
+    groups: Sequence[Modes], m: Values, batch_size: int, x: Values
+) -> tuple[Values, Values]:
+    """What an error E of the anchors' covariance drives, see `_Coefficients`; zero for two noisy
+    views, of which it is not known.
+
+    Phi depends on the anchors through Sigma^(1/2) S Sigma^(1/2), and psi not at all, so that
+    dX_ab = (X_phi - m y_phi) E_ab within a block; the blocks' scales are varied directly.
+    """
+    if any(group.covariance for group in groups):
+        return np.zeros(len(m)), np.zeros((len(m), len(m)))
+    count = np.array([group.count for group in groups])
+    _, (through_phi, _) = finite_batch.strength_slopes(groups, m, batch_size)
+    own = np.diag(_stiffness_parts(groups, m, batch_size)[0])
+    move = np.zeros((len(m), len(m)))
+    for h, group in enumerate(groups):
+        wider = replace(group, variance=group.variance * (1 + SHIFT))
+        changed = [*groups[:h], wider, *groups[h + 1 :]]
+        ahead = finite_batch.predict(changed, m, batch_size=batch_size).contrast
+        move[:, h] = 2 * (ahead - x) / SHIFT
+    return 2 * (-2 * through_phi / count - m * own), move
 
 
 def _spread_and_drift(
     times: Values, path: Values, points: list[_Coefficients]
-) -> tuple[Values, Values, Values]:
+) -> tuple[Values, Values, Values, Values, Values]:
     """V_gg / m_g^2, U_gg / m_g^2 and the drift of ln m by noise, each (T, G), per unit of the
-    learning rate.
+    learning rate; and the responses to E within a block (T, G) and of the blocks' scales (T, G, G).
     """
     shapes = [np.shape(part) for part in points[0]]
     cuts = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])[:-1]
@@ -399,21 +442,25 @@ def _spread_and_drift(
     def velocity(now: float, state: Values) -> Values:
         parts = np.split(between(now), cuts)
         c = _Coefficients(*(p.reshape(s) for p, s in zip(parts, shapes, strict=True)))
-        v, u = state[: 2 * size**2].reshape(2, size, size)
+        v, u, moved = state[: 3 * size**2].reshape(3, size, size)
+        drift, bent = state[3 * size**2 :].reshape(2, size)
         pushed = c.jacobian @ u
-        drift = c.jacobian @ state[2 * size**2 :] + c.ito
+        drift = c.jacobian @ drift + c.ito
         drift += np.einsum("ghi,hi->g", c.by_entries, v) + np.einsum("ghi,hi->g", c.by_traces, u)
         entries, traces = c.relax * v + c.drive, pushed + pushed.T + c.trace_drive
-        return np.concatenate([entries.ravel(), traces.ravel(), drift])
+        bent = 0.5 * np.diag(c.relax) * bent + c.bend
+        rates = (entries, traces, c.jacobian @ moved + c.move, drift, bent)
+        return np.concatenate([rate.ravel() for rate in rates])
 
-    start, wanted = np.zeros(2 * size**2 + size), np.log(times - path[0] + offset)
+    start, wanted = np.zeros(3 * size**2 + 2 * size), np.log(times - path[0] + offset)
     span = (clock[0], max(clock[-1], wanted[-1]))
     solution = solve_ivp(velocity, span, start, "LSODA", wanted, rtol=1e-5, atol=1e-9)
     if not solution.success:
         raise ArithmeticError(f"the spread could not be integrated: {solution.message}")
-    spreads = solution.y.T[:, : 2 * size**2].reshape(-1, 2, size, size)
-    entries, traces = np.einsum("tigg->itg", spreads)
-    return entries, traces, solution.y.T[:, 2 * size**2 :]
+    squares = solution.y.T[:, : 3 * size**2].reshape(-1, 3, size, size)
+    entries, traces = np.einsum("tigg->itg", squares[:, :2])
+    drift, bent = solution.y.T[:, 3 * size**2 :].reshape(-1, 2, size).transpose(1, 0, 2)
+    return entries, traces, drift, bent, squares[:, 2]
 
 
 def _clock(t: Values | float, path: Values) -> Values:

@@ -36,8 +36,8 @@ class SolvedLoss(Loss):
     loss).
     """
 
-    condenses: bool = False
-    """Whether the condensed regime of finite batches (`linsim.theory.late_time`) is that of this
+    any_batch_size: bool = False
+    """Whether `linsim.theory.finite_batch`, the exact theory of any batch size, is that of this
     loss.
     """
 
@@ -64,7 +64,7 @@ class SolvedLoss(Loss):
 class Distance(SolvedLoss):
     """InfoNCE on distances: `losses.infonce` divided by N (paper, Eq. 2)."""
 
-    condenses = True
+    any_batch_size = True
 
     def drive(self, w: Weights, x: Batch, x_pos: Batch) -> Drive:
         """See `contrast.distance`."""

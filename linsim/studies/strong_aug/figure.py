@@ -5,13 +5,15 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from linsim.studies.style import (
     BLOCK_COLOURS,
-    CONDENSED,
+    LIMIT,
     MARKERS,
-    POPULATION,
+    SPREAD,
+    THEORY,
     cividis,
     figure,
     floor,
@@ -20,9 +22,11 @@ from linsim.studies.style import (
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """The paper's Figure 3 with both theories: (a) weight spectrum, (b) its evolution, (c)
-    embedding spectrum.
+    """The paper's Figure 3 with theory: (a) weight spectrum, (b) its evolution, (c) embedding
+    spectrum.
 
+    Markers: medians over seeds; lines and bands: the theory of this batch size and learning rate,
+    with the middle 90 % of single runs. Losses without it are compared with infinite batches.
     Args: dataset of `experiments/strong_aug.py`; the first init_scale is drawn. Returns: Figure.
     """
     with look():
@@ -30,17 +34,18 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 
 def _drawn(dataset: xr.Dataset) -> Figure:
-    drawn = figure(9.6, 3.1)
+    drawn = figure(9.6, 3.3)
     axes = drawn.subplots(1, 3, width_ratios=(1, 1.15, 1))
     end = dataset.isel(time=-1)
-    _final_spectra(axes[0], end, "weight_singular_values", "singular value of W")
-    _final_spectra(axes[2], end, "embedding_spectrum", "eigenvalue of embedding covariance")
-    _condensed_spectrum(axes[0], end)
-    axes[0].set_title(f"(a) weights at t = {float(end['time']):.4g}")
-    axes[2].set_title("(c) embeddings")
+    _final_spectra(axes[0], end, "weight_singular_values", power=1)
+    _final_spectra(axes[2], end, "embedding_spectrum", power=2)
+    axes[0].set(
+        title=f"(a) weights at t = {float(end['time']):.4g}", ylabel="singular value of W"
+    )
+    axes[2].set(title="(c) embeddings", ylabel="eigenvalue of embedding covariance")
     axes[2].legend(title="noise", handles=_noise_handles(dataset), loc="lower left")
     _evolution(axes[1], dataset.isel(noise=_shown_noise(dataset)))
-    axes[0].legend(handles=_style_handles(dataset), loc="lower left")
+    drawn.legend(handles=_style_handles(dataset), loc="outside lower center", ncols=4)
     return drawn
 
 
@@ -65,52 +70,62 @@ def _noise_handles(dataset: xr.Dataset) -> list[Line2D]:
     ]
 
 
-def _style_handles(dataset: xr.Dataset) -> list[Line2D]:
-    handles = [
-        Line2D([], [], color="0.2", marker="o", label="simulation"),
-        Line2D([], [], color="0.2", label="population", **POPULATION),
+def _exact(dataset: xr.Dataset) -> bool:
+    return bool(np.isfinite(dataset["theory_block_strength"]).any())
+
+
+def _style_handles(dataset: xr.Dataset) -> list:
+    simulated = Line2D([], [], color="0.2", marker="o", linestyle="", label="simulation")
+    limit = Line2D([], [], label="infinite batches", **LIMIT)
+    if not _exact(dataset):
+        return [simulated, limit]
+    return [
+        simulated,
+        Line2D([], [], color="0.2", label="theory at this batch size and rate", **THEORY),
+        Patch(color="0.2", label="90 % of single runs", **SPREAD),
+        limit,
     ]
-    if np.isfinite(dataset["condensed_block_strength"]).any():
-        handles.append(Line2D([], [], color="0.2", label="condensed", **CONDENSED))
-    return handles
 
 
-def _final_spectra(axis: Axes, end: xr.Dataset, name: str, label: str) -> None:
+def _final_spectra(axis: Axes, end: xr.Dataset, name: str, *, power: int) -> None:
     rank = np.arange(1, end.sizes["mode"] + 1)
-    measured, predicted = end[name], end[f"population_{name}"].median("seed").values
+    measured = end[name]
     median = measured.median("seed").values
     low, high = measured.min("seed").values, measured.max("seed").values
-    axis.set_ylim(floor(median), 3 * np.nanmax([high.max(), predicted.max()]))
     for index, (colour, marker) in enumerate(zip(_colours(end), MARKERS * 10, strict=False)):
-        axis.fill_between(rank, low[index], high[index], color=colour, alpha=0.25, linewidth=0)
-        axis.plot(rank, median[index], color=colour, marker=marker)
-        axis.plot(rank, predicted[index], color=colour, **POPULATION)
-    axis.set(yscale="log", xlabel="rank", ylabel=label)
+        bars = np.stack([median - low, high - median])[:, index]
+        axis.errorbar(rank, median[index], bars, color=colour, marker=marker, linestyle="")
+        if _exact(end):
+            one = end.isel(noise=index)
+            line, bottom, top = (
+                one[f"theory_{which}"].values ** power
+                for which in ("weight_singular_values", "singular_value_low", "singular_value_high")
+            )
+            axis.plot(rank, line, color=colour, **THEORY)
+            axis.fill_between(rank, bottom, top, color=colour, **SPREAD)
+        elif f"population_{name}" in end:
+            axis.plot(rank, end[f"population_{name}"].isel(noise=index).median("seed"), **LIMIT)
+    axis.set(yscale="log", xlabel="rank", ylim=(floor(median), 3 * np.nanmax(high)))
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-
-
-def _condensed_spectrum(axis: Axes, end: xr.Dataset) -> None:
-    strength = np.sqrt(end["condensed_block_strength"].values)
-    split = end.sizes["mode"] - end.attrs["noisy_dims"]
-    rank = np.arange(1, end.sizes["mode"] + 1)
-    for index, colour in enumerate(_colours(end)):
-        axis.plot(rank, np.where(rank <= split, *strength[index]), color=colour, **CONDENSED)
 
 
 def _evolution(axis: Axes, dataset: xr.Dataset) -> None:
     time = dataset["time"].values[1:]
     values = dataset["weight_singular_values"].median("seed").values[1:]
     split = values.shape[1] - dataset.attrs["noisy_dims"]
-    for start, stop, colour in (
-        (0, split, BLOCK_COLOURS[0]),
-        (split, values.shape[1], BLOCK_COLOURS[1]),
-    ):
-        axis.plot(time, values[:, start:stop], color=colour, linewidth=0.6)
-    for block, colour in (("clean", BLOCK_COLOURS[0]), ("noisy", "#7d6f1c")):
-        population = dataset["population_block_strength"].median("seed").sel(block=block).values[1:]
-        condensed = dataset["condensed_block_strength"].sel(block=block).values[1:]
-        axis.plot(time, np.sqrt(population), color=colour, **POPULATION)
-        axis.plot(time, np.sqrt(condensed), color=colour, **CONDENSED)
+    limit = dataset["population_block_strength"]
+    limit = limit.median("seed") if "seed" in limit.dims else limit
+    blocks = (("clean", slice(0, split)), ("noisy", slice(split, None)))
+    for (block, modes), colour in zip(blocks, BLOCK_COLOURS, strict=True):
+        shown = values[::3, modes]
+        axis.plot(time[::3], shown, color=colour, marker=".", markersize=2.5, linestyle="")
+        axis.plot(time, np.sqrt(limit.sel(block=block).values[1:]), **LIMIT)
+        theory = dataset["theory_block_strength"].sel(block=block).values[1:]
+        axis.plot(time, np.sqrt(theory), color=colour, **THEORY)
+        if _exact(dataset) and shown.shape[1]:
+            low = dataset["theory_singular_value_low"].values[1:, modes].min(axis=1)
+            high = dataset["theory_singular_value_high"].values[1:, modes].max(axis=1)
+            axis.fill_between(time, low, high, color=colour, **SPREAD)
     axis.set(
         xscale="log",
         yscale="log",

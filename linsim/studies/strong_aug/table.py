@@ -7,20 +7,29 @@ import xarray as xr
 
 from linsim.studies.words import collapsed_count, count_range, number
 
-EARLY_ALPHA = (
-    0.1  # the population theory is compared at the last record with a mean alpha_ii below this
-)
+SHOWN_FROM = 1.0  # the table's first row is of the first record at this time or later
+RARE = 0.01  # a count is not expected if theory has it less often than this in as many runs
 SETTLED_EXPONENT = (
     0.1  # a block whose m changes more slowly than t^0.1 (either way) at the end has settled
 )
 
 
-def early_record(dataset: xr.Dataset) -> int:
-    """Index of the last record at which the median alpha_ii is still below EARLY_ALPHA (at least
-    the second record).
+def shown_records(dataset: xr.Dataset) -> list[int]:
+    """Records of the table: the first from SHOWN_FROM on, the geometric middle, and the last."""
+    time = dataset["time"].values
+    first = min(int(np.searchsorted(time, SHOWN_FROM)), len(time) - 1)
+    middle = int(np.searchsorted(time, np.sqrt(time[first] * time[-1])))
+    return sorted({first, middle, len(time) - 1})
+
+
+def predicted_strength(one: xr.Dataset) -> xr.DataArray:
+    """Strengths of the blocks at this batch size, or in infinite batches where that is all that is
+    known.
     """
-    early = np.flatnonzero(dataset["alpha_ii"].median("seed").values < EARLY_ALPHA)
-    return max(int(early[-1]) if len(early) else 0, 1)
+    if np.isfinite(one["theory_block_strength"]).any():
+        return one["theory_block_strength"]
+    limit = one["population_block_strength"]
+    return limit.median("seed") if "seed" in limit.dims else limit
 
 
 def late_exponent(dataset: xr.Dataset) -> np.ndarray:
@@ -58,88 +67,112 @@ def tell(dataset: xr.Dataset) -> str:
         one, measured = dataset.isel(noise=i, init_scale=j), counts.isel(noise=i, init_scale=j)
         lines += _one_setting(one, measured)
         remarks.append(_judge(one, measured))
-    return "\n".join([*lines, "", _verdict(remarks, dataset.attrs["no_theory"])])
+    return "\n".join([*lines, "", _verdict(remarks, dataset)])
 
 
 def _setting(dataset: xr.Dataset) -> str:
     views = {"one": "one noisy view", "two": "two noisy views"}[dataset.attrs["views"]]
+    exact = bool(np.isfinite(dataset["theory_block_strength"]).any())
+    theory = "at this batch size and learning rate" if exact else "of infinite batches"
     return (
         f"{dataset.attrs['loss']} loss (mean over anchors), {views}, batches of "
         f"{dataset.attrs['batch_size']} "
         f"({dataset.attrs['batches']}), {dataset.sizes['seed']} seeds, {dataset.attrs['dtype']}; "
-        "m = squared singular value per mode, medians over seeds"
+        f"m = squared singular value per mode, mean over seeds; theory {theory}; off: measured less "
+        "theory, in per cent and in standard errors of the mean"
     )
 
 
 def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
-    early, time = early_record(one), one["time"].values
-    median = one.drop_vars("initial_weights").median("seed")
-    alpha = median["alpha_ii"].values
-    smallest = median["contrast_eigenvalues"].isel(mode=-1).values
-    exponents, above_rounding = late_exponent(one), resolved(one)
     header = f"noise {float(one['noise']):g}"
     if len(json.loads(one.attrs["config"])["init_scale"]) > 1:
         header += f", init scale {float(one['init_scale']):g}"
     rows = [
         "",
         header,
-        f"  {'':6} {'m early, t = ' + format(time[early], '.3g'):^23} "
-        f"{'m end, t = ' + format(time[-1], '.5g'):^23}"
-        f" {'m settled, predicted':^23}",
-        f"  {'block':6}"
-        + "".join(f" {name:>11}" for name in ("measured", "population", "measured", "condensed"))
-        + f" {'population':>11} {'condensed':>11} {'growth rate':>12}  state",
+        f"  {'block':6} {'t':>8} {'m measured':>12} {'theory':>11} {'off':>9} {'in s.e.':>8}"
+        f" {'settles at':>11} {'N = inf':>9} {'state':>10}",
     ]
+    exponents, above_rounding = late_exponent(one), resolved(one)
     for k, block in enumerate(one["block"].values):
-        values = (
-            median["block_strength"].values[early, k],
-            median["population_block_strength"].values[early, k],
-            median["block_strength"].values[-1, k],
-            one["condensed_block_strength"].values[-1, k],
-            one["population_settled"].values[k],
-            one["condensed_settled"].values[k],
-        )
-        if np.isnan(values[0]):
+        if one["block_strength"].isel(block=k).isnull().all():
             continue
-        cells = "".join(f" {number(float(value)):>11}" for value in values)
-        rows.append(
-            f"  {block:6}{cells} {exponents[k] / time[-1]:>12.3g}  "
-            f"{state(float(exponents[k]), bool(above_rounding[k]))}"
-        )
+        for record in shown_records(one):
+            cells = _measured_and_predicted(one.isel(time=record, block=k))
+            row = f"  {block:6} {float(one['time'][record]):>8.4g} {cells}"
+            if record == one.sizes["time"] - 1:
+                told = state(float(exponents[k]), bool(above_rounding[k]))
+                row += (
+                    f" {number(float(one['late_settled'][k])):>11}"
+                    f" {number(float(one['population_settled'][k])):>9} {told:>10}"
+                )
+            rows.append(row)
+    median = one[["contrast_eigenvalues", "alpha_ii"]].median("seed")
+    alpha, smallest = median["alpha_ii"].values, median["contrast_eigenvalues"].values[:, -1]
     rows.append(
-        f"  collapsed dimensions: measured {count_range(measured)}, predicted "
-        f"{number(float(one['predicted_collapsed']))}, "
-        f"of {one.sizes['mode']};  smallest "
-        f"eigenvalue of X/N {smallest[0]:.3g} -> {smallest[-1]:.3g};  mean alpha_ii "
-        f"{alpha[0]:.3g} -> {alpha[-1]:.4f}"
+        f"  collapsed dimensions: measured {count_range(measured)}, theory {_expected(one)}, of "
+        f"{one.sizes['mode']};  smallest eigenvalue of X/N {smallest[0]:.3g} -> "
+        f"{smallest[-1]:.3g};  mean alpha_ii {alpha[0]:.3g} -> {alpha[-1]:.4f}"
     )
     return rows
+
+
+def _measured_and_predicted(at: xr.Dataset) -> str:
+    """Mean over seeds, theory, and how far they are apart in per cent and in standard errors: those
+    that theory expects between runs, or where it has none those of the seeds.
+    """
+    values = at["block_strength"].values
+    mean, theory = float(np.mean(values)), float(predicted_strength(at))
+    error = theory * float(at["theory_level"]) / np.sqrt(len(values))
+    if np.isnan(error) and len(values) > 1:
+        error = float(np.std(values, ddof=1)) / np.sqrt(len(values))
+    off = f"{100 * (mean - theory) / theory:+.2g} %" if theory > 0 else "-"
+    errors = f"{(mean - theory) / error:+.1f}" if error > 0 else "-"
+    return f"{mean:>12.4g} {number(theory):>11} {off:>9} {errors:>8}"
+
+
+def _expected(one: xr.Dataset) -> str:
+    """The counts of collapsed dimensions that theory expects, with their shares of all runs."""
+    share = one["collapsed_probability"].values
+    if np.isnan(share).any():
+        return number(float(one["predicted_collapsed"]))
+    likely = np.flatnonzero(share >= 0.005)
+    if len(likely) == 1:
+        return str(likely[0])
+    return ", ".join(f"{count} ({100 * share[count]:.0f} %)" for count in likely)
 
 
 def _judge(one: xr.Dataset, measured: xr.DataArray) -> tuple[str, str]:
     """("agrees" | "on the way" | "differs" | "unknown", what to say about it) of one setting.
 
-    A block that theory lets vanish and that is vanishing is on the way until the cut-off counts all
-    of it.
+    With the theory of the very batch size and time, a setting agrees unless one of its counts is
+    one that so many runs show with a probability below RARE. With that of infinite batches and times alone, a block that is to vanish
+    and is vanishing is on the way until the cut-off counts all of it.
     """
     if one.attrs["no_theory"]:
         return "unknown", ""
+    setting, share = f"noise {float(one['noise']):g}", one["collapsed_probability"].values
+    if not np.isnan(share).any():
+        seen = 1 - (1 - share[measured.values.astype(int)]) ** measured.size  # in any of the runs
+        rare = seen < RARE
+        told = f"{setting}: measured {count_range(measured)}, theory {_expected(one)}"
+        return ("differs", told) if rare.any() else ("agrees", "")
     predicted = int(one["predicted_collapsed"])
     if np.all(measured.values == predicted):
         return "agrees", ""
     noisy = state(float(late_exponent(one)[1]), bool(resolved(one)[1]))
     outcome = "on the way" if noisy == "vanishing" and measured.max() < predicted else "differs"
     counted = f"{count_range(measured)} of {predicted} predicted"
-    return outcome, f"noise {float(one['noise']):g}: {counted}, noisy block {noisy}"
+    return outcome, f"{setting}: {counted}, noisy block {noisy}"
 
 
-def _verdict(remarks: list[tuple[str, str]], no_theory: str) -> str:
+def _verdict(remarks: list[tuple[str, str]], dataset: xr.Dataset) -> str:
     parts = []
     for outcome, wording in (
         ("agrees", "collapsed dimensions as predicted"),
         ("on the way", "still collapsing, as predicted"),
         ("differs", "NOT as predicted"),
-        ("unknown", f"nothing to compare with ({no_theory})"),
+        ("unknown", f"nothing to compare with ({dataset.attrs['no_theory']})"),
     ):
         said = [remark for kind, remark in remarks if kind == outcome]
         if said:
@@ -148,4 +181,17 @@ def _verdict(remarks: list[tuple[str, str]], no_theory: str) -> str:
                 f"{wording} in {len(said)} of {len(remarks)} settings"
                 + (f" ({detail})" if detail else "")
             )
+    if np.isfinite(dataset["theory_block_strength"]).any():
+        parts.append(_deviations(dataset))
     return "verdict: " + ", ".join(parts)
+
+
+def _deviations(dataset: xr.Dataset) -> str:
+    """How far the blocks' final strengths are from theory at most, over all settings."""
+    end = dataset.isel(time=-1)
+    mean = end["block_strength"].mean("seed")
+    ratio = np.log(mean / end["theory_block_strength"])
+    clean, noisy = (
+        f"{100 * float(np.abs(np.expm1(ratio.isel(block=k))).max()):.2g} %" for k in (0, 1)
+    )
+    return f"final strengths within {clean} (clean) and {noisy} (noisy) of theory"

@@ -1,5 +1,5 @@
-"""What theory says about one linear layer: settled strengths, the condensed regime from where it
-sets in, collapsed dimensions.
+"""What theory says about one linear layer at its own batch size and learning rate: strengths of the
+two blocks in time, the spectrum that single runs show, and how many dimensions collapse in them.
 """
 
 from dataclasses import replace
@@ -7,36 +7,133 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
+from linsim import spectra
 from linsim.studies.linear import run_fields
 from linsim.studies.strong_aug import StrongAugSettings
-from linsim.studies.theory import covers, silence
+from linsim.studies.theory import (
+    any_batch_size,
+    covers,
+    is_degenerate,
+    layers_in_time,
+    mode_groups,
+    silence,
+)
 from linsim.sweeps.results import labelled
-from linsim.theory import late_time
-from linsim.training import data
+from linsim.theory import late_time, minibatch, population
+from linsim.training import data, observe, starts
 from linsim.training.loss import SolvedLoss
 from linsim.training.observe import BLOCKS
 from linsim.training.run import Run
 
-CONDENSED_FROM = 0.5  # the condensed regime is entered when the mean alpha_ii passes this value
+DRAWS = 2000  # of the spectrum of one run
+PREDICTED = {
+    "theory_block_strength": ("time", "block"),
+    "theory_level": ("time", "block"),
+    "theory_weight_singular_values": ("time", "mode"),
+    "theory_singular_value_low": ("time", "mode"),
+    "theory_singular_value_high": ("time", "mode"),
+    "collapsed_probability": ("count",),
+    "population_block_strength": ("time", "block"),
+}  # dimensions behind those of the grid
 
 
 def compare(dataset: xr.Dataset, settings: StrongAugSettings) -> xr.Dataset:
     """`dataset` of one-layer runs with every prediction beside it; nan where theory is silent, and
     then why.
     """
-    fixed = Run(**run_fields(settings))
+    fixed = Run(**run_fields(settings), start=starts.one_layer(settings.init))
     points = [replace(fixed, noise=noise) for noise in settings.noise]
     added = {
         "population_settled": (("noise", "block"), [population_settled(run) for run in points]),
-        "condensed_settled": (("noise", "block"), [condensed_settled(run) for run in points]),
-        "condensed_block_strength": (
-            ("noise", "init_scale", "time", "block"),
-            condensed_flows(dataset, points),
-        ),
+        "late_settled": (("noise", "block"), [late_settled(run) for run in points]),
         "predicted_collapsed": (("noise",), [collapsed(run) for run in points]),
     }
-    dataset = dataset.merge(labelled(added, {"block": list(BLOCKS)}), combine_attrs="override")
+    cells = [
+        [
+            _cell(replace(run, init_scale=scale), dataset.isel(noise=i, init_scale=j), settings)
+            for j, scale in enumerate(settings.init_scale)
+        ]
+        for i, run in enumerate(points)
+    ]
+    for name in cells[0][0]:
+        values = [[cell[name] for cell in row] for row in cells]
+        added[name] = (("noise", "init_scale", *PREDICTED[name]), values)
+    coords = {"block": list(BLOCKS), "count": np.arange(settings.dim + 1)}
+    dataset = dataset.merge(labelled(added, coords), combine_attrs="override")
     return dataset.assign_attrs(no_theory=silence(fixed))
+
+
+def _cell(run: Run, one: xr.Dataset, settings: StrongAugSettings) -> dict[str, np.ndarray]:
+    """The predictions of one noise and initial scale, by name."""
+    times, cutoff = one["time"].values, settings.collapse_threshold
+    if any_batch_size(run) and is_degenerate(run):
+        return _degenerate(run, times, cutoff)
+    if any_batch_size(run):
+        return _from_weights(run, one, cutoff)
+    shapes = {"time": len(times), "block": 2, "mode": run.dim, "count": run.dim + 1}
+    return {
+        name: np.full([shapes[dim] for dim in dims], np.nan)
+        for name, dims in PREDICTED.items()
+        if not name.startswith("population_")
+    }
+
+
+def _degenerate(run: Run, times: np.ndarray, cutoff: float) -> dict[str, np.ndarray]:
+    """Of a start with equal singular values: to first order in the learning rate, with the spread
+    of single runs.
+    """
+    groups, present = mode_groups(run)
+    start = np.full(len(groups), float(run.init_scale) ** 2)
+    found = minibatch.first_order(
+        times,
+        start,
+        groups,
+        batch_size=run.batch_size,
+        learning_rate=float(run.learning_rate),
+        dataset_size=run.dataset_size if run.batches == "dataset" else None,
+    )
+    drawn = minibatch.singular_values(found, groups, draws=DRAWS)
+    low, middle, high = np.quantile(drawn, (0.05, 0.5, 0.95), axis=1)
+    strength, level, population_strength = np.full((3, len(times), 2), np.nan)
+    strength[:, present], level[:, present] = found.strengths, found.level
+    variance, noise = np.array([(g.variance, g.noise_variance) for g in groups]).T
+    population_strength[:, present] = (
+        population.balanced_flow(np.sqrt(start), times, 1, variance, noise) ** 2
+    )
+    return {
+        "theory_block_strength": strength,
+        "theory_level": level,
+        "theory_weight_singular_values": middle,
+        "theory_singular_value_low": low,
+        "theory_singular_value_high": high,
+        "collapsed_probability": _shares(drawn[-1], cutoff),
+        "population_block_strength": population_strength,
+    }
+
+
+def _from_weights(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]:
+    """Of any other start, from each run's own weights, finite steps included; low and high are
+    then the range over the seeds.
+    """
+    paths = [
+        layers_in_time(run, (w,))[0] for w in one["initial_weights"].transpose("seed", ...).values
+    ]
+    values = np.linalg.svd(np.stack(paths), compute_uv=False)
+    strength = [[observe.block_strength(w, run.noisy_dims) for w in path] for path in paths]
+    return {
+        "theory_block_strength": np.median(np.asarray(strength), axis=0),
+        "theory_level": np.full((values.shape[1], 2), np.nan),
+        "theory_weight_singular_values": np.median(values, axis=0),
+        "theory_singular_value_low": values.min(axis=0),
+        "theory_singular_value_high": values.max(axis=0),
+        "collapsed_probability": _shares(values[:, -1], cutoff),
+    }
+
+
+def _shares(values: np.ndarray, cutoff: float) -> np.ndarray:
+    """The share of spectra (draws, d) with 0, 1, .., d collapsed dimensions, (d + 1,)."""
+    counts = np.asarray(spectra.collapsed_dimensions(values, cutoff))
+    return np.bincount(counts, minlength=values.shape[-1] + 1) / len(values)
 
 
 def population_settled(run: Run) -> tuple[float, float]:
@@ -49,26 +146,11 @@ def population_settled(run: Run) -> tuple[float, float]:
     return clean, noisy
 
 
-def collapsed(run: Run) -> float:
-    """Collapsed dimensions that the population theory predicts."""
-    if not (covers(run) and isinstance(run.loss, SolvedLoss)):
-        return np.nan
-    return float(run.loss.collapsed(run.moments()))
-
-
-def condensed_applies(run: Run) -> bool:
-    """Whether the condensed regime is solved for: a loss that has one, changing batches, clean and
-    noisy modes.
+def late_settled(run: Run) -> tuple[float, float]:
+    """Strengths at which a clean and a noisy mode settle late on finite batches; nan where not
+    solved for.
     """
-    condenses = isinstance(run.loss, SolvedLoss) and run.loss.condenses
-    return covers(run) and condenses and run.batches != "fixed" and 0 < run.noisy_dims < run.dim
-
-
-def condensed_settled(run: Run) -> tuple[float, float]:
-    """Late settled strengths of a clean and of a noisy mode on finite batches; nan where not solved
-    for.
-    """
-    if not condensed_applies(run):
+    if not (any_batch_size(run) and 0 < run.noisy_dims < run.dim):
         return np.nan, np.nan
     a, c, rho, _ = map(float, data.mode_moments(run.noise**2, run.views))
     return np.inf, late_time.settled(
@@ -76,32 +158,8 @@ def condensed_settled(run: Run) -> tuple[float, float]:
     )
 
 
-def condensed_flow(run: Run, start: int, median: xr.Dataset) -> np.ndarray:
-    """Strengths (T, 2) of the blocks in the condensed regime, from record `start` of the median run
-    on; nan before.
-    """
-    times, strength = median["time"].values, median["block_strength"].values
-    flow = np.full((len(times), 2), np.nan)
-    if start < len(times) - 1 and np.all(strength[start] > 0):
-        a, c, rho, _ = map(float, data.mode_moments(run.noise**2, run.views))
-        clean = late_time.Modes.of(1.0, 0.0, 0.0, run.dim - run.noisy_dims)
-        noisy = late_time.Modes.of(a, c, rho, run.noisy_dims)
-        flow[start:] = late_time.flow(
-            times[start:], strength[start], [clean, noisy], batch_size=run.batch_size
-        )
-    return flow
-
-
-def condensed_flows(dataset: xr.Dataset, points: list[Run]) -> np.ndarray:
-    """`condensed_flow` for every (noise, init_scale), from where the median alpha_ii passes
-    CONDENSED_FROM: (.., T, 2).
-    """
-    median = dataset[["alpha_ii", "block_strength"]].median("seed")
-    shape = tuple(dataset.sizes[name] for name in ("noise", "init_scale", "time"))
-    flows = np.full((*shape, 2), np.nan)
-    for i, j in np.ndindex(*shape[:2]):
-        one = median.isel(noise=i, init_scale=j)
-        condensed = one["alpha_ii"].values >= CONDENSED_FROM
-        if condensed_applies(points[i]) and condensed.any():
-            flows[i, j] = condensed_flow(points[i], int(np.argmax(condensed)), one)
-    return flows
+def collapsed(run: Run) -> float:
+    """Collapsed dimensions that the population theory predicts after any time."""
+    if not (covers(run) and isinstance(run.loss, SolvedLoss)):
+        return np.nan
+    return float(run.loss.collapsed(run.moments()))
