@@ -149,24 +149,68 @@ def one_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
 
 
 def two_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
-    """`flows` of two layers."""
+    """`flows` of two layers, and beside them the exact theory of their batch size where it is
+    known.
+    """
     kept = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
     if not covers(fixed):
-        return unknown(kept)
+        return _both(unknown(kept), unknown_exact((*kept, "alignment")))
 
     def flow(run: Run, w1: Array, w2: Array) -> Observables:
         return observe.two_layers(replace(run, solver="population"), population_flow(run, w1, w2))
 
-    return flows(flow, ("initial_w1", "initial_w2"), kept, engine)
+    limit = flows(flow, ("initial_w1", "initial_w2"), kept, engine)
+    if any_batch_size(fixed):
+        return _both(limit, two_layers_at_batch_size)
+    return _both(limit, unknown_exact((*kept, "alignment")))
 
 
-def unknown(kept: tuple[str, ...]) -> Finish[Any]:
+def two_layers_at_batch_size(runs: Any, measured: Arrays) -> Mapping[str, Array]:
+    """A `finish` that adds `theory_` observables of every two-layer run of a chunk, by the exact
+    theory from its own initial weights.
+    """
+    starts = np.asarray(measured["initial_w1"]), np.asarray(measured["initial_w2"])
+    found = [
+        _two_layers(layers_in_time(jax.tree.map(lambda leaf, i=i: leaf[i], runs), pair))
+        for i, pair in enumerate(zip(*starts, strict=True))
+    ]
+    return {**measured, **{name: np.stack([one[name] for one in found]) for name in found[0]}}
+
+
+def _two_layers(layers: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
+    """What is observed of two layers in time, (T, ...)."""
+    first, second = layers
+    u1, s1, _ = np.linalg.svd(first)
+    _, s2, v2 = np.linalg.svd(second)
+    hidden = first.shape[1]
+    return {
+        "theory_w1_singular_values": _padded(s1, hidden),
+        "theory_w2_singular_values": _padded(s2, hidden),
+        "theory_embedding_spectrum": np.linalg.svd(second @ first, compute_uv=False) ** 2,
+        "theory_alignment": v2 @ u1,
+    }
+
+
+def _padded(values: np.ndarray, length: int) -> np.ndarray:
+    return np.pad(values, ((0, 0), (0, length - values.shape[1])))
+
+
+def _both(first: Finish[Any], second: Finish[Any]) -> Finish[Any]:
+    return lambda runs, measured: second(runs, first(runs, measured))
+
+
+def unknown_exact(kept: tuple[str, ...]) -> Finish[Any]:
+    """`unknown` for the exact theory."""
+    return unknown(kept, prefix="theory_")
+
+
+def unknown(kept: tuple[str, ...], prefix: str = "population_") -> Finish[Any]:
     """A `finish` that puts nan where theory is silent."""
 
     def finish(_: Any, measured: Arrays) -> Mapping[str, Array]:
         return {
             **measured,
-            **{f"population_{name}": jnp.full_like(measured[name], jnp.nan) for name in kept},
+            **{f"{prefix}{name}": jnp.full_like(measured[name], jnp.nan) for name in kept},
         }
 
     return finish

@@ -39,8 +39,8 @@ class Alignment(Study[TwoLayerSettings]):
     examples = ("--released --seeds 1", "--identity", "--init balanced --kappa 0.1")
 
     def sweeps(self, settings: TwoLayerSettings, engine: "Engine") -> "tuple[Sweep[Any], ...]":
-        """One sweep over noise and initial scale."""
-        return (sweep(settings, None, "spectra and alignment of two layers"),)
+        """One sweep over noise and initial scale, with what theory says of every run."""
+        return (sweep(settings, engine),)
 
     def compare(
         self, results: "tuple[xr.Dataset, ...]", settings: TwoLayerSettings

@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from linsim.studies.style import MARKERS, POPULATION, cividis, figure, look
+from linsim.studies.style import MARKERS, POPULATION, THEORY, cividis, figure, look
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """The paper's Figure 5: |A| at start, midway and at the end; |A_kk| with its bound, and the
-    conserved C, in time.
+    """The paper's Figure 5: |A| at start, midway and at the end; |A_kk| (markers) with theory and
+    its bound, and the conserved C, in time.
 
     Args: dataset of the study; the first noise, init_scale and seed are drawn. Returns: Figure.
     """
@@ -61,6 +61,7 @@ def _diagonal_in_time(axis: Axes, run: xr.Dataset) -> None:
     time = run["time"].values[1:]
     diagonal = np.abs(np.diagonal(run["alignment"].values, axis1=1, axis2=2))[1:]
     bound = run["alignment_bound"].values[1:]
+    theory = np.abs(np.diagonal(run["theory_alignment"].values, axis1=1, axis2=2))[1:]
     grown = run["mode_state"].values > 0
     axis.plot(time, diagonal[:, ~grown], color="0.8", linewidth=0.6)
     shown = np.flatnonzero(grown)[:6]
@@ -71,13 +72,17 @@ def _diagonal_in_time(axis: Axes, run: xr.Dataset) -> None:
             diagonal[:, mode],
             color=colour,
             marker=MARKERS[mode],
-            markevery=8,
+            markevery=4,
+            linestyle="",
             label=f"mode {mode + 1}",
         )
         axis.plot(
             time, np.where(bound[:, mode] > 0, bound[:, mode], np.nan), color=colour, **POPULATION
         )
+        axis.plot(time, theory[:, mode], color=colour, **THEORY)
     handles, labels = axis.get_legend_handles_labels()
+    if np.isfinite(theory).any():
+        handles, labels = [*handles, Line2D([], [], color="0.2", **THEORY)], [*labels, "theory"]
     handles, labels = [*handles, Line2D([], [], color="0.2", **POPULATION)], [*labels, "bound"]
     if not grown.all():
         handles, labels = (

@@ -6,15 +6,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from linsim.studies.style import cividis, figure, floor, look
+from linsim.studies.style import POPULATION, THEORY, cividis, figure, floor, look
+
+THEORY_LABELS = ("theory of infinite batches", "theory of this batch size and rate")
 
 
 def draw(dataset: xr.Dataset) -> Figure:
     """The paper's Figure 6 a-c: singular values of W1, W2 and of the embedding covariance in time,
     log scale.
 
-    Solid: simulation; dotted: Theorem 3 integrated with the measured pull; dashed: population flow;
-    ticks: escape times.
+    Markers: simulation; solid: the theory of this batch size from the run's own start; dotted:
+    Theorem 3 integrated with the measured pull; ticks: escape times in infinite batches. A run that
+    only the theory of infinite batches covers is compared with that, dashed.
     Args: dataset of the study; the first noise, init_scale and seed are drawn. Returns: Figure.
     """
     with look():
@@ -27,18 +30,15 @@ def _drawn(run: xr.Dataset) -> Figure:
     panels = (("w1_singular_values", 0), ("w2_singular_values", 1), ("embedding_spectrum", None))
     titles = ("(a) singular values of W1", "(b) singular values of W2", "(c) embedding covariance")
     time = run["time"].values[1:]
+    exact = bool(np.isfinite(run["theory_w1_singular_values"]).all())
+    which, style = ("theory_", THEORY) if exact else ("population_", POPULATION)
     for axis, (name, layer), title in zip(axes, panels, titles, strict=True):
         count = run[name].shape[-1]
         for mode, shade in enumerate(np.linspace(0, 0.85, count)):
             colour = cividis()(shade)
-            axis.plot(time, run[name].values[1:, mode], color=colour, linewidth=1.0)
-            axis.plot(
-                time,
-                run[f"population_{name}"].values[1:, mode],
-                color=colour,
-                linestyle="--",
-                linewidth=0.6,
-            )
+            measured = run[name].values[1:, mode]
+            axis.plot(time[::4], measured[::4], color=colour, marker=".", linestyle="")
+            axis.plot(time, run[f"{which}{name}"].values[1:, mode], color=colour, **style)
             if mode < run.sizes["hidden_mode"]:
                 theorem = run["theorem_3"].values[1:, :, mode]
                 values = theorem[:, layer] if layer is not None else np.prod(theorem, axis=1) ** 2
@@ -47,9 +47,9 @@ def _drawn(run: xr.Dataset) -> Figure:
         axis.set(xscale="log", yscale="log", xlabel="time t", title=title)
         axis.set_ylim(floor(run[name].values[-1]), 4 * float(run[name].max()))
     handles = [
-        Line2D([], [], color="0.2", label="simulation"),
-        Line2D([], [], color="0.2", linestyle=":", label="Theorem 3"),
-        Line2D([], [], color="0.2", linestyle="--", linewidth=0.6, label="population"),
+        Line2D([], [], color="0.2", marker=".", linestyle="", label="simulation"),
+        Line2D([], [], color="0.2", label=THEORY_LABELS[exact], **style),
+        Line2D([], [], color="0.2", linestyle=":", label="Theorem 3 with the measured pull"),
         Line2D([], [], color="0.2", linestyle="", marker="|", markersize=8, label="escape times"),
     ]
     drawn.legend(handles=handles, loc="outside lower center", ncols=4)

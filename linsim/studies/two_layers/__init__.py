@@ -2,7 +2,6 @@
 runs (paper, section 5).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,8 @@ from linsim.studies.study import Preset
 from linsim.training.names import NoiseShape, Solver, TwoLayerStart
 
 if TYPE_CHECKING:
-    from linsim.sweeps.sweep import Finish, Sweep
+    from linsim.sweeps.engine import Engine
+    from linsim.sweeps.sweep import Sweep
     from linsim.training.run import Run
 
 Tolerance = Annotated[float, Rule(lambda v: 1e-14 <= v <= 1e-2, "a number from 1e-14 to 0.01")]
@@ -101,12 +101,9 @@ def fixed_run(settings: TwoLayerSettings) -> "Run":
     )
 
 
-def sweep(
-    settings: TwoLayerSettings, finish: "Callable[[Run], Finish[Run]] | None", kept: str
-) -> "Sweep[Any]":
-    """Two-layer runs over noise and initial scale. Args: settings; run -> `finish` of the sweep;
-    what is kept.
-    """
+def sweep(settings: TwoLayerSettings, engine: "Engine") -> "Sweep[Any]":
+    """Two-layer runs over noise and initial scale, with what theory says of each from its start."""
+    from linsim.studies import theory
     from linsim.sweeps.sweep import Sweep
     from linsim.training.observe import simulate
 
@@ -117,7 +114,7 @@ def sweep(
         simulate=simulate,
         seed=settings.seed,
         seeds=settings.seeds,
-        finish=None if finish is None else finish(fixed),
-        kept=kept,
+        finish=theory.two_layer_flows(fixed, engine),
+        kept="spectra and alignment of two layers, and their theory",
         coords=time_coords(settings),
     )
