@@ -6,15 +6,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from linsim.studies.style import MARKERS, POPULATION, cividis, figure, look
+from linsim.studies.style import LIMIT, MARKERS, THEORY, cividis, figure, look
 
 
 def draw(dataset: xr.Dataset) -> Figure:
     """The paper's Figure 11: embedding spectrum by depth, linear and ReLU; and collapsed dimensions
     in time.
 
-    Bands: range over seeds; dashed: the balanced population flow at the same time. Args: dataset of
-    the study.
+    Markers: medians over seeds with their range; solid: the theory of this batch size and learning
+    rate, for linear layers; dotted grey: infinite batches. Args: dataset of the study.
     """
     with look():
         return _drawn(dataset)
@@ -33,22 +33,16 @@ def _drawn(dataset: xr.Dataset) -> Figure:
         for layers, marker in zip(dataset["depth"].values, MARKERS, strict=False):
             spectrum = end["embedding_spectrum"].sel(network=network, depth=layers)
             colour = cividis()(shades[layers])
-            axis.fill_between(
-                rank,
-                spectrum.min("seed"),
-                spectrum.max("seed"),
-                color=colour,
-                alpha=0.25,
-                linewidth=0,
+            median = spectrum.median("seed").values
+            bars = np.abs(np.stack([spectrum.min("seed"), spectrum.max("seed")]) - median)
+            line = "" if network == "linear" else "-"
+            axis.errorbar(
+                rank, median, bars, color=colour, marker=marker, linestyle=line, label=f"{layers}"
             )
-            axis.plot(rank, spectrum.median("seed"), color=colour, marker=marker, label=f"{layers}")
             if network == "linear":
-                axis.plot(
-                    rank,
-                    end["population_embedding_spectrum"].sel(depth=layers),
-                    color=colour,
-                    **POPULATION,
-                )
+                predicted = end.sel(depth=layers)
+                axis.plot(rank, predicted["population_embedding_spectrum"], **LIMIT)
+                axis.plot(rank, predicted["theory_embedding_spectrum"], color=colour, **THEORY)
         axis.set(
             yscale="log",
             xlabel="rank",
@@ -61,19 +55,30 @@ def _drawn(dataset: xr.Dataset) -> Figure:
     for layers, marker in zip(dataset["depth"].values, MARKERS, strict=False):
         colour = cividis()(shades[layers])
         one = dataset.sel(depth=layers).isel(time=slice(1, None))
-        for network, line in zip(networks, ("-", ":"), strict=False):
+        for network, face in zip(networks, ("full", "none"), strict=False):
             counts = one["collapsed"].sel(network=network).mean("seed")
             axes[-1].plot(
-                one["time"], counts, color=colour, linestyle=line, marker=marker, markevery=10
+                one["time"][::5],
+                counts[::5],
+                color=colour,
+                linestyle="",
+                marker=marker,
+                fillstyle=face,
             )
-        axes[-1].plot(one["time"], one["predicted_collapsed"], color=colour, **POPULATION)
+        axes[-1].plot(one["time"], one["population_collapsed"], **LIMIT)
+        axes[-1].plot(one["time"], one["theory_collapsed"], color=colour, **THEORY)
     styles = [
-        Line2D([], [], color="0.2", linestyle=s, label=n)
-        for n, s in zip(networks, ("-", ":"), strict=False)
+        Line2D([], [], color="0.2", linestyle="", marker="o", fillstyle=face, label=name)
+        for name, face in zip(networks, ("full", "none"), strict=False)
     ]
     axes[-1].legend(
-        handles=[*styles, Line2D([], [], color="0.2", label="population (linear)", **POPULATION)],
+        handles=[
+            *styles,
+            Line2D([], [], color="0.2", label="theory (linear)", **THEORY),
+            Line2D([], [], label="infinite batches", **LIMIT),
+        ],
         loc="upper left",
+        ncols=2,
     )
     axes[-1].set(xscale="log", xlabel="time t", ylabel="collapsed dimensions", title="(c) in time")
     axes[-1].set_ylim(-0.5, 1.4 * dataset.sizes["mode"])

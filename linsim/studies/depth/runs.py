@@ -1,4 +1,4 @@
-"""The runs of the study on depth, and the balanced population flow of linear layers."""
+"""The runs of the study on depth, and what theory says of balanced linear layers."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from linsim.studies.theory import silence
 from linsim.studies.words import collapsed_count
 from linsim.sweeps.results import labelled
 from linsim.sweeps.sweep import Sweep
-from linsim.theory import population
+from linsim.theory import finite_batch, population
 from linsim.training import data, models, observe, starts
 from linsim.training.dynamics import record_steps
 from linsim.training.names import Activation
@@ -76,30 +76,54 @@ def sweep(settings: DepthSettings) -> Sweep[Run]:
 
 
 def compare(dataset: xr.Dataset, settings: DepthSettings) -> xr.Dataset:
-    """`dataset` with collapsed counts, and the balanced population flow's spectrum and counts for
-    linear layers.
+    """`dataset` with collapsed counts, and for linear layers the spectrum and counts of balanced
+    layers, by the theory of this batch size and learning rate and by that of infinite batches.
     """
     no_theory = silence(fixed_run(settings))
     times = dataset["time"].values
-    start = settings.init_scale * np.exp(-settings.decay * np.arange(settings.dim))
-    flows = [np.full((len(times), settings.dim), np.nan) for _ in settings.depth]
-    if not no_theory:
-        noise = mode_noise(settings)
-        flows = [
-            population.balanced_flow(start**depth, times, depth, 1.0, noise)
-            for depth in settings.depth
-        ]
-    spectrum = np.sort(np.stack(flows) ** 2, axis=-1)[..., ::-1]
-    dataset = dataset.assign(population_embedding_spectrum=(("depth", "time", "mode"), spectrum))
+    predicted: dict[str, Any] = {}
+    for prefix, flow in (("theory", _at_batch_size), ("population", _in_infinite_batches)):
+        spectrum = np.full((len(settings.depth), len(times), settings.dim), np.nan)
+        if not no_theory:
+            flows = np.stack([flow(settings, depth, times) for depth in settings.depth])
+            spectrum = np.sort(flows, axis=-1)[..., ::-1]
+        predicted[f"{prefix}_embedding_spectrum"] = (("depth", "time", "mode"), spectrum)
+    dataset = dataset.merge(labelled(predicted, {}))
     variance = settings.collapse_threshold**2
     counts = {
-        "collapsed": collapsed_count(dataset["embedding_spectrum"], variance),
-        "predicted_collapsed": collapsed_count(dataset["population_embedding_spectrum"], variance),
+        f"{prefix}collapsed": collapsed_count(dataset[f"{prefix}embedding_spectrum"], variance)
+        for prefix in ("", "theory_", "population_")
     }
     arrays: dict[str, Any] = {
         name: (tuple(map(str, count.dims)), count.values) for name, count in counts.items()
     }
     return dataset.merge(labelled(arrays, {})).assign_attrs(no_theory=no_theory)
+
+
+def _start(settings: DepthSettings, depth: int) -> np.ndarray:
+    """Singular values of the product at the start."""
+    return (settings.init_scale * np.exp(-settings.decay * np.arange(settings.dim))) ** depth
+
+
+def _at_batch_size(settings: DepthSettings, depth: int, times: np.ndarray) -> np.ndarray:
+    """Squared singular values of the product, (T, d); isotropic data and noise, so that any
+    balanced layers are modes.
+    """
+    mode = finite_batch.Modes.of(1.0, mode_noise(settings), 0.0, 1)
+    return finite_batch.flow(
+        times,
+        _start(settings, depth) ** 2,
+        [mode] * settings.dim,
+        batch_size=settings.batch_size,
+        depth=depth,
+        learning_rate=settings.learning_rate,
+    )
+
+
+def _in_infinite_batches(settings: DepthSettings, depth: int, times: np.ndarray) -> np.ndarray:
+    """The same in infinite batches and small steps."""
+    noise = mode_noise(settings)
+    return population.balanced_flow(_start(settings, depth), times, depth, 1.0, noise) ** 2
 
 
 def mode_noise(settings: DepthSettings) -> float:

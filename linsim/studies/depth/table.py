@@ -15,10 +15,10 @@ def tell(dataset: xr.Dataset) -> str:
         f"distance loss (mean over anchors), one noisy view, noise {dataset.attrs['noise']:g}, "
         "batches of "
         f"{dataset.attrs['batch_size']}, {dataset.sizes['seed']} seeds, {dataset.attrs['dtype']}, "
-        f"t = {float(last['time']):g}; "
-        f"collapsed dimensions of {dataset.sizes['mode']}",
+        f"t = {float(last['time']):g}; collapsed dimensions of {dataset.sizes['mode']}; theory: of "
+        "balanced linear layers at this batch size and learning rate, and in infinite batches",
         "",
-        f"{'layers':>6} {'balanced flow':>14}"
+        f"{'layers':>6} {'theory':>7} {'N = inf':>8}"
         + "".join(f" {network:>10}" for network in dataset["network"].values)
         + "  alpha_ii",
     ]
@@ -29,7 +29,8 @@ def tell(dataset: xr.Dataset) -> str:
             for network in dataset["network"].values
         )
         lines.append(
-            f"{layers:>6} {number(float(one['predicted_collapsed'])):>14}{cells}  "
+            f"{layers:>6} {number(float(one['theory_collapsed'])):>7} "
+            f"{number(float(one['population_collapsed'])):>8}{cells}  "
             f"{float(one['alpha_ii'].mean()):.3f}"
         )
     remarks = []
@@ -40,4 +41,8 @@ def tell(dataset: xr.Dataset) -> str:
             f"{network}: collapsed dimensions {grows} "
             f"({', '.join(f'{count:.1f}' for count in counts)})"
         )
+    if "linear" in dataset["network"].values and not np.isnan(last["theory_collapsed"]).any():
+        counts = last["collapsed"].sel(network="linear")
+        equal = int((counts == last["theory_collapsed"]).sum())
+        remarks.append(f"linear: as many as theory predicts in {equal} of {counts.size} runs")
     return "\n".join([*lines, "", f"verdict: {'; '.join(remarks)}"])
