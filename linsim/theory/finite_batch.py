@@ -175,9 +175,7 @@ def strength_slopes(
     return average, sum((laws.strength_slopes(part) for part in average.parts), np.zeros(()))
 
 
-def loss(
-    groups: Sequence[Modes], strengths: Values | Sequence[float], *, batch_size: int
-) -> float:
+def loss(groups: Sequence[Modes], strengths: Values | Sequence[float], *, batch_size: int) -> float:
     """The mean loss l_N of one linear map, see `predict`.
 
     Source: this project, docs/theory.md, "Any batch size". Distance loss, mean over anchors.
@@ -220,7 +218,8 @@ def flow(
     this is the interpolated *map* of gradient descent, s <- s (1 + eta r) for the singular values
     s = m^(1/(2L)) of every layer, up to terms of order eta^2:
 
-        d ln(m_g)/dt = f_g - (eta/2) sum_h (df_g / d ln m_h) f_h,   f_g = (2 L / eta) log(1 + eta r_g)
+        d ln(m_g)/dt = f_g - (eta/2) sum_h (df_g / d ln m_h) f_h
+        f_g = (2 L / eta) log(1 + eta r_g)
 
     Source: this project, docs/theory.md, "Any batch size". Distance loss, mean over anchors.
 
@@ -395,9 +394,7 @@ def contrast_matrix(
         >>> bool(np.allclose(x, 0.75 * (2 * sigma - noise), atol=0.01))
         True
     """
-    return predict_weights(
-        w, data_cov, noise_cov, batch_size=batch_size, anchors=anchors
-    ).contrast
+    return predict_weights(w, data_cov, noise_cov, batch_size=batch_size, anchors=anchors).contrast
 
 
 def layer_flow(
@@ -604,9 +601,7 @@ def _average(
         if len(positives.mean) < len(weights):
             by_psi = by_psi.sum(axis=0, keepdims=True)
         parts.append(
-            _Part(
-                phi.transform.nodes, phi.slopes(by_phi), psi.transform.nodes, psi.slopes(by_psi)
-            )
+            _Part(phi.transform.nodes, phi.slopes(by_phi), psi.transform.nodes, psi.slopes(by_psi))
         )
     return _Average(loss, alpha, parts)
 

@@ -4,9 +4,9 @@
 
     f(v) = E exp(-e^(v - q)) = 1/(2 pi i) int Gamma(-s) e^(s v) M(s) ds,   M(s) = E e^(-s q)
 
-to the left of s = 0; to the right of it, 0 < Re s < 1, the same integral is -(1 - f). M is a product
-over the modes, so that f at all v of many laws at once is one matrix product. Three devices keep
-the relative error of both f and 1 - f below about 1e-8 where they count:
+to the left of s = 0; to the right of it, 0 < Re s < 1, the same integral is -(1 - f). M is a
+product over the modes, so that f at all v of many laws at once is one matrix product. Three devices
+keep the relative error of both f and 1 - f below about 1e-8 where they count:
 
 - for v <= 2 the power series 1 - f = -sum_k (-e^v)^k M(k) / k!, all of whose terms are real;
 - above, contours for v in (2, 8], (8, 32], ...: hyperbolas through the saddle point of the

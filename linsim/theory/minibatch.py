@@ -128,9 +128,7 @@ def _stiffness_parts(groups: Sequence[Modes], strengths: Values, batch_size: int
     return found + np.triu(found, 1).transpose(0, 2, 1)
 
 
-def contrast_of_batches(
-    x: Values, x_pos: Values, strengths: Values
-) -> Values:
+def contrast_of_batches(x: Values, x_pos: Values, strengths: Values) -> Values:
     """The contrast matrix of each of B batches under W = diag(sqrt(strengths)), (B, d, d). Args:
     views (B, N, d); strengths of the d modes.
     """
@@ -434,7 +432,9 @@ def _spread_and_drift(
     shapes = [np.shape(part) for part in points[0]]
     cuts = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])[:-1]
     clock, offset = _clock(path, path), path[1] - path[0]
-    per_clock = np.exp(clock)[:, None]  # dt/d clock: rates fall as 1/t, their products change little
+    per_clock = np.exp(clock)[
+        :, None
+    ]  # dt/d clock: rates fall as 1/t, their products change little
     columns = np.array([np.concatenate([np.ravel(part) for part in point]) for point in points])
     between = interp1d(clock, per_clock * columns, axis=0, fill_value="extrapolate")
     size = len(points[0].ito)

@@ -158,7 +158,7 @@ def test_collapse_grows_with_depth(tmp_path):
     assert "relu: collapsed dimensions grow with depth (0.0" in verdict
     dataset = results.load(tmp_path / "depth.nc")
     early = dataset["collapsed"].sel(network="linear", depth=2).isel(time=30).values
-    assert np.abs(early - int(dataset["predicted_collapsed"].sel(depth=2).isel(time=30))).max() <= 1
+    assert np.abs(early - int(dataset["theory_collapsed"].sel(depth=2).isel(time=30))).max() <= 1
     assert np.isnan(dataset["pair_imbalance"].sel(depth=2).isel(pair=1)).all()
 
 

@@ -39,9 +39,7 @@ def _drawn(dataset: xr.Dataset) -> Figure:
     end = dataset.isel(time=-1)
     _final_spectra(axes[0], end, "weight_singular_values", power=1)
     _final_spectra(axes[2], end, "embedding_spectrum", power=2)
-    axes[0].set(
-        title=f"(a) weights at t = {float(end['time']):.4g}", ylabel="singular value of W"
-    )
+    axes[0].set(title=f"(a) weights at t = {float(end['time']):.4g}", ylabel="singular value of W")
     axes[2].set(title="(c) embeddings", ylabel="eigenvalue of embedding covariance")
     axes[2].legend(title="noise", handles=_noise_handles(dataset), loc="lower left")
     _evolution(axes[1], dataset.isel(noise=_shown_noise(dataset)))

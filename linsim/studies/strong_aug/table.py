@@ -78,8 +78,8 @@ def _setting(dataset: xr.Dataset) -> str:
         f"{dataset.attrs['loss']} loss (mean over anchors), {views}, batches of "
         f"{dataset.attrs['batch_size']} "
         f"({dataset.attrs['batches']}), {dataset.sizes['seed']} seeds, {dataset.attrs['dtype']}; "
-        f"m = squared singular value per mode, mean over seeds; theory {theory}; off: measured less "
-        "theory, in per cent and in standard errors of the mean"
+        f"m = squared singular value per mode, mean over seeds; theory {theory}; off: measured "
+        "less theory, in per cent and in standard errors of the mean"
     )
 
 
@@ -146,8 +146,9 @@ def _judge(one: xr.Dataset, measured: xr.DataArray) -> tuple[str, str]:
     """("agrees" | "on the way" | "differs" | "unknown", what to say about it) of one setting.
 
     With the theory of the very batch size and time, a setting agrees unless one of its counts is
-    one that so many runs show with a probability below RARE. With that of infinite batches and times alone, a block that is to vanish
-    and is vanishing is on the way until the cut-off counts all of it.
+    one that so many runs show with a probability below RARE. With that of infinite batches and
+    times alone, a block that is to vanish and is vanishing is on the way until the cut-off counts
+    all of it.
     """
     if one.attrs["no_theory"]:
         return "unknown", ""
