@@ -156,7 +156,7 @@ def predict(
         >>> groups = [Modes.of(1.0, 0.0, 0.0, 8), Modes.of(1.0, 0.5, 0.0, 8)]
         >>> point = predict(groups, [1e-9, 1e-9], batch_size=4)
         >>> [round(float(x), 6) for x in point.contrast], round(point.alpha_ii, 6)
-        ([1.5, 1.0], 0.25)
+        ([1.5, 1.125], 0.25)
     """
     average, (through_phi, through_psi) = strength_slopes(groups, strengths, batch_size)
     count = np.array([group.count for group in groups])
@@ -530,7 +530,7 @@ class _Together:
         """
         s, slopes, m = part.positive_nodes, part.positives, self.law.variance
         factor = 1 / (1 + np.multiply.outer(s, m))
-        first = (slopes @ s).real
+        first = np.real(slopes @ s)
         second = (slopes @ (s[:, None] ** 2 * factor)).real
         mixed = self.y.T @ (self.h * second) @ self.back.T
         means = (self.y.T * first) @ self.y - mixed - mixed.T
@@ -538,7 +538,7 @@ class _Together:
         total = slopes.sum(axis=0) * s
         strengths, basis = _descending(self.root @ self.inner @ self.root)
         frame = self.root @ basis
-        variance = (total @ (1 / (1 + np.multiply.outer(s, strengths)))).real
+        variance = np.real(total @ (1 / (1 + np.multiply.outer(s, strengths))))
         return -0.5 * ((frame * variance) @ frame.T + means)
 
 
@@ -546,7 +546,7 @@ def _negative_slope(part: _Part, strengths: Values, z: Values, frame: Values) ->
     """Derivative of the loss by S through phi, for anchors x = frame z."""
     s, slopes = part.negative_nodes, part.negatives
     factor = 1 / (1 + np.multiply.outer(s, strengths))
-    inner = np.diag((slopes.sum(axis=0) * s) @ factor).real + _outer(slopes * s, factor, z)
+    inner = np.diag(np.real((slopes.sum(axis=0) * s) @ factor)) + _outer(slopes * s, factor, z)
     return -0.5 * frame @ inner @ frame.T
 
 
@@ -554,7 +554,7 @@ def _outer(slopes: Values, factor: Values, vectors: Values) -> Values:
     """Re sum_ij slopes_ij (factor_j * vectors_i) (factor_j * vectors_i)^T, (d, d)."""
     count, dim = vectors.shape
     pairs = (factor[:, :, None] * factor[:, None, :]).reshape(len(factor), -1)
-    weights = (slopes @ pairs).real.reshape(count, dim, dim)
+    weights = np.real(slopes @ pairs).reshape(count, dim, dim)
     return np.einsum("ikl,ik,il->kl", weights, vectors, vectors, optimize=True)
 
 
@@ -573,7 +573,7 @@ def _descending(matrix: Values) -> tuple[Values, Values]:
 @cache
 def normal_anchors(dim: int, number: int) -> Values:
     """`number` quasi-random standard normal vectors (scrambled Sobol', always the same)."""
-    return ndtri(qmc.Sobol(dim, seed=0).random(number))
+    return ndtri(qmc.Sobol(dim, rng=0).random(number))
 
 
 class _Average(NamedTuple):
@@ -724,5 +724,5 @@ def _product(columns: list[Values]) -> Values:
 
 def chi_squares(counts: tuple[int, ...], number: int) -> Values:
     """`number` quasi-random (scrambled Sobol', always the same) squared lengths per group."""
-    points = qmc.Sobol(len(counts), seed=0).random(number)
+    points = qmc.Sobol(len(counts), rng=0).random(number)
     return np.stack([chdtri(k, 1 - u) for k, u in zip(counts, points.T, strict=True)], axis=1)

@@ -111,7 +111,8 @@ class Samples(NamedTuple):
         """First and second derivatives of f (A, V) by a parameter, from those of ln M (A, J)."""
         moved = self.moments * first
         bent = self.moments * (first**2 + second)
-        return tuple(-self.side * (m @ self.transform.kernel).real for m in (moved, bent))
+        kernel = self.transform.kernel
+        return -self.side * np.real(moved @ kernel), -self.side * np.real(bent @ kernel)
 
 
 class Grid(NamedTuple):
@@ -159,8 +160,8 @@ def samples(law: SquaredLength, v: Values, *, tail: bool) -> Samples:
         side = LEFT_OF_ZERO if tail else RIGHT_OF_ZERO
         transform = _contour(law, v, side)
     moments = np.exp(law.log_moment(transform.nodes))
-    found = np.clip((moments @ transform.kernel).real, 0.0, 1.0)
-    rise = side * ((moments * transform.nodes) @ transform.kernel).real
+    found = np.clip(np.real(moments @ transform.kernel), 0.0, 1.0)
+    rise = side * np.real((moments * transform.nodes) @ transform.kernel)
     value, complement = (1 - found, found) if side == RIGHT_OF_ZERO else (found, 1 - found)
     return Samples(value, complement, rise, transform, moments, side)
 

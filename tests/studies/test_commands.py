@@ -53,7 +53,7 @@ def test_threshold_for_one_view_and_none_for_two(tmp_path):
     dataset = results.load(tmp_path / "two" / "strong_aug.nc").isel(
         time=-1, noise=0, init_scale=0, seed=0
     )
-    apart = np.log(dataset["block_strength"] / dataset["theory_block_strength"]).values
+    apart = np.log((dataset["block_strength"] / dataset["theory_block_strength"]).values)
     level = dataset["theory_level"].values
     assert np.all(np.abs(apart) < 4 * np.hypot(level, 0.01)), (apart, level)  # 1 %: the data set
 

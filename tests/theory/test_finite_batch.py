@@ -217,7 +217,7 @@ def test_training_follows_the_theory_to_first_order_in_the_rate(noise):
     times = np.array([0.0, round(end / rate) * rate])
     options = {"batch_size": 32, "learning_rate": rate}
     theory = minibatch.first_order(times, [0.01, 0.01], groups, **options)
-    expected, spread = theory.strengths[-1], theory.spread[-1]
+    expected, spread = theory.strengths[-1], (theory.spread * theory.strengths)[-1]
     error = strength.std(axis=0, ddof=1) / np.sqrt(len(strength))
     apart = np.abs(strength.mean(axis=0) - expected)
     assert np.all((apart < 4 * error) | (apart < 0.015 * expected))
@@ -229,7 +229,7 @@ def test_training_follows_the_theory_to_first_order_in_the_rate(noise):
 
 def test_spectra_of_single_runs_have_the_mean_and_spread_that_were_asked_for():
     found = minibatch.FirstOrder(
-        np.array([[4.0, 1.0]]), np.array([[0.2, 0.05]]), np.array([[0.02, 0.1]])
+        np.array([[4.0, 1.0]]), np.array([[0.05, 0.05]]), np.array([[0.005, 0.1]])
     )
     squares = minibatch.singular_values(found, ONE_VIEW, draws=4000)[0] ** 2
     assert squares.shape == (4000, 16)
