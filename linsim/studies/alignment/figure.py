@@ -73,7 +73,7 @@ def _diagonal_in_time(axis: Axes, run: xr.Dataset) -> None:
             color=colour,
             marker=MARKERS[mode],
             markevery=4,
-            linestyle="",
+            linestyle="" if np.isfinite(theory).any() else "-",
             label=f"mode {mode + 1}",
         )
         axis.plot(
