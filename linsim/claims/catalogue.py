@@ -3,6 +3,7 @@
 from linsim.claims import (  # noqa: F401
     alignment,
     augmentation,
+    batches,
     collapse,
     directclr,
     gradients,
@@ -12,7 +13,8 @@ from linsim.claims import (  # noqa: F401
 )
 from linsim.claims.ledger import LEDGER, Claim
 
-FAMILIES = "CPAND"  # the paper's statements, population theory, alignment, no negatives, DirectCLR
+# the paper's statements, infinite batches, any batch size, alignment, no negatives, DirectCLR
+FAMILIES = "CPBAND"
 
 
 def claims() -> tuple[Claim, ...]:
