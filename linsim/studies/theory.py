@@ -50,9 +50,14 @@ def silence(run: Run) -> str:
 
 
 def any_batch_size(run: Run) -> bool:
-    """Whether the exact theory of any batch size is that of a run: descent on changing batches."""
+    """Whether the exact theory of any batch size is drawn for a run: descent on changing batches.
+
+    With two noisy views it is known from any start, but takes minutes unless modes are degenerate.
+    """
+    if not (covers(run) and isinstance(run.loss, SolvedLoss) and run.loss.any_batch_size):
+        return False
     changing = run.solver == "descent" and run.batches != "fixed"
-    return covers(run) and changing and isinstance(run.loss, SolvedLoss) and run.loss.any_batch_size
+    return changing and (run.views == "one" or is_degenerate(run))
 
 
 def is_degenerate(run: Run) -> bool:
@@ -132,11 +137,12 @@ def flows(
 
 
 def one_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
-    """`flows` of one layer, where the exact theory of its batch size is not known. Args: a run of
-    the sweep, for its static part; the engine.
+    """`flows` of one layer, unless its modes are degenerate and each has a flow of its own.
+
+    Args: a run of the sweep, for its static part; the engine.
     """
     kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
-    if any_batch_size(fixed):
+    if any_batch_size(fixed) and is_degenerate(fixed):
         return lambda _, measured: measured
     if not covers(fixed):
         return unknown(kept)

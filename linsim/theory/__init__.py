@@ -1,7 +1,9 @@
-"""Closed forms only: one pure function per equation, importing nothing from the simulation.
+"""Theory only: one pure function per equation, importing nothing from the simulation.
 
 - infonce: gradients of InfoNCE for one batch (paper, section 4.1)
 - population: infinitely many samples: losses, flows, thresholds, escape times
+- finite_batch: any batch size at any time: losses, contrast matrices, flows, by averages of mellin
+- minibatch: what the learning rate and the noise of minibatches add to these, at first order
 - late_time: finite batches late in training: the condensed regime
 - alignment: what is exactly true about the alignment of two layers (paper, section 5.2)
 - singular: how singular values and vectors of two layers move (paper, Lemmas 4-7, Theorem 3)
@@ -11,9 +13,27 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from linsim.theory import alignment, infonce, late_time, noncontrastive, population, singular
+    from linsim.theory import (
+        alignment,
+        finite_batch,
+        infonce,
+        late_time,
+        minibatch,
+        noncontrastive,
+        population,
+        singular,
+    )
 
-__all__ = ["alignment", "infonce", "late_time", "noncontrastive", "population", "singular"]
+__all__ = [
+    "alignment",
+    "finite_batch",
+    "infonce",
+    "late_time",
+    "minibatch",
+    "noncontrastive",
+    "population",
+    "singular",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -44,6 +44,7 @@ from linsim.theory.mellin import Values
 PATH_POINTS = 16  # along a flow, where coefficients are computed; between them interpolated in ln t
 FIRST_TIME = 0.03  # of the path, in units of the time constant of weak modes
 SHIFT = 1e-3  # relative, of a strength, for derivatives by it
+VANISHED = 1e-150  # weaker modes are taken to be this strong
 BATCH_ROWS = 10_000  # rows of all random batches at one point of the path
 FEWEST_BATCHES = 48
 
@@ -310,7 +311,7 @@ def _path(
     first = FIRST_TIME / max(float(np.abs(weak.contrast).max()), 1e-3)
     length = max(times[-1] - times[0], 2 * first)
     fine = times[0] + np.concatenate([[0.0], np.geomspace(first, length, 12 * PATH_POINTS)])
-    flow = finite_batch.flow(fine, start, groups, batch_size=batch_size)
+    flow = np.maximum(finite_batch.flow(fine, start, groups, batch_size=batch_size), VANISHED)
     moved = np.abs(np.diff(np.log(flow), axis=0)).clip(max=0.5).sum(axis=1)
     length = np.concatenate([[0.0], np.cumsum(moved + np.diff(_clock(fine, fine)))])
     wanted = np.linspace(0.0, length[-1], PATH_POINTS)
@@ -347,7 +348,7 @@ class _Coefficients(NamedTuple):
     ) -> "_Coefficients":
         """The coefficients at strengths m (G,)."""
         k = np.array([g.count for g in groups], dtype=float)
-        steps = SHIFT * (m + SHIFT * m.max()) * np.eye(len(m))
+        steps = SHIFT * (m + SHIFT * max(m.max(), 1.0)) * np.eye(len(m))
 
         def slopes(m: Values) -> Values:
             return -0.5 * k * finite_batch.predict(groups, m, batch_size=batch_size).contrast

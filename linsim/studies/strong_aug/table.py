@@ -183,7 +183,7 @@ def _verdict(remarks: list[tuple[str, str]], dataset: xr.Dataset) -> str:
                 + (f" ({detail})" if detail else "")
             )
     if np.isfinite(dataset["theory_block_strength"]).any():
-        parts.append(_deviations(dataset))
+        return "verdict: " + ", ".join(parts) + _deviations(dataset)
     return "verdict: " + ", ".join(parts)
 
 
@@ -196,5 +196,6 @@ def _deviations(dataset: xr.Dataset) -> str:
     for block in dataset["block"].values:
         worst = [np.abs(values.sel(block=block)).max() for values in (ratio, errors)]
         if np.isfinite(worst[0]):
-            told.append(f"{block} {100 * float(worst[0]):.2g} % and {float(worst[1]):.2g} s.e.")
-    return f"final strengths at most off theory by: {'; '.join(told)}"
+            in_errors = f" and {float(worst[1]):.2g} s.e." if np.isfinite(worst[1]) else ""
+            told.append(f"{block} {100 * float(worst[0]):.2g} %{in_errors}")
+    return f", final strengths at most off theory by: {'; '.join(told)}" if told else ""
