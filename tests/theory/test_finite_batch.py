@@ -160,12 +160,12 @@ def test_flow_of_layers_is_that_of_their_modes():
     times = np.array([0.0, 2.0, 8.0])
     layers = (0.5 * q @ r, 0.5 * s @ q.T)
     w1, w2 = finite_batch.layer_flow(
-        times, layers, np.eye(4), 0.1 * np.eye(4), batch_size=16, anchors=4096
+        times, layers, np.eye(4), 0.1 * np.eye(4), batch_size=16, anchors=1024
     )
     modes = [Modes.of(1.0, 0.1, 0.0, 4)]
     expected = finite_batch.flow(times, [0.0625], modes, batch_size=16, depth=2)[:, 0]
     found = np.linalg.svd(w2 @ w1, compute_uv=False) ** 2
-    assert np.allclose(found, expected[:, None], rtol=0.01)
+    assert np.allclose(found, expected[:, None], rtol=0.02)
 
 
 @pytest.mark.parametrize("view", [ONE_VIEW[1], TWO_VIEWS[1]], ids=["one view", "two views"])
@@ -184,7 +184,7 @@ def test_stiffness_is_a_second_derivative(view):
         s = np.diag(np.repeat(m, 2))
         s[a, b] = s[b, a] = size
         w = np.linalg.cholesky(s).T
-        found = finite_batch.predict_weights(w, *covariances, batch_size=16, anchors=2**14)
+        found = finite_batch.predict_weights(w, *covariances, batch_size=16, anchors=2**12)
         return found.contrast[a, b]
 
     for a, b in ((0, 1), (0, 2), (2, 3)):
