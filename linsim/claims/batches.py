@@ -28,13 +28,9 @@ def measured_contrast(seed: int, moments: tuple[float, float, float]) -> np.ndar
     """Mean eigenvalues of the contrast matrix over random batches, of the clean and of the noisy
     modes.
     """
-    a, c, rho = (
-        np.repeat([clean, noisy], 4) for clean, noisy in zip((1, 0, 0), moments, strict=True)
-    )
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(BATCHES, SMALL, 8)) * np.sqrt(a)
-    step = x * (rho / a) + rng.normal(size=x.shape) * np.sqrt(c - rho**2 / a)
-    contrast = minibatch.contrast_of_batches(x, x + step, np.repeat(STRENGTHS, 4))
+    modes = groups(moments)
+    views = minibatch.random_views(modes, BATCHES, SMALL, np.random.default_rng(seed))
+    contrast = minibatch.contrast_of_batches(*views, STRENGTHS[minibatch.members(modes)])
     return np.einsum("bii->i", contrast).reshape(2, 4).mean(axis=1) / BATCHES
 
 

@@ -159,16 +159,16 @@ def two_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
     known.
     """
     kept = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
-    if not covers(fixed):
-        return _both(unknown(kept), unknown_exact((*kept, "alignment")))
 
     def flow(run: Run, w1: Array, w2: Array) -> Observables:
         return observe.two_layers(replace(run, solver="population"), population_flow(run, w1, w2))
 
-    limit = flows(flow, ("initial_w1", "initial_w2"), kept, engine)
+    limit, exact = unknown(kept), unknown((*kept, "alignment"), prefix="theory_")
+    if covers(fixed):
+        limit = flows(flow, ("initial_w1", "initial_w2"), kept, engine)
     if any_batch_size(fixed):
-        return _both(limit, two_layers_at_batch_size)
-    return _both(limit, unknown_exact((*kept, "alignment")))
+        exact = two_layers_at_batch_size
+    return lambda runs, measured: exact(runs, limit(runs, measured))
 
 
 def two_layers_at_batch_size(runs: Any, measured: Arrays) -> Mapping[str, Array]:
@@ -199,15 +199,6 @@ def _two_layers(layers: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:
     return np.pad(values, ((0, 0), (0, length - values.shape[1])))
-
-
-def _both(first: Finish[Any], second: Finish[Any]) -> Finish[Any]:
-    return lambda runs, measured: second(runs, first(runs, measured))
-
-
-def unknown_exact(kept: tuple[str, ...]) -> Finish[Any]:
-    """`unknown` for the exact theory."""
-    return unknown(kept, prefix="theory_")
 
 
 def unknown(kept: tuple[str, ...], prefix: str = "population_") -> Finish[Any]:

@@ -341,8 +341,7 @@ def predict_weights(
     """
     if not np.all(np.isfinite(w)):
         raise ValueError("the weights must be finite")
-    if batch_size < 2:
-        raise ValueError(f"batch_size must be at least 2; got {batch_size}")
+    _check_batch_size(batch_size)
     s = w.T @ w
     root = _root(data_cov)
     strengths, basis = _descending(root @ s @ root)
@@ -690,9 +689,13 @@ def _checked(groups: Sequence[Modes], strengths, batch_size: int) -> Values:
     m = np.asarray(strengths, dtype=float)
     if m.shape != (len(groups),) or not np.all(np.isfinite(m)) or np.any(m < 0):
         raise ValueError(f"strengths must be {len(groups)} finite numbers >= 0; got {strengths}")
+    _check_batch_size(batch_size)
+    return m
+
+
+def _check_batch_size(batch_size: int) -> None:
     if batch_size < 2:
         raise ValueError(f"batch_size must be at least 2; got {batch_size}")
-    return m
 
 
 @cache

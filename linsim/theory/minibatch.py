@@ -151,6 +151,23 @@ def contrast_of_batches(x: Values, x_pos: Values, strengths: Values) -> Values:
     return contrast / x.shape[1]
 
 
+def members(groups: Sequence[Modes]) -> Values:
+    """The group of each of the d modes, (d,)."""
+    return np.repeat(np.arange(len(groups)), [group.count for group in groups])
+
+
+def random_views(
+    groups: Sequence[Modes], batches: int, batch_size: int, rng: np.random.Generator
+) -> tuple[Values, Values]:
+    """Anchors and positives of B random batches with the moments of the groups, (B, N, d) each."""
+    a, rho, rest = (
+        np.array([getattr(group, name) for group in groups])[members(groups)]
+        for name in ("variance", "covariance", "conditional_variance")
+    )
+    x = rng.normal(size=(batches, batch_size, len(a))) * np.sqrt(a)
+    return x, x + (x * (rho / a) + rng.normal(size=x.shape) * np.sqrt(rest))
+
+
 def batch_noise(
     groups: Sequence[Modes],
     strengths: Values,
@@ -162,20 +179,13 @@ def batch_noise(
     """The second moments of xi, measured on random batches. Args: groups; strengths (G,); N;
     generator; rows of all batches together.
     """
-    count = [g.count for g in groups]
-    member = np.repeat(np.arange(len(groups)), count)
-    a, rho, rest = (
-        np.array([getattr(g, name) for g in groups])[member]
-        for name in ("variance", "covariance", "conditional_variance")
-    )
+    member = members(groups)
     batches = max(rows // batch_size, FEWEST_BATCHES)
     few = max(1, min(batches, 2_000_000 // batch_size**2))  # at a time, for their memory
     found = []
     for first in range(0, batches, few):
-        shape = (min(few, batches - first), batch_size, len(member))
-        x = rng.normal(size=shape) * np.sqrt(a)
-        step = x * (rho / a) + rng.normal(size=shape) * np.sqrt(rest)
-        found.append(contrast_of_batches(x, x + step, np.asarray(strengths)[member]))
+        views = random_views(groups, min(few, batches - first), batch_size, rng)
+        found.append(contrast_of_batches(*views, np.asarray(strengths)[member]))
     x_n = np.concatenate(found)
     mean = np.zeros((len(member), len(member)))
     diagonal = np.einsum("bii->bi", x_n)
@@ -353,15 +363,18 @@ class _Coefficients(NamedTuple):
         def slopes(m: Values) -> Values:
             return -0.5 * k * finite_batch.predict(groups, m, batch_size=batch_size).contrast
 
-        def second(m: Values) -> tuple[Values, Values]:
-            """y and the second derivatives of the loss by the strengths of whole groups."""
-            here = slopes(m)
+        def second(m: Values, here: Values) -> tuple[Values, Values]:
+            """y through phi and through the rest, and the second derivatives of the loss by the
+            strengths of whole groups, where its first ones are `here`.
+            """
             ahead = np.stack([(slopes(m + e) - here) / e.sum() for e in steps])
-            return stiffness(groups, m, batch_size=batch_size), 0.5 * (ahead + ahead.T)
+            return _stiffness_parts(groups, m, batch_size), 0.5 * (ahead + ahead.T)
 
-        x = -2 * slopes(m) / k
-        y, hessian = second(m)
-        bend, move = _data_set(groups, m, batch_size, x)
+        here = slopes(m)
+        x = -2 * here / k
+        y_parts, hessian = second(m, here)
+        y = y_parts.sum(axis=0)
+        bend, move = _data_set(groups, m, batch_size, x, np.diag(y_parts[0]))
         noise = batch_noise(groups, m, batch_size=batch_size, rng=rng, rows=rows)
         unit, sums, products = np.outer(m, m), m[:, None] + m, np.outer(m, m)
         unit[0, 1:] = unit[1:, 0] = m[0] ** 2
@@ -371,11 +384,11 @@ class _Coefficients(NamedTuple):
         number[np.diag_indices(len(m))] = (k - 1) * (k + 2)
         by_entries, by_traces = np.zeros((2, len(m), len(m), len(m)))
         for g, e in enumerate(steps):
-            y_ahead, hessian_ahead = second(m + e)
+            parts_ahead, hessian_ahead = second(m + e, slopes(m + e))
             scale = np.zeros((len(m), len(m)))
             scale[g] += 1
             scale[:, g] += 1
-            by_entry = (y_ahead - y) / e.sum() + scale * y / m[g]
+            by_entry = (parts_ahead.sum(axis=0) - y) / e.sum() + scale * y / m[g]
             by_trace = (hessian_ahead - hessian) / e.sum() + scale * hessian / m[g]
             by_entries[g] = -number * by_entry * unit / k[g]
             by_traces[g] = -2 * by_trace * products / k[g]
@@ -402,10 +415,11 @@ class _Coefficients(NamedTuple):
 
 
 def _data_set(
-    groups: Sequence[Modes], m: Values, batch_size: int, x: Values
+    groups: Sequence[Modes], m: Values, batch_size: int, x: Values, y_phi: Values
 ) -> tuple[Values, Values]:
     """What an error E of the anchors' covariance drives, see `_Coefficients`; zero for two noisy
-    views, of which it is not known.
+    views, of which it is not known. Args: x, y_phi: X and `stiffness` through phi within each
+    group, (G,).
 
     Phi depends on the anchors through Sigma^(1/2) S Sigma^(1/2), and psi not at all, so that
     dX_ab = (X_phi - m y_phi) E_ab within a block; the blocks' scales are varied directly.
@@ -414,14 +428,13 @@ def _data_set(
         return np.zeros(len(m)), np.zeros((len(m), len(m)))
     count = np.array([group.count for group in groups])
     _, (through_phi, _) = finite_batch.strength_slopes(groups, m, batch_size)
-    own = np.diag(_stiffness_parts(groups, m, batch_size)[0])
     move = np.zeros((len(m), len(m)))
     for h, group in enumerate(groups):
         wider = replace(group, variance=group.variance * (1 + SHIFT))
         changed = [*groups[:h], wider, *groups[h + 1 :]]
         ahead = finite_batch.predict(changed, m, batch_size=batch_size).contrast
         move[:, h] = 2 * (ahead - x) / SHIFT
-    return 2 * (-2 * through_phi / count - m * own), move
+    return 2 * (-2 * through_phi / count - m * y_phi), move
 
 
 def _spread_and_drift(
