@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from linsim.studies.strong_aug.table import at_batch_size, infinite_strength
 from linsim.studies.style import (
     BLOCK_COLOURS,
     LIMIT,
@@ -68,14 +69,10 @@ def _noise_handles(dataset: xr.Dataset) -> list[Line2D]:
     ]
 
 
-def _exact(dataset: xr.Dataset) -> bool:
-    return bool(np.isfinite(dataset["theory_block_strength"]).any())
-
-
 def _style_handles(dataset: xr.Dataset) -> list:
     simulated = Line2D([], [], color="0.2", marker="o", linestyle="", label="simulation")
     limit = Line2D([], [], label="infinite batches", **LIMIT)
-    if not _exact(dataset):
+    if not at_batch_size(dataset):
         return [simulated, limit]
     return [
         simulated,
@@ -93,7 +90,7 @@ def _final_spectra(axis: Axes, end: xr.Dataset, name: str, *, power: int) -> Non
     for index, (colour, marker) in enumerate(zip(_colours(end), MARKERS * 10, strict=False)):
         bars = np.stack([median - low, high - median])[:, index]
         axis.errorbar(rank, median[index], bars, color=colour, marker=marker, linestyle="")
-        if _exact(end):
+        if at_batch_size(end):
             one = end.isel(noise=index)
             line, bottom, top = (
                 one[f"theory_{which}"].values ** power
@@ -111,8 +108,7 @@ def _evolution(axis: Axes, dataset: xr.Dataset) -> None:
     time = dataset["time"].values[1:]
     values = dataset["weight_singular_values"].median("seed").values[1:]
     split = values.shape[1] - dataset.attrs["noisy_dims"]
-    limit = dataset["population_block_strength"]
-    limit = limit.median("seed") if "seed" in limit.dims else limit
+    limit = infinite_strength(dataset)
     blocks = (("clean", slice(0, split)), ("noisy", slice(split, None)))
     for (block, modes), colour in zip(blocks, BLOCK_COLOURS, strict=True):
         shown = values[::3, modes]
@@ -120,7 +116,7 @@ def _evolution(axis: Axes, dataset: xr.Dataset) -> None:
         axis.plot(time, np.sqrt(limit.sel(block=block).values[1:]), **LIMIT)
         theory = dataset["theory_block_strength"].sel(block=block).values[1:]
         axis.plot(time, np.sqrt(theory), color=colour, **THEORY)
-        if _exact(dataset) and shown.shape[1]:
+        if at_batch_size(dataset) and shown.shape[1]:
             low = dataset["theory_singular_value_low"].values[1:, modes].min(axis=1)
             high = dataset["theory_singular_value_high"].values[1:, modes].max(axis=1)
             axis.fill_between(time, low, high, color=colour, **SPREAD)

@@ -22,13 +22,23 @@ def shown_records(dataset: xr.Dataset) -> list[int]:
     return sorted({first, middle, len(time) - 1})
 
 
+def at_batch_size(dataset: xr.Dataset) -> bool:
+    """Whether runs are compared with the theory of their batch size, or with infinite batches."""
+    return bool(np.isfinite(dataset["theory_block_strength"]).any())
+
+
 def predicted_strength(one: xr.Dataset) -> xr.DataArray:
     """Strengths of the blocks at this batch size, or in infinite batches where that is all that is
     known.
     """
-    if np.isfinite(one["theory_block_strength"]).any():
+    if at_batch_size(one):
         return one["theory_block_strength"]
-    limit = one["population_block_strength"]
+    return infinite_strength(one)
+
+
+def infinite_strength(dataset: xr.Dataset) -> xr.DataArray:
+    """Strengths of the blocks in infinite batches, median over seeds where each has its own."""
+    limit = dataset["population_block_strength"]
     return limit.median("seed") if "seed" in limit.dims else limit
 
 
@@ -72,7 +82,7 @@ def tell(dataset: xr.Dataset) -> str:
 
 def _setting(dataset: xr.Dataset) -> str:
     views = {"one": "one noisy view", "two": "two noisy views"}[dataset.attrs["views"]]
-    exact = bool(np.isfinite(dataset["theory_block_strength"]).any())
+    exact = at_batch_size(dataset)
     theory = "at this batch size and learning rate" if exact else "of infinite batches"
     return (
         f"{dataset.attrs['loss']} loss (mean over anchors), {views}, batches of "
@@ -182,7 +192,7 @@ def _verdict(remarks: list[tuple[str, str]], dataset: xr.Dataset) -> str:
                 f"{wording} in {len(said)} of {len(remarks)} settings"
                 + (f" ({detail})" if detail else "")
             )
-    if np.isfinite(dataset["theory_block_strength"]).any():
+    if at_batch_size(dataset):
         return "verdict: " + ", ".join(parts) + _deviations(dataset)
     return "verdict: " + ", ".join(parts)
 
