@@ -25,7 +25,7 @@ Normalisation: mean over anchors; time is learning rate times steps on that loss
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -35,13 +35,15 @@ from scipy.special import chdtri, ndtri
 from scipy.stats import qmc
 
 from linsim.theory import mellin
-from linsim.theory.mellin import SquaredLength, Values
+from linsim.theory.mellin import Piece, SquaredLength, Values
 
 RADII = 12  # nodes for the squared length of the anchor in one group of modes
 MOST_NODES = 2000  # of a product rule over groups; more groups are sampled
 ANCHORS = 1024  # quasi-random anchors where a product rule would be too large
 SMALLEST_WEIGHT = 1e-10  # anchors so rare are left out
 BELOW = 15.0  # how far below its bend the integrand is followed in ln u; then it is exact
+PLANS = 4  # per factor of two in each strength
+SMALLEST = 1e-30  # strengths below share plans
 NUDGE = 1e-4  # of time, for the derivative of a velocity along itself
 TOLERANCE = 1e-5  # of flows: per step, in the logarithm of a strength or relative to a weight
 
@@ -171,7 +173,9 @@ def strength_slopes(
     """
     m = _checked(groups, strengths, batch_size)
     laws = Laws.of(groups, m)
-    average = _average(laws.negatives, laws.positives, laws.anchors.weights, batch_size)
+    average = _average(
+        laws.negatives, laws.positives, laws.anchors.weights, batch_size, laws.plan(batch_size)
+    )
     return average, sum((laws.strength_slopes(part) for part in average.parts), np.zeros(()))
 
 
@@ -353,7 +357,8 @@ def predict_weights(
         towards = np.linalg.solve(root, covariance).T @ basis  # z -> mean of x' - x
         rest = noise_cov - covariance.T @ np.linalg.solve(data_cov, covariance)
         positives = _Together(s, rest, z @ towards.T)
-    average = _average(negatives, positives.law, np.full(anchors, 1 / anchors), batch_size)
+    plan = positives.plan(negatives, batch_size)
+    average = _average(negatives, positives.law, np.full(anchors, 1 / anchors), batch_size, plan)
     slope = np.zeros_like(s)
     for part in average.parts:
         if positives.independent:  # the sign of every z_k is then free, and z z^T diagonal
@@ -503,6 +508,11 @@ class _Apart:
         self.frame = root @ basis
         self.law = SquaredLength(strengths, np.ones(len(s)), np.zeros((1, len(s))))
 
+    def plan(self, negatives: SquaredLength, batch_size: int) -> list[Piece]:
+        """How the integral over ln u is done: as for somewhat larger strengths."""
+        strengths = _rounded(negatives.variance), _rounded(self.law.variance)
+        return _plan_of_strengths(*strengths, len(negatives.mean), batch_size)
+
     def slope(self, part: _Part) -> Values:
         """Derivative of the loss by S through psi."""
         by_strength, _ = self.law.pull_back(part.positives, part.positive_nodes)
@@ -522,6 +532,10 @@ class _Together:
         self.root = root
         self.inner = s
         self.law = SquaredLength(strengths, np.ones(len(s)), self.h**2)
+
+    def plan(self, negatives: SquaredLength, batch_size: int) -> list[Piece]:
+        """How the integral over ln u is done."""
+        return _plan(negatives, self.law, batch_size)
 
     def slope(self, part: _Part) -> Values:
         """Derivative of the loss by S through psi: that of ln M = -ln det(1 + s Q S)/2
@@ -582,21 +596,23 @@ class _Average(NamedTuple):
 
 
 def _average(
-    negatives: SquaredLength, positives: SquaredLength, weights: Values, batch_size: int
+    negatives: SquaredLength,
+    positives: SquaredLength,
+    weights: Values,
+    batch_size: int,
+    plan: Sequence[Piece],
 ) -> _Average:
     """The average over anchors and u: loss, alpha_ii and derivatives by ln M."""
     others = batch_size - 1
-    grid = _grid(negatives, positives, batch_size)
     loss, alpha, parts = 0.0, 0.0, []
-    for piece in grid.pieces():
-        phi = mellin.samples(negatives, grid.points[piece], tail=False)
-        psi = mellin.samples(positives, grid.points[piece], tail=True)
+    for piece in plan:
+        phi, psi = piece.negatives.samples(negatives), piece.positives.samples(positives)
         log_phi = np.log1p(-np.minimum(phi.complement, 1 - 1e-16))
-        measure = weights[:, None] * grid.weights[piece]
+        measure = weights[:, None] * piece.weights
         by_psi = -measure * np.expm1(others * log_phi)
         by_phi = -measure * others * np.exp((others - 1) * log_phi) * psi.value
         loss += float(np.sum(by_psi * psi.value))
-        alpha += float(np.sum(measure * np.exp(others * log_phi) * psi.descent))
+        alpha += float(np.sum(measure * np.exp(others * log_phi) * psi.descent()))
         if len(positives.mean) < len(weights):
             by_psi = by_psi.sum(axis=0, keepdims=True)
         parts.append(
@@ -628,9 +644,9 @@ class Laws(NamedTuple):
             SquaredLength(strengths * c, count, mean),
         )
 
-    def grid(self, batch_size: int) -> mellin.Grid:
-        """The grid of the integral over ln u."""
-        return _grid(self.negatives, self.positives, batch_size)
+    def plan(self, batch_size: int) -> list[Piece]:
+        """How the integral over ln u is done: as for somewhat larger strengths, see `_rounded`."""
+        return _plan_of_groups(tuple(self.groups), _rounded(self.strengths), batch_size)
 
     def strength_slopes(self, part: "_Part") -> Values:
         """Derivatives of the loss by the strengths through phi and through psi, (2, G), from those
@@ -680,9 +696,33 @@ def _moments(groups: Sequence[Modes]) -> tuple[Values, Values, Values, Values]:
     return a, c, offset, count
 
 
-def _grid(negatives: SquaredLength, positives: SquaredLength, batch_size: int) -> mellin.Grid:
+def _rounded(strengths: Values) -> tuple[float, ...]:
+    """Strengths rounded up to few values, so that those along a flow share plans."""
+    return tuple(2 ** (np.ceil(PLANS * np.log2(np.maximum(strengths, SMALLEST))) / PLANS))
+
+
+@lru_cache(256)
+def _plan_of_groups(
+    groups: tuple[Modes, ...], strengths: tuple[float, ...], batch_size: int
+) -> list[Piece]:
+    laws = Laws.of(groups, np.array(strengths))
+    return _plan(laws.negatives, laws.positives, batch_size)
+
+
+@lru_cache(256)
+def _plan_of_strengths(
+    negatives: tuple[float, ...], positives: tuple[float, ...], anchors: int, batch_size: int
+) -> list[Piece]:
+    """The plan for full matrices with one noisy view."""
+    z, one = normal_anchors(len(negatives), anchors), np.ones(len(negatives))
+    apart = SquaredLength(np.array(positives), one, 0 * one[None])
+    return _plan(SquaredLength(np.array(negatives), one, negatives * z**2), apart, batch_size)
+
+
+def _plan(negatives: SquaredLength, positives: SquaredLength, batch_size: int) -> list[Piece]:
     nearest = float(negatives.log_moment(np.ones(1)).max())
-    return mellin.grid(-np.logaddexp(0.0, np.log(batch_size - 1) + nearest) - BELOW, positives)
+    lowest = -np.logaddexp(0.0, np.log(batch_size - 1) + nearest) - BELOW
+    return mellin.plan(negatives, positives, lowest)
 
 
 def _checked(groups: Sequence[Modes], strengths, batch_size: int) -> Values:

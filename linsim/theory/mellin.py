@@ -83,59 +83,94 @@ class SquaredLength:
 
 
 class Transform(NamedTuple):
-    """A linear map from M at nodes s (J,) to f or 1 - f: values = Re(M @ kernel), kernel (J, V)."""
+    """A linear map from M at nodes s (J,) to f or 1 - f, to the left or the right of zero:
+    values = Re(M @ kernel), kernel (J, V).
+
+    The kernel is kept as the real matrix that acts on real and imaginary parts in turn.
+    """
 
     nodes: Values
-    kernel: Values
+    rows: Values
+    side: int
+
+    @classmethod
+    def of(cls, nodes: Values, kernel: Values, side: int) -> "Transform":
+        """The transform with a kernel, real if the nodes are real."""
+        flat = np.ascontiguousarray(kernel.conj().T).view(float)
+        return cls(nodes, np.ascontiguousarray(flat.T), side)
+
+    def forward(self, moments: Values) -> Values:
+        """Re(moments @ kernel), (A, V)."""
+        return moments.view(float) @ self.rows
+
+    def backward(self, by_values: Values) -> Values:
+        """by_values @ kernel.T, (A, J)."""
+        return (by_values @ self.rows.T).view(self.nodes.dtype).conj()
+
+    def samples(self, law: SquaredLength) -> "Samples":
+        """f and 1 - f of a law near the one that the transform was chosen for."""
+        moments = np.exp(law.log_moment(self.nodes))
+        found = np.clip(self.forward(moments), 0.0, 1.0)
+        pair = (1 - found, found) if self.side == RIGHT_OF_ZERO else (found, 1 - found)
+        return Samples(*pair, self, moments)
 
 
 class Samples(NamedTuple):
-    """f, 1 - f and -df/dv of every law on one piece of the grid, each (A, V), and how they came
-    about.
-    """
+    """f and 1 - f of every law on one piece of the grid, (A, V), and how they came about."""
 
     value: Values
     complement: Values
-    descent: Values
     transform: Transform
     moments: Values
-    side: int
+
+    def descent(self) -> Values:
+        """-df/dv, (A, V)."""
+        return self.transform.side * self.transform.forward(self.moments * self.transform.nodes)
 
     def slopes(self, by_value: Values) -> Values:
         """Derivatives by ln M at the nodes (A, J), of which real parts count, from those by f
         (A, V).
         """
-        return -self.side * (by_value @ self.transform.kernel.T) * self.moments
+        return -self.transform.side * self.transform.backward(by_value) * self.moments
 
     def changes(self, first: Values, second: Values) -> tuple[Values, Values]:
         """First and second derivatives of f (A, V) by a parameter, from those of ln M (A, J)."""
         moved = self.moments * first
         bent = self.moments * (first**2 + second)
-        kernel = self.transform.kernel
-        return -self.side * np.real(moved @ kernel), -self.side * np.real(bent @ kernel)
+        sign = -self.transform.side
+        return sign * self.transform.forward(moved), sign * self.transform.forward(bent)
 
 
-class Grid(NamedTuple):
-    """Points v of the integral over v, increasing, and their weights."""
-
-    points: Values
-    weights: Values
-
-    def pieces(self) -> list[slice]:
-        """The piece of the power series, and the windows of the contours."""
-        edges, pieces, start = SERIES_END, [], 0
-        while start < len(self.points):
-            stop = int(np.searchsorted(self.points, edges, side="right"))
-            if stop > start:
-                pieces.append(slice(start, stop))
-            start, edges = stop, edges * WINDOW
-        return pieces
-
-
-def grid(lowest: float, positives: SquaredLength) -> Grid:
-    """The grid from `lowest`, below which the integrand is proportional to e^v, to where the f of
-    the positives is negligible.
+class Piece(NamedTuple):
+    """A piece of the grid of the integral over v: its weights (V,), and the transforms that give
+    1 - f of the negatives and f of the positives on it, each relatively right where it is tiny.
     """
+
+    weights: Values
+    negatives: Transform
+    positives: Transform
+
+
+def plan(negatives: SquaredLength, positives: SquaredLength, lowest: float) -> list[Piece]:
+    """The grid from `lowest`, below which the integrand is proportional to e^v, to where the f of
+    the positives is negligible, and the transforms on its pieces.
+
+    They serve all laws with the same counts whose variances and means are slightly smaller.
+    """
+    points, weights = _grid(lowest, positives)
+    pieces, start, edge = [], 0, SERIES_END
+    while start < len(points):
+        stop = int(np.searchsorted(points, edge, side="right"))
+        if stop > start:
+            v = points[start:stop]
+            transforms = transform(negatives, v, tail=False), transform(positives, v, tail=True)
+            pieces.append(Piece(weights[start:stop], *transforms))
+        start, edge = stop, edge * WINDOW
+    return pieces
+
+
+def _grid(lowest: float, positives: SquaredLength) -> tuple[Values, Values]:
+    """Points v, increasing, and their weights."""
     ends = np.arange(4.0, 80.0, 2 * GRID_STEP)
     bound = _saddle_heights(positives, _stretched(ends), LEFT_OF_ZERO)[1].min(axis=0)
     top = ends[np.argmax(bound < -NEGLIGIBLE)] if (bound < -NEGLIGIBLE).any() else ends[-1]
@@ -143,33 +178,27 @@ def grid(lowest: float, positives: SquaredLength) -> Grid:
     steps = GRID_STEP * np.arange(first, top / GRID_STEP + 1)
     weights = GRID_STEP * (1 + np.exp((steps - STRETCH_FROM) / STRETCH) / STRETCH)
     weights[0] += GRID_STEP / np.expm1(GRID_STEP)  # the points below, where f falls as e^v
-    return Grid(_stretched(steps), weights)
+    return _stretched(steps), weights
 
 
 def _stretched(t: Values) -> Values:
     return t + np.exp((t - STRETCH_FROM) / STRETCH)
 
 
-def samples(law: SquaredLength, v: Values, *, tail: bool) -> Samples:
-    """f and 1 - f on one piece of a grid. Args: v (V,); tail: whether f itself must be right
+def transform(law: SquaredLength, v: Values, *, tail: bool) -> Transform:
+    """The transform for one piece of a grid. Args: v (V,); tail: whether f itself must be right
     relatively where it is tiny, instead of 1 - f.
     """
     if v[-1] <= SERIES_END:
-        transform, side = _series(v), RIGHT_OF_ZERO
-    else:
-        side = LEFT_OF_ZERO if tail else RIGHT_OF_ZERO
-        transform = _contour(law, v, side)
-    moments = np.exp(law.log_moment(transform.nodes))
-    found = np.clip(np.real(moments @ transform.kernel), 0.0, 1.0)
-    rise = side * np.real((moments * transform.nodes) @ transform.kernel)
-    value, complement = (1 - found, found) if side == RIGHT_OF_ZERO else (found, 1 - found)
-    return Samples(value, complement, rise, transform, moments, side)
+        return _series(v)
+    return _contour(law, v, LEFT_OF_ZERO if tail else RIGHT_OF_ZERO)
 
 
 def _series(v: Values) -> Transform:
     k = np.arange(1.0, TERMS + 1)
     signs = np.where(k % 2 == 1, 1.0, -1.0)
-    return Transform(k, signs[:, None] * np.exp(np.multiply.outer(k, v) - gammaln(k + 1)[:, None]))
+    kernel = signs[:, None] * np.exp(np.multiply.outer(k, v) - gammaln(k + 1)[:, None])
+    return Transform.of(k, kernel, RIGHT_OF_ZERO)
 
 
 def _contour(law: SquaredLength, v: Values, side: int) -> Transform:
@@ -202,7 +231,8 @@ def _contour(law: SquaredLength, v: Values, side: int) -> Transform:
     done = negligible.all(axis=1)
     kept = slice(0, int(np.argmax(done)) if done.any() else len(s))
     exponent = gamma[kept, None] + np.multiply.outer(s[kept], v)
-    return Transform(s[kept], -side * np.exp(exponent) * (step[kept] / (1j * np.pi))[:, None])
+    kernel = -side * np.exp(exponent) * (step[kept] / (1j * np.pi))[:, None]
+    return Transform.of(s[kept], kernel, side)
 
 
 def _saddle_heights(law: SquaredLength, v: Values, side: int) -> tuple[Values, Values]:

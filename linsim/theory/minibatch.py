@@ -37,7 +37,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.interpolate import make_interp_spline
 
-from linsim.theory import finite_batch, mellin
+from linsim.theory import finite_batch
 from linsim.theory.finite_batch import Modes
 from linsim.theory.mellin import Values
 
@@ -112,12 +112,11 @@ def _stiffness_parts(groups: Sequence[Modes], strengths: Values, batch_size: int
     others, weights = batch_size - 1, laws.anchors.weights
     pairs = [(g, h) for g in range(len(groups)) for h in range(g, len(groups))]
     found = np.zeros((2, len(groups), len(groups)))
-    grid = laws.grid(batch_size)
-    for piece in grid.pieces():
-        phi = mellin.samples(laws.negatives, grid.points[piece], tail=False)
-        psi = mellin.samples(laws.positives, grid.points[piece], tail=True)
+    for piece in laws.plan(batch_size):
+        phi = piece.negatives.samples(laws.negatives)
+        psi = piece.positives.samples(laws.positives)
         log_phi = np.log1p(-np.minimum(phi.complement, 1 - 1e-16))
-        measure = weights[:, None] * grid.weights[piece]
+        measure = weights[:, None] * piece.weights
         once = measure * others * np.exp((others - 1) * log_phi)
         twice = measure * others * (others - 1) * np.exp((others - 2) * log_phi)
         repelled = -measure * np.expm1(others * log_phi)
