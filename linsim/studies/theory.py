@@ -6,7 +6,7 @@ run whose loss has no theory, or whose optimiser is not plain gradient descent, 
 say that nothing is known of it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.arrays import Array
+from linsim.studies.side_by_side import side_by_side
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Arrays, Finish
 from linsim.theory import finite_batch
@@ -22,6 +23,7 @@ from linsim.theory.finite_batch import Modes
 from linsim.training import data, dynamics, observe, optimizers
 from linsim.training.dynamics import Trajectory
 from linsim.training.loss import SolvedLoss
+from linsim.training.names import Views
 from linsim.training.observe import Observables
 from linsim.training.run import Run, Trained, population_drive
 from linsim.training.starts import Orthogonal
@@ -70,10 +72,17 @@ def mode_groups(run: Run) -> tuple[list[Modes], list[int]]:
     are.
     """
     counts = (run.dim - run.noisy_dims, run.noisy_dims)
+    return block_modes((0.0, float(run.noise)), counts, run.views)
+
+
+def block_modes(
+    noise: tuple[float, float], counts: tuple[int, int], views: Views
+) -> tuple[list[Modes], list[int]]:
+    """The modes of two blocks of isotropic data, as far as there are any, and which blocks they
+    are. Args: standard deviation of one view's noise in each block, modes in each, views.
+    """
     present = [block for block in (0, 1) if counts[block]]
-    moments = [
-        data.mode_moments((0.0, float(run.noise) ** 2)[block], run.views) for block in present
-    ]
+    moments = [data.mode_moments(noise[block] ** 2, views) for block in present]
     groups = [
         Modes.of(float(m.anchor), float(m.step), float(m.covariance), counts[block])
         for m, block in zip(moments, present, strict=True)
@@ -81,24 +90,40 @@ def mode_groups(run: Run) -> tuple[list[Modes], list[int]]:
     return groups, present
 
 
-def layers_in_time(run: Run, layers: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The layers of a run at its records by the exact theory, finite steps included, each (T, out,
-    in), from given initial ones.
+def layers_in_time(
+    runs: Sequence[Run], layers: Sequence[tuple[np.ndarray, ...]], **options: float
+) -> list[tuple[np.ndarray, ...]]:
+    """The layers of runs at their records by the exact theory, finite steps included, each (T, out,
+    in), from given initial ones. Options: of `finite_batch.layer_flow`.
     """
+    calls = [
+        {"layers": start, **_circumstances(run), **options}
+        for run, start in zip(runs, layers, strict=True)
+    ]
+    return side_by_side(finite_batch.layer_flow, calls)
+
+
+def _circumstances(run: Run) -> dict[str, Any]:
+    """What `finite_batch.layer_flow` needs to know of a run beside its initial layers."""
     with jax.enable_x64(True):
         moments = run.moments()
         anchor, step, cross = (
             np.asarray(matrix) for matrix in (moments.anchor, moments.step, moments.cross)
         )
-    return finite_batch.layer_flow(
-        np.asarray(run.times, dtype=float),
-        layers,
-        anchor,
-        step,
-        cross - anchor,
-        batch_size=run.batch_size,
-        learning_rate=float(run.learning_rate),
-    )
+    return {
+        "times": np.asarray(run.times, dtype=float),
+        "data_cov": anchor,
+        "noise_cov": step,
+        "covariance": cross - anchor,
+        "batch_size": run.batch_size,
+        "learning_rate": float(run.learning_rate),
+    }
+
+
+def single_runs(runs: Any) -> list[Any]:
+    """The runs of a chunk, one by one. Args: runs stacked along their first axis."""
+    number = len(jax.tree.leaves(runs)[0])
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], runs) for i in range(number)]
 
 
 def population_flow(run: Run, *layers: Array, tolerance: float | None = None) -> Trained:
@@ -176,10 +201,8 @@ def two_layers_at_batch_size(runs: Any, measured: Arrays) -> Mapping[str, Array]
     theory from its own initial weights.
     """
     starts = np.asarray(measured["initial_w1"]), np.asarray(measured["initial_w2"])
-    found = [
-        _two_layers(layers_in_time(jax.tree.map(lambda leaf, i=i: leaf[i], runs), pair))
-        for i, pair in enumerate(zip(*starts, strict=True))
-    ]
+    paths = layers_in_time(single_runs(runs), list(zip(*starts, strict=True)))
+    found = [_two_layers(path) for path in paths]
     return {**measured, **{name: np.stack([one[name] for one in found]) for name in found[0]}}
 
 

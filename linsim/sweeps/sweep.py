@@ -118,7 +118,8 @@ class Merger:
             if name not in self.joined:
                 shape = (len(self.places), *variable.shape[1:])
                 dims = tuple(map(str, variable.dims[1:]))
-                self.joined[str(name)] = dims, np.empty(shape, variable.dtype)
+                missing = np.nan if variable.dtype.kind == "f" else 0  # in panels without it
+                self.joined[str(name)] = dims, np.full(shape, missing, variable.dtype)
             self.joined[str(name)][1][there] = variable.values[rows]
         self.filled |= {names[row] for row in rows}
         self.attributes.append(dataset.attrs)

@@ -46,6 +46,7 @@ PLANS = 4  # per factor of two in each strength
 SMALLEST = 1e-30  # strengths below share plans
 NUDGE = 1e-4  # of time, for the derivative of a velocity along itself
 TOLERANCE = 1e-5  # of flows: per step, in the logarithm of a strength or relative to a weight
+FEW = 64  # numbers to integrate up to which a Jacobian by differences can be afforded
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,7 @@ def flow(
     batch_size: int,
     depth: int = 1,
     learning_rate: float = 0.0,
+    tolerance: float = TOLERANCE,
 ) -> Values:
     """The strengths of groups of modes in time, trained on fresh batches from a balanced start.
 
@@ -235,6 +237,7 @@ def flow(
         batch_size: The number N >= 2 of samples in a batch.
         depth: The number of layers L >= 1.
         learning_rate: The rate eta >= 0 on the mean loss; zero is the limit of small rates.
+        tolerance: The error per step of the integration, in the logarithm of a strength.
 
     Returns:
         The strengths m = sigma^2 of the product, shape (T, G).
@@ -261,7 +264,7 @@ def flow(
         rate = m ** (1 - 1 / depth) * predict(groups, m, batch_size=batch_size).contrast
         return 2 * depth * _per_step(rate, learning_rate)
 
-    return np.exp(_integrated(field, np.log(m), times, learning_rate))
+    return np.exp(_integrated(field, np.log(m), times, learning_rate, (tolerance, tolerance)))
 
 
 def _per_step(rate: Values, learning_rate: float) -> Values:
@@ -272,10 +275,10 @@ def _per_step(rate: Values, learning_rate: float) -> Values:
 
 
 def _integrated(
-    field, start: Values, times: Values, learning_rate: float, *, method: str = "LSODA"
+    field, start: Values, times: Values, learning_rate: float, tolerances: tuple[float, float]
 ) -> Values:
     """dy/dt = f - (eta/2) f' f, whose flow meets the map y <- y + eta f to second order in eta, at
-    given times, (T, *start.shape).
+    given times, (T, *start.shape). Args: tolerances: relative and absolute.
     """
 
     def velocity(_, y: Values) -> Values:
@@ -290,10 +293,10 @@ def _integrated(
         velocity,
         (times[0], times[-1]),
         start,
-        method,
+        "LSODA" if len(start) <= FEW else "RK45",
         times,
-        rtol=TOLERANCE,
-        atol=TOLERANCE if method == "LSODA" else 1e-3 * TOLERANCE,
+        rtol=tolerances[0],
+        atol=tolerances[1],
     )
     if not solution.success:
         raise ArithmeticError(f"the flow could not be integrated: {solution.message}")
@@ -411,6 +414,7 @@ def layer_flow(
     batch_size: int,
     learning_rate: float = 0.0,
     anchors: int = ANCHORS,
+    tolerance: float = TOLERANCE,
 ) -> tuple[Values, ...]:
     """Linear layers in time, from any start, trained on fresh batches.
 
@@ -431,6 +435,7 @@ def layer_flow(
         batch_size: The number N >= 2 of samples in a batch.
         learning_rate: The rate eta >= 0 on the mean loss; zero is the limit of small rates.
         anchors: The number of quasi-random anchors, a power of two.
+        tolerance: The error per step of the integration, relative to each weight.
 
     Returns:
         The layers at the times, each of shape (T, out, in).
@@ -466,7 +471,8 @@ def layer_flow(
         return np.concatenate([rate.ravel() for rate in _layer_rates(weights, total @ x)])
 
     start = np.concatenate([np.asarray(layer, dtype=float).ravel() for layer in layers])
-    return tuple(unpack(_integrated(field, start, times, learning_rate, method="RK45")))
+    tolerances = tolerance, 1e-3 * tolerance
+    return tuple(unpack(_integrated(field, start, times, learning_rate, tolerances)))
 
 
 def _product_of(layers: Sequence[Values]) -> Values:

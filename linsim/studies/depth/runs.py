@@ -10,6 +10,7 @@ from jaxtyping import PRNGKeyArray
 
 from linsim.studies.depth import DepthSettings
 from linsim.studies.linear import optimizer, time_coords
+from linsim.studies.side_by_side import side_by_side
 from linsim.studies.theory import silence
 from linsim.studies.words import collapsed_count
 from linsim.sweeps.results import labelled
@@ -82,11 +83,10 @@ def compare(dataset: xr.Dataset, settings: DepthSettings) -> xr.Dataset:
     no_theory = silence(fixed_run(settings))
     times = dataset["time"].values
     predicted: dict[str, Any] = {}
-    for prefix, flow in (("theory", _at_batch_size), ("population", _in_infinite_batches)):
+    for prefix, flows in (("theory", _at_batch_size), ("population", _in_infinite_batches)):
         spectrum = np.full((len(settings.depth), len(times), settings.dim), np.nan)
         if not no_theory:
-            flows = np.stack([flow(settings, depth, times) for depth in settings.depth])
-            spectrum = np.sort(flows, axis=-1)[..., ::-1]
+            spectrum = np.sort(flows(settings, times), axis=-1)[..., ::-1]
         predicted[f"{prefix}_embedding_spectrum"] = (("depth", "time", "mode"), spectrum)
     dataset = dataset.merge(labelled(predicted, {}))
     variance = settings.collapse_threshold**2
@@ -105,25 +105,33 @@ def _start(settings: DepthSettings, depth: int) -> np.ndarray:
     return (settings.init_scale * np.exp(-settings.decay * np.arange(settings.dim))) ** depth
 
 
-def _at_batch_size(settings: DepthSettings, depth: int, times: np.ndarray) -> np.ndarray:
-    """Squared singular values of the product, (T, d); isotropic data and noise, so that any
-    balanced layers are modes.
+def _at_batch_size(settings: DepthSettings, times: np.ndarray) -> np.ndarray:
+    """Squared singular values of the products, (depths, T, d); isotropic data and noise, so that
+    any balanced layers are modes.
     """
     mode = finite_batch.Modes.of(1.0, mode_noise(settings), 0.0, 1)
-    return finite_batch.flow(
-        times,
-        _start(settings, depth) ** 2,
-        [mode] * settings.dim,
-        batch_size=settings.batch_size,
-        depth=depth,
-        learning_rate=settings.learning_rate,
-    )
+    calls = [
+        {
+            "times": times,
+            "start": _start(settings, depth) ** 2,
+            "groups": [mode] * settings.dim,
+            "batch_size": settings.batch_size,
+            "depth": depth,
+            "learning_rate": settings.learning_rate,
+        }
+        for depth in settings.depth
+    ]
+    return np.stack(side_by_side(finite_batch.flow, calls))
 
 
-def _in_infinite_batches(settings: DepthSettings, depth: int, times: np.ndarray) -> np.ndarray:
+def _in_infinite_batches(settings: DepthSettings, times: np.ndarray) -> np.ndarray:
     """The same in infinite batches and small steps."""
     noise = mode_noise(settings)
-    return population.balanced_flow(_start(settings, depth), times, depth, 1.0, noise) ** 2
+    flows = [
+        population.balanced_flow(_start(settings, depth), times, depth, 1.0, noise)
+        for depth in settings.depth
+    ]
+    return np.stack(flows) ** 2
 
 
 def mode_noise(settings: DepthSettings) -> float:

@@ -1,5 +1,5 @@
-"""Phase diagram: collapsed dimensions over noise and initial scale, measured against the population
-theory.
+"""Phase diagram: collapsed dimensions over noise and initial scale, measured against the theory of
+this batch size.
 
 A dimension has collapsed while its embeddings' standard deviation sqrt(a) w (anchor variance a,
 singular value w of the product of the weights) is below a cut-off. The distance loss has a unit of
@@ -112,7 +112,7 @@ class PhaseDiagram(Study[PhaseSettings]):
         return draw(dataset)
 
     def table(self, dataset: "xr.Dataset") -> str:
-        """In how many cells every seed counts what theory predicts, and the verdict."""
+        """In how many runs the count is the one that theory predicts, and the verdict."""
         from linsim.studies.phase_diagram.table import tell
 
         return tell(dataset)

@@ -1,5 +1,7 @@
 """Phase diagrams: measured and predicted counts over noise and initial scale."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -11,6 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from linsim.studies.style import cividis, figure, look
 
+LINE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.2}
+LIMIT_LINE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.0}
+ESCAPE_LINE: dict[str, Any] = {"linestyle": "--", "linewidth": 1.0}
 PANELS = {
     "one-view": "one layer, one noisy view",
     "two-views": "one layer, two noisy views",
@@ -23,8 +28,8 @@ def draw(dataset: xr.Dataset) -> Figure:
     """Collapsed dimensions over noise and initial scale; below, measured minus predicted. One
     column per model.
 
-    Solid lines: where the population flow crosses the cut-off; dashed: its threshold and escape
-    times.
+    Solid lines: where the theory of this batch size crosses the cut-off, one line per mode; dotted:
+    the same in infinite batches; dashed: the population's threshold and escape times.
     Args: dataset of the study. Returns: Figure.
     """
     with look():
@@ -40,14 +45,13 @@ def _drawn(dataset: xr.Dataset) -> Figure:
     counts = BoundaryNorm(np.arange(-0.5, dims + 1), cividis().N)
     for column, model in enumerate(dataset["model"].values):
         one = dataset.sel(model=model)
-        measured = one["collapsed"].mean("seed")
-        misses = Normalize(-dims, dims)
+        miss = (one["collapsed"] - one["theory_collapsed"]).mean("seed")
         images = [
-            _phase_map(axes[0, column], measured, "cividis", counts),
-            _phase_map(axes[1, column], measured - one["predicted_collapsed"], "PuOr", misses),
+            _phase_map(axes[0, column], one["collapsed"].mean("seed"), "cividis", counts),
+            _phase_map(axes[1, column], miss, "PuOr", Normalize(-dims, dims)),
         ]
-        _phase_boundaries(axes[0, column], one, "white")
-        _phase_boundaries(axes[1, column], one, "0.3")
+        for axis, colour in zip(axes[:, column], ("white", "0.3"), strict=True):
+            _boundaries(axis, one, colour)
         axes[0, column].set_title(
             f"{PANELS.get(str(model), model)}\nat t = {float(one['end_time']):g}"
         )
@@ -58,10 +62,11 @@ def _drawn(dataset: xr.Dataset) -> Figure:
             images[row], ax=axes[row, :], label=label, pad=0.02, ticks=MaxNLocator(5, integer=True)
         )
     handles = [
-        Line2D([], [], color="0.3", label="population flow at the cut-off"),
-        Line2D([], [], color="0.3", linestyle="--", label="threshold √2, escape times"),
+        Line2D([], [], color="0.3", label="theory at this batch size", **LINE),
+        Line2D([], [], color="0.3", label="infinite batches", **LIMIT_LINE),
+        Line2D([], [], color="0.3", label="its threshold √2 and escape times", **ESCAPE_LINE),
     ]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=2)
+    drawn.legend(handles=handles, loc="outside lower center", ncols=3)
     return drawn
 
 
@@ -72,34 +77,40 @@ def _phase_map(axis: Axes, values: xr.DataArray, colours: str, norm: Normalize) 
     )
 
 
-def _phase_boundaries(axis: Axes, one: xr.Dataset, colour: str) -> None:
+def _boundaries(axis: Axes, one: xr.Dataset, colour: str) -> None:
     cutoff = one.attrs["cutoff"]
-    noise, scale = one["fine_noise"].values, one["fine_init_scale"].values
-    for block in one["block"].values:
-        deviation = (
-            one["predicted_deviation"]
-            .sel(block=block)
-            .transpose("fine_init_scale", "fine_noise")
-            .values
-        )
-        if deviation.min() < cutoff < deviation.max():
-            axis.contour(
-                noise,
-                scale,
-                np.log(np.maximum(deviation, np.finfo(float).tiny)),
-                [np.log(cutoff)],
-                colors=colour,
-                linewidths=1.2,
-                linestyles="-",
-            )
-        escape = one["escape_boundary"].sel(block=block).values
-        axis.plot(
-            noise,
-            np.where(escape <= scale[-1], escape, np.nan),
-            color=colour,
-            linestyle="--",
-            linewidth=1.0,
-        )
-    if np.isnan(one["escape_boundary"]).all() and one["predicted_collapsed"].max() > 0:
-        axis.axvline(np.sqrt(2), color=colour, linestyle="--", linewidth=1.0)
+    exact = _logarithm(one["theory_embedding_deviation"]).mean("seed")
+    for mode in exact["mode"]:
+        _contour(axis, exact.sel(mode=mode), cutoff, colour, LINE)
+    limit = _logarithm(one["predicted_deviation"])
+    limit = limit.rename(fine_noise="noise", fine_init_scale="init_scale")
+    for block in limit["block"]:
+        _contour(axis, limit.sel(block=block), cutoff, colour, LIMIT_LINE)
+    noise, scale = limit["noise"].values, limit["init_scale"].values
+    for escape in one["escape_boundary"].values:
+        inside = np.where(escape <= scale[-1], escape, np.nan)
+        axis.plot(noise, inside, color=colour, **ESCAPE_LINE)
+    if one["model"] == "one-view":
+        axis.axvline(np.sqrt(2), color=colour, **ESCAPE_LINE)
     axis.set(yscale="log", xlim=(noise[0], noise[-1]), ylim=(scale[0], scale[-1]))
+
+
+def _logarithm(deviation: xr.DataArray) -> xr.DataArray:
+    return deviation.copy(data=np.log(np.maximum(deviation.values, np.finfo(float).tiny)))
+
+
+def _contour(
+    axis: Axes, deviation: xr.DataArray, cutoff: float, colour: str, line: dict[str, Any]
+) -> None:
+    """Where a logarithm crosses the cut-off's, if it does."""
+    values = deviation.transpose("init_scale", "noise")
+    if values.min() < np.log(cutoff) < values.max():
+        axis.contour(
+            values["noise"],
+            values["init_scale"],
+            values,
+            [np.log(cutoff)],
+            colors=colour,
+            linewidths=line["linewidth"],
+            linestyles=line["linestyle"],
+        )

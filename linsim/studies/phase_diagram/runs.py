@@ -1,6 +1,7 @@
 """The runs of the phase diagrams, and what theory says of each cell (distance loss, mean)."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,18 +11,23 @@ from jaxtyping import PRNGKeyArray
 from linsim.arrays import Array
 from linsim.studies import theory
 from linsim.studies.phase_diagram import PhaseModel, PhaseSettings
+from linsim.studies.side_by_side import side_by_side
 from linsim.studies.words import collapsed_count
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.results import labelled
 from linsim.sweeps.sweep import Arrays, Finish, Sweep
-from linsim.theory import population
+from linsim.theory import finite_batch, population
+from linsim.theory.finite_batch import Modes
 from linsim.training import data, starts
 from linsim.training.observe import BLOCKS, Observables, final_deviation
 from linsim.training.run import Run, train
 
-FINE = 121  # points of the theory's curves along each axis
-OWN_FLOW = "population_embedding_deviation"  # by the population flow from the run's own start
-TOLERANCE = 1e-6  # of that flow
+FINE = 121  # points of the population's curves along each axis
+TOLERANCE = 1e-3  # of the exact theory's flows, per step
+ANCHORS = 256  # of the same, from a random start
+POPULATION_TOLERANCE = 1e-6
+CELLS = ("model", "noise", "init_scale", "seed")
+LAYERS = ("initial_w1", "initial_w2")
 DECAY = 0.35  # of the random start's singular values
 
 
@@ -61,19 +67,21 @@ def simulate(run: Run, key: PRNGKeyArray) -> Observables:
 
 
 def own_flows(engine: Engine) -> Finish[Run]:
-    """The population flow of every run that starts at random, for which no balanced flow is known;
-    in place of its layers.
+    """The population flow of every run that starts at random, for which no balanced flow is known,
+    beside its layers; of others no layers.
     """
 
     def flow(run: Run, *layers: Array) -> Observables:
-        trained = theory.population_flow(run, *layers, tolerance=TOLERANCE)
+        trained = theory.population_flow(run, *layers, tolerance=POPULATION_TOLERANCE)
         return {"embedding_deviation": final_deviation(run, trained)}
 
-    from_start = theory.flows(flow, ("initial_w1", "initial_w2"), ("embedding_deviation",), engine)
+    from_start = theory.flows(flow, LAYERS, ("embedding_deviation",), engine)
     unknown = theory.unknown(("embedding_deviation",))
 
     def finish(runs: Run, measured: Arrays) -> Mapping[str, Array]:
-        found = (from_start if isinstance(runs.start, starts.Spectral) else unknown)(runs, measured)
+        if isinstance(runs.start, starts.Spectral):
+            return from_start(runs, measured)
+        found = unknown(runs, measured)
         return {name: array for name, array in found.items() if not name.startswith("initial")}
 
     return finish
@@ -99,17 +107,9 @@ def sweep(settings: PhaseSettings, engine: Engine) -> Sweep[Run]:
         seed=settings.seed,
         seeds=settings.seeds,
         finish=own_flows(engine),
-        kept="final deviation and population flow",
+        kept="final deviation, population flow and random layers",
         coords={"step": ("time", [0, settings.steps])},
     )
-
-
-def start(settings: PhaseSettings, model: PhaseModel, scale: np.ndarray) -> np.ndarray:
-    """Singular value w0 of the product of the initial layers; for the random start the geometric
-    mean of s1_k s2_k.
-    """
-    decay = DECAY if model == "two-layers-random" else 0.0
-    return scale ** depth(model) * np.exp(-decay * (settings.dim - 1))
 
 
 def variances(
@@ -128,22 +128,50 @@ def variances(
 def predicted_deviation(
     settings: PhaseSettings, model: PhaseModel, noise: np.ndarray, scale: np.ndarray
 ) -> np.ndarray:
-    """sqrt(a) w at the end of the balanced population flow: (2 blocks, noise, init_scale)."""
+    """sqrt(a) w at the end of the balanced population flow: (2 blocks, noise, init_scale); nan for
+    the random start.
+    """
+    if model == "two-layers-random":
+        return np.full((2, len(noise), len(scale)), np.nan)
     a, c = (values[:, :, None] for values in variances(settings, model, noise))
     times = np.array([end_time(settings, model)])
-    w = population.balanced_flow(start(settings, model, scale), times, depth(model), a, c)[0]
+    w = population.balanced_flow(scale ** depth(model), times, depth(model), a, c)[0]
     return np.sqrt(a) * w
 
 
 def escape_boundary(settings: PhaseSettings, model: PhaseModel, noise: np.ndarray) -> np.ndarray:
-    """Initial scale from which a block escapes in time, w0 = 1/(2 lambda(0) t); nan without one: (2
-    blocks, noise).
+    """Initial scale from which a block of two balanced layers escapes in time, w0 = scale^2 =
+    1/(2 lambda(0) t); nan without one: (2 blocks, noise).
     """
     rate = np.asarray(population.growth_rate(*variances(settings, model, noise)))
-    if depth(model) == 1:
+    if model != "two-layers":
         return np.full(rate.shape, np.nan)
-    w0 = 1 / (2 * np.where(rate > 0, rate, np.nan) * end_time(settings, model))
-    return np.sqrt(w0 / start(settings, model, np.ones(1)))
+    return np.sqrt(1 / (2 * np.where(rate > 0, rate, np.nan) * end_time(settings, model)))
+
+
+def _theory(dataset: xr.Dataset, settings: PhaseSettings) -> xr.DataArray:
+    """`at_batch_size` of all panels, beside what was measured."""
+    measured = dataset["embedding_deviation"].transpose(*CELLS, "mode")
+    found = []
+    for model in settings.models:
+        layers = [
+            dataset[name].sel(model=model).transpose(*CELLS[1:], ...).values
+            for name in LAYERS
+            if name in dataset
+        ]
+        panel = at_batch_size(fixed_run(settings, model), settings, layers)
+        found.append(np.broadcast_to(panel, measured.shape[1:]))
+    return measured.copy(data=np.stack(found))
+
+
+def _population(dataset: xr.Dataset, settings: PhaseSettings) -> xr.DataArray:
+    """The same in infinite batches: from random starts what was integrated, else balanced flows."""
+    own = dataset["population_embedding_deviation"].transpose(*CELLS, "mode").copy()
+    for model in set(settings.models) - {"two-layers-random"}:
+        blocks = predicted_deviation(settings, model, *map(np.asarray, axes(settings).values()))
+        modes = np.repeat(blocks, (settings.dim - settings.noisy_dims, settings.noisy_dims), axis=0)
+        own.loc[{"model": model}] = np.sort(np.moveaxis(modes, 0, -1))[:, :, None, ::-1]
+    return own
 
 
 def near_boundary(counts: np.ndarray) -> np.ndarray:
@@ -158,43 +186,107 @@ def _count(deviation: xr.DataArray, settings: PhaseSettings) -> xr.DataArray:
     return collapsed_count(deviation, settings.cutoff, unit=1.0)
 
 
+def at_batch_size(run: Run, settings: PhaseSettings, layers: Sequence[np.ndarray]) -> np.ndarray:
+    """Final deviations in every cell by the theory of this batch size, (noise, init_scale, seed,
+    d), with one seed if all start alike.
+
+    It is the flow of small steps: at these learning rates finite ones move no count, and would take
+    twice the time.
+    Args: a run of the panel; settings; initial layers of the runs that start at random, (noise,
+    init_scale, seed, ...) each.
+    """
+    grid = axes(settings).values()
+    cells = [replace(run, noise=n, init_scale=s) for n, s in itertools.product(*grid)]
+    if isinstance(run.start, starts.Spectral):
+        runs = [cell for cell in cells for _ in range(settings.seeds)]
+        found = _random(runs, [layer.reshape(-1, *layer.shape[3:]) for layer in layers])
+    else:
+        found = _balanced(cells)
+    return found.reshape(*settings.grid, -1, settings.dim)
+
+
+def _balanced(runs: Sequence[Run]) -> np.ndarray:
+    """Of runs that start with equal singular values, (R, d)."""
+    calls = []
+    for run in runs:
+        groups, _ = theory.mode_groups(run)
+        layers = len(run.hidden) + 1
+        calls.append(
+            {
+                "times": np.asarray(run.times, dtype=float),
+                "start": np.full(len(groups), float(run.init_scale) ** (2 * layers)),
+                "groups": groups,
+                "batch_size": run.batch_size,
+                "depth": layers,
+                "tolerance": TOLERANCE,
+            }
+        )
+    flows = side_by_side(finite_batch.flow, calls)
+    return np.stack(
+        [
+            _deviations(call["groups"], strengths[-1])
+            for call, strengths in zip(calls, flows, strict=True)
+        ]
+    )
+
+
+def _deviations(groups: Sequence[Modes], strengths: np.ndarray) -> np.ndarray:
+    """Embeddings' standard deviations, largest first, (d,). Args: groups; strengths (G,)."""
+    each = [
+        np.full(g.count, np.sqrt(g.variance * m)) for g, m in zip(groups, strengths, strict=True)
+    ]
+    return np.sort(np.concatenate(each))[::-1]
+
+
+def _random(runs: Sequence[Run], layers: Sequence[np.ndarray]) -> np.ndarray:
+    """Of two layers with one clean view, from their own start, (R, d)."""
+    paths = theory.layers_in_time(
+        runs,
+        list(zip(*layers, strict=True)),
+        learning_rate=0.0,
+        anchors=ANCHORS,
+        tolerance=TOLERANCE,
+    )
+    first, second = (np.stack([path[layer][-1] for path in paths]) for layer in (0, 1))
+    return np.linalg.svd(second @ first, compute_uv=False)
+
+
 def compare(dataset: xr.Dataset, settings: PhaseSettings) -> xr.Dataset:
-    """`dataset` with measured and predicted counts, the boundary's cells, and the theory's curves
-    on a finer grid.
+    """`dataset` with measured and predicted counts, the predicted boundary's cells, and the
+    population's curves on a finer grid.
     """
     noise, scale = map(np.asarray, axes(settings).values())
     fine_noise, fine_scale = (
         np.linspace(noise[0], noise[-1], FINE),
         np.geomspace(scale[0], scale[-1], FINE),
     )
-    dims = np.array([settings.dim - settings.noisy_dims, settings.noisy_dims])
-    deviation = np.stack(
-        [predicted_deviation(settings, model, noise, scale) for model in settings.models]
+    dataset = dataset.assign(
+        theory_embedding_deviation=_theory(dataset, settings),
+        population_embedding_deviation=_population(dataset, settings),
     )
-    counts = np.einsum("mbns,b->mns", deviation < settings.cutoff, dims)
-    curves = np.stack(
-        [predicted_deviation(settings, model, fine_noise, fine_scale) for model in settings.models]
+    counts = {
+        f"{prefix}collapsed": (CELLS, _count(dataset[f"{prefix}embedding_deviation"], settings))
+        for prefix in ("", "theory_", "population_")
+    }
+    near = xr.apply_ufunc(
+        near_boundary,
+        counts["theory_collapsed"][1],
+        input_core_dims=[["noise", "init_scale"]],
+        output_core_dims=[["noise", "init_scale"]],
+        vectorize=True,
     )
-    cells = ("model", "noise", "init_scale")
+    arrays = {
+        name: (dims, count.transpose(*dims).values)
+        for name, (dims, count) in (counts | {"near_boundary": (CELLS, near)}).items()
+    }
+    curves = [
+        predicted_deviation(settings, model, fine_noise, fine_scale) for model in settings.models
+    ]
+    escapes = [escape_boundary(settings, model, fine_noise) for model in settings.models]
     added = {
-        "collapsed": (
-            (*cells, "seed"),
-            _count(dataset["embedding_deviation"], settings).transpose(*cells, "seed"),
-        ),
-        "population_collapsed": (
-            (*cells, "seed"),
-            _count(dataset[OWN_FLOW], settings).transpose(*cells, "seed"),
-        ),
-        "predicted_collapsed": (cells, counts),
-        "near_boundary": (
-            cells,
-            np.stack([near_boundary(panel) for panel in counts]).astype(np.int8),
-        ),
+        **arrays,
         "predicted_deviation": (("model", "block", "fine_noise", "fine_init_scale"), curves),
-        "escape_boundary": (
-            ("model", "block", "fine_noise"),
-            [escape_boundary(settings, model, fine_noise) for model in settings.models],
-        ),
+        "escape_boundary": (("model", "block", "fine_noise"), escapes),
         "end_time": (("model",), [end_time(settings, model) for model in settings.models]),
     }
     coords = {"block": list(BLOCKS), "fine_noise": fine_noise, "fine_init_scale": fine_scale}

@@ -2,6 +2,7 @@
 two blocks in time, the spectrum that single runs show, and how many dimensions collapse in them.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import xarray as xr
 
 from linsim import spectra
 from linsim.studies.linear import run_fields
+from linsim.studies.side_by_side import side_by_side
 from linsim.studies.strong_aug import StrongAugSettings
 from linsim.studies.theory import (
     any_batch_size,
@@ -20,6 +22,7 @@ from linsim.studies.theory import (
 )
 from linsim.sweeps.results import labelled
 from linsim.theory import late_time, minibatch, population
+from linsim.theory.minibatch import FirstOrder
 from linsim.training import data, observe, starts
 from linsim.training.loss import SolvedLoss
 from linsim.training.observe import BLOCKS
@@ -48,12 +51,14 @@ def compare(dataset: xr.Dataset, settings: StrongAugSettings) -> xr.Dataset:
         "late_settled": (("noise", "block"), [late_settled(run) for run in points]),
         "predicted_collapsed": (("noise",), [collapsed(run) for run in points]),
     }
+    grid = [[replace(run, init_scale=scale) for scale in settings.init_scale] for run in points]
+    first_orders = iter(_first_orders([run for row in grid for run in row], dataset["time"].values))
     cells = [
         [
-            _cell(replace(run, init_scale=scale), dataset.isel(noise=i, init_scale=j), settings)
-            for j, scale in enumerate(settings.init_scale)
+            _cell(run, dataset.isel(noise=i, init_scale=j), settings, next(first_orders))
+            for j, run in enumerate(row)
         ]
-        for i, run in enumerate(points)
+        for i, row in enumerate(grid)
     ]
     for name in cells[0][0]:
         values = [[cell[name] for cell in row] for row in cells]
@@ -63,11 +68,34 @@ def compare(dataset: xr.Dataset, settings: StrongAugSettings) -> xr.Dataset:
     return dataset.assign_attrs(no_theory=silence(fixed))
 
 
-def _cell(run: Run, one: xr.Dataset, settings: StrongAugSettings) -> dict[str, np.ndarray]:
+def _first_orders(runs: list[Run], times: np.ndarray) -> Sequence[FirstOrder | None]:
+    """Of runs that start with equal singular values, training to first order in the learning rate;
+    of others None.
+    """
+    if not (any_batch_size(runs[0]) and is_degenerate(runs[0])):
+        return [None] * len(runs)
+    calls = [
+        {
+            "times": times,
+            "start": np.full(len(groups), float(run.init_scale) ** 2),
+            "groups": groups,
+            "batch_size": run.batch_size,
+            "learning_rate": float(run.learning_rate),
+            "dataset_size": run.dataset_size if run.batches == "dataset" else None,
+        }
+        for run in runs
+        for groups, _ in [mode_groups(run)]
+    ]
+    return side_by_side(minibatch.first_order, calls)
+
+
+def _cell(
+    run: Run, one: xr.Dataset, settings: StrongAugSettings, found: FirstOrder | None
+) -> dict[str, np.ndarray]:
     """The predictions of one noise and initial scale, by name."""
     times, cutoff = one["time"].values, settings.collapse_threshold
-    if any_batch_size(run) and is_degenerate(run):
-        return _degenerate(run, times, cutoff)
+    if found is not None:
+        return _degenerate(run, times, cutoff, found)
     if any_batch_size(run):
         return _from_weights(run, one, cutoff)
     shapes = {"time": len(times), "block": 2, "mode": run.dim, "count": run.dim + 1}
@@ -78,27 +106,21 @@ def _cell(run: Run, one: xr.Dataset, settings: StrongAugSettings) -> dict[str, n
     }
 
 
-def _degenerate(run: Run, times: np.ndarray, cutoff: float) -> dict[str, np.ndarray]:
+def _degenerate(
+    run: Run, times: np.ndarray, cutoff: float, found: FirstOrder
+) -> dict[str, np.ndarray]:
     """Of a start with equal singular values: to first order in the learning rate, with the spread
     of single runs.
     """
     groups, present = mode_groups(run)
-    start = np.full(len(groups), float(run.init_scale) ** 2)
-    found = minibatch.first_order(
-        times,
-        start,
-        groups,
-        batch_size=run.batch_size,
-        learning_rate=float(run.learning_rate),
-        dataset_size=run.dataset_size if run.batches == "dataset" else None,
-    )
     drawn = minibatch.singular_values(found, groups, draws=DRAWS)
     low, middle, high = np.quantile(drawn, (0.05, 0.5, 0.95), axis=1)
     strength, level, population_strength = np.full((3, len(times), 2), np.nan)
     strength[:, present], level[:, present] = found.strengths, found.level
     variance, noise = np.array([(g.variance, g.noise_variance) for g in groups]).T
     population_strength[:, present] = (
-        population.balanced_flow(np.sqrt(start), times, 1, variance, noise) ** 2
+        population.balanced_flow(np.full(len(groups), run.init_scale), times, 1, variance, noise)
+        ** 2
     )
     return {
         "theory_block_strength": strength,
@@ -115,9 +137,8 @@ def _from_weights(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndar
     """Of any other start, from each run's own weights, finite steps included; low and high are
     then the range over the seeds.
     """
-    paths = [
-        layers_in_time(run, (w,))[0] for w in one["initial_weights"].transpose("seed", ...).values
-    ]
+    starts = one["initial_weights"].transpose("seed", ...).values
+    paths = [path for (path,) in layers_in_time([run] * len(starts), [(w,) for w in starts])]
     values = np.linalg.svd(np.stack(paths), compute_uv=False)
     strength = [[observe.block_strength(w, run.noisy_dims) for w in path] for path in paths]
     return {
