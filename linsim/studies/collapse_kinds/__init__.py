@@ -89,7 +89,7 @@ class CollapseKinds(Study[KindsSettings]):
         return (sweep(settings, engine),)
 
     def compare(self, results: "tuple[xr.Dataset, ...]", settings: KindsSettings) -> "xr.Dataset":
-        """The runs with the kind of collapse of each, and of its population flow."""
+        """The runs with the kind of collapse of each, and what theory predicts."""
         from linsim.studies.collapse_kinds.runs import compare
 
         return compare(results[0], settings)

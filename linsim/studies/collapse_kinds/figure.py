@@ -6,14 +6,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from linsim.spectra import kinds_found
-from linsim.studies.style import BLOCK_COLOURS, POPULATION, figure, look
+from linsim.studies.style import BLOCK_COLOURS, LIMIT, THEORY, figure, look
 
 
 def draw(dataset: xr.Dataset) -> Figure:
     """The paper's Figures 1 and 2, one row per objective: scatter (two leading, two trailing
     directions), spectrum, evolution.
 
-    Dashed: population flow. Args: dataset of the study; scatter of the first seed. Returns: Figure.
+    Solid: the theory of this batch size; dotted: infinite batches. Args: dataset of the study;
+    scatter of the first seed. Returns: Figure.
     """
     with look():
         return _drawn(dataset)
@@ -35,24 +36,28 @@ def _drawn(dataset: xr.Dataset) -> Figure:
         row[0].set_title(
             f"{objective}: {kind} collapse" if kind != "none" else f"{objective}: no collapse"
         )
-        spectrum, flow = (
-            one["embedding_spectrum"],
-            one["population_embedding_spectrum"].median("seed"),
+        spectrum = one["embedding_spectrum"]
+        exact, infinite = (
+            one[f"{prefix}_embedding_spectrum"].median("seed")
+            for prefix in ("theory", "population")
         )
         end = spectrum.isel(time=-1)
         row[1].fill_between(
             rank, end.min("seed"), end.max("seed"), color="0.2", alpha=0.25, linewidth=0
         )
-        row[1].plot(rank, end.median("seed"), color="0.2", marker="o")
-        row[1].plot(rank, flow.isel(time=-1), color="0.2", **POPULATION)
+        row[1].plot(rank, infinite.isel(time=-1), **LIMIT)
+        row[1].plot(rank, exact.isel(time=-1), color="0.2", **THEORY)
+        row[1].plot(rank, end.median("seed"), color="0.2", marker="o", linestyle="")
+        later = slice(1, None)
+        row[2].plot(one["time"][1:], infinite.isel(time=later), **LIMIT)
+        row[2].plot(one["time"][1:], exact.isel(time=later), color=BLOCK_COLOURS[1], **THEORY)
         row[2].plot(
             one["time"][1:],
-            spectrum.median("seed").isel(time=slice(1, None)),
+            spectrum.median("seed").isel(time=later),
             color=BLOCK_COLOURS[0],
-            linewidth=0.7,
-        )
-        row[2].plot(
-            one["time"][1:], flow.isel(time=slice(1, None)), color=BLOCK_COLOURS[1], **POPULATION
+            marker=".",
+            markersize=2,
+            linestyle="",
         )
         row[2].set(xscale="log")
         for axis in row[1:]:
@@ -76,8 +81,9 @@ def _drawn(dataset: xr.Dataset) -> Figure:
             marker="^",
             label="two trailing directions",
         ),
-        Line2D([], [], color="0.2", marker="o", label="simulation"),
-        Line2D([], [], color="0.2", label="population flow", **POPULATION),
+        Line2D([], [], color="0.2", marker="o", linestyle="", label="simulation"),
+        Line2D([], [], color="0.2", label="theory at this batch size", **THEORY),
+        Line2D([], [], label="infinite batches", **LIMIT),
     ]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=4)
+    drawn.legend(handles=handles, loc="outside lower center", ncols=3)
     return drawn

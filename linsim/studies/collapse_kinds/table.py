@@ -6,7 +6,7 @@ from linsim.spectra import kinds_found
 
 
 def tell(dataset: xr.Dataset) -> str:
-    """Table and verdict: the kind of collapse of every run and of its population flow."""
+    """Table and verdict: the kind of collapse of every run, measured and predicted."""
     first, last = dataset.isel(time=0), dataset.isel(time=-1)
     lines = [
         f"one linear layer, noise {dataset.attrs['base_noise']:g} and, in "
@@ -17,21 +17,21 @@ def tell(dataset: xr.Dataset) -> str:
         f"{dataset.attrs['dtype']}, "
         f"t = {float(last['time']):g}",
         "",
-        f"{'objective':18} {'variance left':>14} {'smallest/largest':>17} {'population':>12}  "
-        "verdict (of the population flow)",
+        f"{'objective':18} {'variance left':>14} {'smallest/largest':>17} {'theory':>12}  "
+        "kind of collapse (predicted)",
     ]
     agrees = 0
     for objective in dataset["objective"].values:
         end, flow = (
             last[name].sel(objective=objective).median("seed")
-            for name in ("embedding_spectrum", "population_embedding_spectrum")
+            for name in ("embedding_spectrum", "theory_embedding_spectrum")
         )
         left = float(
             end.sum() / first["embedding_spectrum"].sel(objective=objective).median("seed").sum()
         )
         found, expected = (
             kinds_found(last[name].sel(objective=objective).values)
-            for name in ("kind", "population_kind")
+            for name in ("kind", "theory_kind")
         )
         agrees += found == expected
         lines.append(
@@ -43,7 +43,7 @@ def tell(dataset: xr.Dataset) -> str:
         [
             *lines,
             "",
-            f"verdict: the kind of the population flow in {agrees} of "
+            f"verdict: the kind of collapse that theory predicts in {agrees} of "
             f"{dataset.sizes['objective']} objectives",
         ]
     )

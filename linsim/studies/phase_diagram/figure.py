@@ -9,6 +9,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import BoundaryNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from linsim.studies.style import cividis, figure, look
@@ -105,7 +106,7 @@ def _contour(
     """Where a logarithm crosses the cut-off's, if it does."""
     values = deviation.transpose("init_scale", "noise")
     if values.min() < np.log(cutoff) < values.max():
-        axis.contour(
+        drawn = axis.contour(
             values["noise"],
             values["init_scale"],
             values,
@@ -114,3 +115,5 @@ def _contour(
             linewidths=line["linewidth"],
             linestyles=line["linestyle"],
         )
+        if colour == "white":
+            drawn.set_path_effects([withStroke(linewidth=line["linewidth"] + 1, foreground="0.2")])

@@ -24,7 +24,7 @@ from linsim.training.run import Run, train
 
 FINE = 121  # points of the population's curves along each axis
 TOLERANCE = 1e-3  # of the exact theory's flows, per step
-ANCHORS = 256  # of the same, from a random start
+ANCHORS = 128  # of the same, from a random start
 POPULATION_TOLERANCE = 1e-6
 CELLS = ("model", "noise", "init_scale", "seed")
 LAYERS = ("initial_w1", "initial_w2")
