@@ -7,7 +7,7 @@ import numpy as np
 
 from linsim.claims.ledger import Evidence, Tolerance, claim
 from linsim.theory import finite_batch, minibatch
-from linsim.theory.finite_batch import Modes
+from linsim.theory.modes import Modes
 from linsim.training import observe
 from linsim.training.run import Run
 

@@ -19,7 +19,7 @@ from linsim.studies.side_by_side import side_by_side
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Arrays, Finish
 from linsim.theory import finite_batch
-from linsim.theory.finite_batch import Modes
+from linsim.theory.modes import Modes
 from linsim.training import data, dynamics, observe, optimizers
 from linsim.training.dynamics import Trajectory
 from linsim.training.loss import SolvedLoss

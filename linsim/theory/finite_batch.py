@@ -24,114 +24,36 @@ Normalisation: mean over anchors; time is learning rate times steps on that loss
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from scipy.integrate import solve_ivp
-from scipy.linalg import eigh_tridiagonal
-from scipy.special import chdtri, ndtri
-from scipy.stats import qmc
 
-from linsim.theory import mellin
-from linsim.theory.mellin import Piece, SquaredLength, Values
+from linsim.theory import finite_distance, finite_dot
+from linsim.theory.mellin import Values
+from linsim.theory.modes import ANCHORS, Modes, Prediction
 
-RADII = 12  # nodes for the squared length of the anchor in one group of modes
-MOST_NODES = 2000  # of a product rule over groups; more groups are sampled
-ANCHORS = 1024  # quasi-random anchors where a product rule would be too large
-SMALLEST_WEIGHT = 1e-10  # anchors so rare are left out
-BELOW = 15.0  # how far below its bend the integrand is followed in ln u; then it is exact
-PLANS = 4  # per factor of two in each strength
-SMALLEST = 1e-30  # strengths below share plans
 NUDGE = 1e-4  # of time, for the derivative of a velocity along itself
 TOLERANCE = 1e-5  # of flows: per step, in the logarithm of a strength or relative to a weight
 FEW = 64  # numbers to integrate up to which a Jacobian by differences can be afforded
 
-
-@dataclass(frozen=True)
-class Modes:
-    """A group of equal modes, by the second moments of a pair of views. Make it with `Modes.of`.
-
-    Fields: variance a of the anchors; noise_variance c of the augmentation x' - x; covariance rho
-    of the two; count: how many modes there are.
-
-    Example:
-        Eight modes of variance 1, with noise of variance 1 on one of the two views:
-
-        >>> Modes.of(1.0, 1.0, 0.0, 8)
-        Modes(variance=1.0, noise_variance=1.0, covariance=0.0, count=8)
-    """
-
-    variance: float
-    noise_variance: float
-    covariance: float
-    count: int
-
-    @classmethod
-    def of(cls, variance: float, noise_variance: float, covariance: float, count: int) -> "Modes":
-        """The group of `count` modes with the given second moments.
-
-        Source: this project, docs/theory.md, "Any batch size".
-
-        Args:
-            variance: The variance a > 0 of the anchor view in each mode.
-            noise_variance: The variance c >= 0 of the augmentation x' - x in each mode.
-            covariance: The covariance rho of x with x' - x in each mode: 0 if the anchor view is
-                clean, and -s^2 for two views with noise of variance s^2 each.
-            count: The number of modes, at least 1.
-
-        Returns:
-            The group.
-
-        Raises:
-            ValueError: If a variance is out of range, the covariance is larger than the variances
-                allow, or there is no mode.
-
-        Example:
-            Two noisy views with s = 1:
-
-            >>> Modes.of(2.0, 2.0, -1.0, 8).conditional_variance
-            1.5
-        """
-        if not variance > 0 or noise_variance < 0 or count < 1:
-            raise ValueError(
-                "need variance > 0, noise >= 0, count >= 1; "
-                f"got {variance}, {noise_variance}, {count}"
-            )
-        if covariance**2 > variance * noise_variance * (1 + 1e-12):
-            raise ValueError(
-                f"covariance {covariance} is too large for variances {variance} and "
-                f"{noise_variance}"
-            )
-        return cls(float(variance), float(noise_variance), float(covariance), int(count))
-
-    @property
-    def conditional_variance(self) -> float:
-        """The variance c - rho^2/a of the augmentation given the anchor."""
-        return max(self.noise_variance - self.covariance**2 / self.variance, 0.0)
-
-
-class Prediction(NamedTuple):
-    """What the theory says at one point: mean loss, contrast matrix, mean alpha_ii.
-
-    The contrast is one eigenvalue of X_N per group, (G,), or the matrix (d, d).
-    """
-
-    loss: float
-    contrast: Values
-    alpha_ii: float
-
-
-class Anchors(NamedTuple):
-    """Squared lengths r^2 of standard normal anchors in each group, (A, G), and weights (A,)."""
-
-    squares: Values
-    weights: Values
+__all__ = [
+    "Modes",
+    "Prediction",
+    "contrast_matrix",
+    "flow",
+    "layer_flow",
+    "loss",
+    "predict",
+    "predict_weights",
+]
 
 
 def predict(
-    groups: Sequence[Modes], strengths: Values | Sequence[float], *, batch_size: int
+    groups: Sequence[Modes],
+    strengths: Values | Sequence[float],
+    *,
+    batch_size: int,
+    temperature: float | None = None,
 ) -> Prediction:
     """Loss, contrast matrix and alpha_ii of one linear map at given strengths of its modes.
 
@@ -139,12 +61,13 @@ def predict(
 
     so that gradient flow is dm_g/dt = 2 m_g X_g.
 
-    Source: this project, docs/theory.md, "Any batch size". Distance loss, mean over anchors.
+    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
 
     Args:
         groups: The G groups of modes.
         strengths: The strength m = sigma^2 >= 0 of each group, shape (G,).
         batch_size: The number N >= 2 of samples in a batch.
+        temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
 
     Returns:
         The prediction; its contrast has shape (G,).
@@ -161,34 +84,28 @@ def predict(
         >>> [round(float(x), 6) for x in point.contrast], round(point.alpha_ii, 6)
         ([1.5, 1.125], 0.25)
     """
-    average, (through_phi, through_psi) = strength_slopes(groups, strengths, batch_size)
-    count = np.array([group.count for group in groups])
-    return Prediction(average.loss, -2 * (through_phi + through_psi) / count, average.alpha_ii)
-
-
-def strength_slopes(
-    groups: Sequence[Modes], strengths: Values | Sequence[float], batch_size: int
-) -> tuple["_Average", Values]:
-    """The averages of `predict`, and the derivatives of the loss by the strengths through phi and
-    through psi, (2, G).
-    """
     m = _checked(groups, strengths, batch_size)
-    laws = Laws.of(groups, m)
-    average = _average(
-        laws.negatives, laws.positives, laws.anchors.weights, batch_size, laws.plan(batch_size)
-    )
-    return average, sum((laws.strength_slopes(part) for part in average.parts), np.zeros(()))
+    if temperature is None:
+        return finite_distance.of_groups(groups, m, batch_size)
+    return finite_dot.of_groups(groups, m, batch_size, temperature)
 
 
-def loss(groups: Sequence[Modes], strengths: Values | Sequence[float], *, batch_size: int) -> float:
+def loss(
+    groups: Sequence[Modes],
+    strengths: Values | Sequence[float],
+    *,
+    batch_size: int,
+    temperature: float | None = None,
+) -> float:
     """The mean loss l_N of one linear map, see `predict`.
 
-    Source: this project, docs/theory.md, "Any batch size". Distance loss, mean over anchors.
+    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
 
     Args:
         groups: The G groups of modes.
         strengths: The strength m = sigma^2 >= 0 of each group, shape (G,).
         batch_size: The number N >= 2 of samples in a batch.
+        temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
 
     Returns:
         The loss; log N for W = 0.
@@ -203,7 +120,7 @@ def loss(groups: Sequence[Modes], strengths: Values | Sequence[float], *, batch_
         >>> loss(clean, [2.0], batch_size=128) < loss(clean, [1.0], batch_size=128)
         True
     """
-    return predict(groups, strengths, batch_size=batch_size).loss
+    return predict(groups, strengths, batch_size=batch_size, temperature=temperature).loss
 
 
 def flow(
@@ -215,6 +132,7 @@ def flow(
     depth: int = 1,
     learning_rate: float = 0.0,
     tolerance: float = TOLERANCE,
+    temperature: float | None = None,
 ) -> Values:
     """The strengths of groups of modes in time, trained on fresh batches from a balanced start.
 
@@ -227,7 +145,7 @@ def flow(
         d ln(m_g)/dt = f_g - (eta/2) sum_h (df_g / d ln m_h) f_h
         f_g = (2 L / eta) log(1 + eta r_g)
 
-    Source: this project, docs/theory.md, "Any batch size". Distance loss, mean over anchors.
+    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
 
     Args:
         times: The times at which the strengths are wanted, increasing, shape (T,). The flow starts
@@ -238,6 +156,7 @@ def flow(
         depth: The number of layers L >= 1.
         learning_rate: The rate eta >= 0 on the mean loss; zero is the limit of small rates.
         tolerance: The error per step of the integration, in the logarithm of a strength.
+        temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
 
     Returns:
         The strengths m = sigma^2 of the product, shape (T, G).
@@ -261,8 +180,8 @@ def flow(
 
     def field(log_m: Values) -> Values:
         m = np.exp(log_m)
-        rate = m ** (1 - 1 / depth) * predict(groups, m, batch_size=batch_size).contrast
-        return 2 * depth * _per_step(rate, learning_rate)
+        x = predict(groups, m, batch_size=batch_size, temperature=temperature).contrast
+        return 2 * depth * _per_step(m ** (1 - 1 / depth) * x, learning_rate)
 
     return np.exp(_integrated(field, np.log(m), times, learning_rate, (tolerance, tolerance)))
 
@@ -311,6 +230,7 @@ def predict_weights(
     *,
     batch_size: int,
     anchors: int = ANCHORS,
+    temperature: float | None = None,
 ) -> Prediction:
     """Loss, contrast matrix and alpha_ii of any linear map W; the covariances need not commute.
 
@@ -321,7 +241,7 @@ def predict_weights(
     points and contain no derivative of an eigenvector: with one noisy view ln phi and ln psi are
     functions of eigenvalues alone, and with two, of S and x through inverse matrices.
 
-    Source: this project, docs/theory.md, "Any batch size". Distance loss, mean over anchors.
+    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -330,6 +250,7 @@ def predict_weights(
         covariance: E[x (x' - x)^T], shape (d, d); None where the anchor view is clean.
         batch_size: The number N >= 2 of samples in a batch.
         anchors: The number of quasi-random anchors, a power of two.
+        temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
 
     Returns:
         The prediction; its contrast is the symmetric matrix X_N, shape (d, d).
@@ -349,28 +270,10 @@ def predict_weights(
     if not np.all(np.isfinite(w)):
         raise ValueError("the weights must be finite")
     _check_batch_size(batch_size)
-    s = w.T @ w
-    root = _root(data_cov)
-    strengths, basis = _descending(root @ s @ root)
-    z, frame = normal_anchors(len(s), anchors), root @ basis
-    negatives = SquaredLength(strengths, np.ones(len(s)), strengths * z**2)
-    if covariance is None or not np.any(covariance):
-        positives = _Apart(s, np.asarray(noise_cov, dtype=float))
-    else:
-        towards = np.linalg.solve(root, covariance).T @ basis  # z -> mean of x' - x
-        rest = noise_cov - covariance.T @ np.linalg.solve(data_cov, covariance)
-        positives = _Together(s, rest, z @ towards.T)
-    plan = positives.plan(negatives, batch_size)
-    average = _average(negatives, positives.law, np.full(anchors, 1 / anchors), batch_size, plan)
-    slope = np.zeros_like(s)
-    for part in average.parts:
-        if positives.independent:  # the sign of every z_k is then free, and z z^T diagonal
-            by_strength, by_mean = negatives.pull_back(part.negatives, part.negative_nodes)
-            slope += (frame * (by_strength + np.sum(by_mean * z**2, axis=0))) @ frame.T
-        else:
-            slope += _negative_slope(part, strengths, z, frame)
-        slope += positives.slope(part)
-    return Prediction(average.loss, -slope - slope.T, average.alpha_ii)
+    setting = (w, data_cov, noise_cov, covariance, batch_size, anchors)
+    if temperature is None:
+        return finite_distance.of_weights(*setting)
+    return finite_dot.of_weights(*setting, temperature)
 
 
 def contrast_matrix(
@@ -378,7 +281,7 @@ def contrast_matrix(
 ) -> Values:
     """The contrast matrix X_N of one linear map with one noisy view, see `predict_weights`.
 
-    Source: this project, docs/theory.md, "Any batch size". Distance loss, mean over anchors.
+    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -415,6 +318,7 @@ def layer_flow(
     learning_rate: float = 0.0,
     anchors: int = ANCHORS,
     tolerance: float = TOLERANCE,
+    temperature: float | None = None,
 ) -> tuple[Values, ...]:
     """Linear layers in time, from any start, trained on fresh batches.
 
@@ -436,6 +340,7 @@ def layer_flow(
         learning_rate: The rate eta >= 0 on the mean loss; zero is the limit of small rates.
         anchors: The number of quasi-random anchors, a power of two.
         tolerance: The error per step of the integration, relative to each weight.
+        temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
 
     Returns:
         The layers at the times, each of shape (T, out, in).
@@ -466,7 +371,13 @@ def layer_flow(
         weights = unpack(flat)
         total = _product_of(weights)
         x = predict_weights(
-            total, data_cov, noise_cov, covariance, batch_size=batch_size, anchors=anchors
+            total,
+            data_cov,
+            noise_cov,
+            covariance,
+            batch_size=batch_size,
+            anchors=anchors,
+            temperature=temperature,
         ).contrast
         return np.concatenate([rate.ravel() for rate in _layer_rates(weights, total @ x)])
 
@@ -494,243 +405,6 @@ def _layer_rates(layers: Sequence[Values], push: Values) -> list[Values]:
     return rates[::-1]
 
 
-class _Part(NamedTuple):
-    """Derivatives of a loss by ln M at the nodes of one piece of the grid, for both laws."""
-
-    negative_nodes: Values
-    negatives: Values
-    positive_nodes: Values
-    positives: Values
-
-
-class _Apart:
-    """Positives whose augmentation does not depend on the anchor."""
-
-    independent = True
-
-    def __init__(self, s: Values, noise_cov: Values) -> None:
-        root = _root(noise_cov)
-        strengths, basis = _descending(root @ s @ root)
-        self.frame = root @ basis
-        self.law = SquaredLength(strengths, np.ones(len(s)), np.zeros((1, len(s))))
-
-    def plan(self, negatives: SquaredLength, batch_size: int) -> list[Piece]:
-        """How the integral over ln u is done: as for somewhat larger strengths."""
-        strengths = _rounded(negatives.variance), _rounded(self.law.variance)
-        return _plan_of_strengths(*strengths, len(negatives.mean), batch_size)
-
-    def slope(self, part: _Part) -> Values:
-        """Derivative of the loss by S through psi."""
-        by_strength, _ = self.law.pull_back(part.positives, part.positive_nodes)
-        return (self.frame * by_strength) @ self.frame.T
-
-
-class _Together:
-    """Positives whose augmentation has the mean y (A, d) and the covariance Q given the anchor."""
-
-    independent = False
-
-    def __init__(self, s: Values, rest: Values, y: Values) -> None:
-        root, half = _root(rest), _root(s)
-        strengths, basis = _descending(half @ rest @ half)
-        self.y, self.h = y, y @ half @ basis
-        self.back = rest @ half @ basis
-        self.root = root
-        self.inner = s
-        self.law = SquaredLength(strengths, np.ones(len(s)), self.h**2)
-
-    def plan(self, negatives: SquaredLength, batch_size: int) -> list[Piece]:
-        """How the integral over ln u is done."""
-        return _plan(negatives, self.law, batch_size)
-
-    def slope(self, part: _Part) -> Values:
-        """Derivative of the loss by S through psi: that of ln M = -ln det(1 + s Q S)/2
-        - s y^T S (1 + s Q S)^-1 y / 2 is -s ((1 + s Q S)^-1 Q + v v^T) / 2, v = (1 + s Q S)^-1 y.
-        """
-        s, slopes, m = part.positive_nodes, part.positives, self.law.variance
-        factor = 1 / (1 + np.multiply.outer(s, m))
-        first = np.real(slopes @ s)
-        second = (slopes @ (s[:, None] ** 2 * factor)).real
-        mixed = self.y.T @ (self.h * second) @ self.back.T
-        means = (self.y.T * first) @ self.y - mixed - mixed.T
-        means += self.back @ _outer(slopes * s**3, factor, self.h) @ self.back.T
-        total = slopes.sum(axis=0) * s
-        strengths, basis = _descending(self.root @ self.inner @ self.root)
-        frame = self.root @ basis
-        variance = np.real(total @ (1 / (1 + np.multiply.outer(s, strengths))))
-        return -0.5 * ((frame * variance) @ frame.T + means)
-
-
-def _negative_slope(part: _Part, strengths: Values, z: Values, frame: Values) -> Values:
-    """Derivative of the loss by S through phi, for anchors x = frame z."""
-    s, slopes = part.negative_nodes, part.negatives
-    factor = 1 / (1 + np.multiply.outer(s, strengths))
-    inner = np.diag(np.real((slopes.sum(axis=0) * s) @ factor)) + _outer(slopes * s, factor, z)
-    return -0.5 * frame @ inner @ frame.T
-
-
-def _outer(slopes: Values, factor: Values, vectors: Values) -> Values:
-    """Re sum_ij slopes_ij (factor_j * vectors_i) (factor_j * vectors_i)^T, (d, d)."""
-    count, dim = vectors.shape
-    pairs = (factor[:, :, None] * factor[:, None, :]).reshape(len(factor), -1)
-    weights = np.real(slopes @ pairs).reshape(count, dim, dim)
-    return np.einsum("ikl,ik,il->kl", weights, vectors, vectors, optimize=True)
-
-
-def _root(matrix: Values) -> Values:
-    """The symmetric square root of a symmetric positive semi-definite matrix."""
-    values, vectors = np.linalg.eigh(np.asarray(matrix, dtype=float))
-    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-
-
-def _descending(matrix: Values) -> tuple[Values, Values]:
-    """Eigenvalues, clipped at zero, and eigenvectors of a symmetric matrix, largest first."""
-    values, vectors = np.linalg.eigh(matrix)
-    return np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-
-
-@cache
-def normal_anchors(dim: int, number: int) -> Values:
-    """`number` quasi-random standard normal vectors (scrambled Sobol', always the same)."""
-    return ndtri(qmc.Sobol(dim, rng=0).random(number))
-
-
-class _Average(NamedTuple):
-    loss: float
-    alpha_ii: float
-    parts: list[_Part]
-
-
-def _average(
-    negatives: SquaredLength,
-    positives: SquaredLength,
-    weights: Values,
-    batch_size: int,
-    plan: Sequence[Piece],
-) -> _Average:
-    """The average over anchors and u: loss, alpha_ii and derivatives by ln M."""
-    others = batch_size - 1
-    loss, alpha, parts = 0.0, 0.0, []
-    for piece in plan:
-        phi, psi = piece.negatives.samples(negatives), piece.positives.samples(positives)
-        log_phi = np.log1p(-np.minimum(phi.complement, 1 - 1e-16))
-        measure = weights[:, None] * piece.weights
-        by_psi = -measure * np.expm1(others * log_phi)
-        by_phi = -measure * others * np.exp((others - 1) * log_phi) * psi.value
-        loss += float(np.sum(by_psi * psi.value))
-        alpha += float(np.sum(measure * np.exp(others * log_phi) * psi.descent()))
-        if len(positives.mean) < len(weights):
-            by_psi = by_psi.sum(axis=0, keepdims=True)
-        parts.append(
-            _Part(phi.transform.nodes, phi.slopes(by_phi), psi.transform.nodes, psi.slopes(by_psi))
-        )
-    return _Average(loss, alpha, parts)
-
-
-class Laws(NamedTuple):
-    """The laws of the negatives' and the positives' squared lengths for groups of modes."""
-
-    groups: Sequence[Modes]
-    strengths: Values
-    anchors: Anchors
-    negatives: SquaredLength
-    positives: SquaredLength
-
-    @classmethod
-    def of(cls, groups: Sequence[Modes], strengths: Values) -> "Laws":
-        """The laws at given strengths (G,)."""
-        a, c, offset, count = _moments(groups)
-        anchors = product_anchors(tuple(g.count for g in groups))
-        mean = strengths * offset * anchors.squares if np.any(offset) else np.zeros((1, len(count)))
-        return cls(
-            groups,
-            strengths,
-            anchors,
-            SquaredLength(strengths * a, count, strengths * a * anchors.squares),
-            SquaredLength(strengths * c, count, mean),
-        )
-
-    def plan(self, batch_size: int) -> list[Piece]:
-        """How the integral over ln u is done: as for somewhat larger strengths, see `_rounded`."""
-        return _plan_of_groups(tuple(self.groups), _rounded(self.strengths), batch_size)
-
-    def strength_slopes(self, part: "_Part") -> Values:
-        """Derivatives of the loss by the strengths through phi and through psi, (2, G), from those
-        by ln M.
-        """
-        a, c, offset, _ = _moments(self.groups)
-        squares = self.anchors.squares
-        variance, mean = self.negatives.pull_back(part.negatives, part.negative_nodes)
-        through_phi = a * (variance + np.sum(mean * squares, axis=0))
-        variance, mean = self.positives.pull_back(part.positives, part.positive_nodes)
-        through_psi = c * variance
-        if np.any(offset):
-            through_psi += offset * np.sum(mean * squares, axis=0)
-        return np.stack([through_phi, through_psi])
-
-    def negative_changes(self, s: Values, g: int, h: int) -> tuple[Values, Values]:
-        """Derivatives of the negatives' ln M at s (J,) by an entry of S between two modes of g and
-        h, first (A, J), as if x_a x_b were the root of its mean square, and second.
-        """
-        a, _, _, _ = _moments(self.groups)
-        return self._changes(s, g, h, self.negatives.variance, a, a)
-
-    def positive_changes(self, s: Values, g: int, h: int) -> tuple[Values, Values]:
-        """The same of the positives' ln M."""
-        _, c, offset, _ = _moments(self.groups)
-        return self._changes(s, g, h, self.positives.variance, c, offset)
-
-    def _changes(self, s, g: int, h: int, variance: Values, spread: Values, offset: Values):
-        """With b = 1 + s m v: first -s y_g y_h / (b_g b_h), second s^2 (v_g v_h + y_g^2 v_h / b_g
-        + y_h^2 v_g / b_h) / (b_g b_h), for v the variance of one mode and y its mean.
-        """
-        count, squares = [group.count for group in self.groups], self.anchors.squares
-        pair = squares[:, g] * squares[:, h] / (count[g] * (count[h] + (2 if g == h else 0)))
-        y_g, y_h = (squares[:, [k]] / count[k] * offset[k] for k in (g, h))
-        b_g, b_h = (1 + s * variance[k] for k in (g, h))
-        first = -np.sqrt(offset[g] * offset[h] * pair)[:, None] * (s / (b_g * b_h))
-        second = spread[g] * spread[h] + y_g * (spread[h] / b_g) + y_h * (spread[g] / b_h)
-        return first, second * (s**2 / (b_g * b_h))
-
-
-def _moments(groups: Sequence[Modes]) -> tuple[Values, Values, Values, Values]:
-    """a, c - rho^2/a, rho^2/a and count of every group, each (G,)."""
-    columns = [
-        (g.variance, g.conditional_variance, g.covariance**2 / g.variance, g.count) for g in groups
-    ]
-    a, c, offset, count = np.array(columns, dtype=float).T
-    return a, c, offset, count
-
-
-def _rounded(strengths: Values) -> tuple[float, ...]:
-    """Strengths rounded up to few values, so that those along a flow share plans."""
-    return tuple(2 ** (np.ceil(PLANS * np.log2(np.maximum(strengths, SMALLEST))) / PLANS))
-
-
-@lru_cache(256)
-def _plan_of_groups(
-    groups: tuple[Modes, ...], strengths: tuple[float, ...], batch_size: int
-) -> list[Piece]:
-    laws = Laws.of(groups, np.array(strengths))
-    return _plan(laws.negatives, laws.positives, batch_size)
-
-
-@lru_cache(256)
-def _plan_of_strengths(
-    negatives: tuple[float, ...], positives: tuple[float, ...], anchors: int, batch_size: int
-) -> list[Piece]:
-    """The plan for full matrices with one noisy view."""
-    z, one = normal_anchors(len(negatives), anchors), np.ones(len(negatives))
-    apart = SquaredLength(np.array(positives), one, 0 * one[None])
-    return _plan(SquaredLength(np.array(negatives), one, negatives * z**2), apart, batch_size)
-
-
-def _plan(negatives: SquaredLength, positives: SquaredLength, batch_size: int) -> list[Piece]:
-    nearest = float(negatives.log_moment(np.ones(1)).max())
-    lowest = -np.logaddexp(0.0, np.log(batch_size - 1) + nearest) - BELOW
-    return mellin.plan(negatives, positives, lowest)
-
-
 def _checked(groups: Sequence[Modes], strengths, batch_size: int) -> Values:
     m = np.asarray(strengths, dtype=float)
     if m.shape != (len(groups),) or not np.all(np.isfinite(m)) or np.any(m < 0):
@@ -742,36 +416,3 @@ def _checked(groups: Sequence[Modes], strengths, batch_size: int) -> Values:
 def _check_batch_size(batch_size: int) -> None:
     if batch_size < 2:
         raise ValueError(f"batch_size must be at least 2; got {batch_size}")
-
-
-@cache
-def product_anchors(counts: tuple[int, ...]) -> Anchors:
-    """Anchors for groups of so many modes each: generalised Gauss-Laguerre rules, or where their
-    product would be too large, quasi-random ones.
-    """
-    if RADII ** len(counts) > MOST_NODES:
-        return Anchors(chi_squares(counts, ANCHORS), np.full(ANCHORS, 1 / ANCHORS))
-    rules = [_radial_rule(count) for count in counts]
-    squares = _product([nodes for nodes, _ in rules])
-    weights = _product([weights for _, weights in rules]).prod(axis=1)
-    kept = weights > SMALLEST_WEIGHT
-    return Anchors(squares[kept], weights[kept] / weights[kept].sum())
-
-
-def _radial_rule(count: int) -> tuple[Values, Values]:
-    """Nodes r^2 and weights for the squared length of a standard normal vector of `count`
-    entries (Golub and Welsch's eigenvalue form of the rule).
-    """
-    shape, n = count / 2 - 1, np.arange(RADII)
-    nodes, vectors = eigh_tridiagonal(2 * n + 1 + shape, np.sqrt(n[1:] * (n[1:] + shape)))
-    return 2 * nodes, vectors[0] ** 2
-
-
-def _product(columns: list[Values]) -> Values:
-    return np.stack(np.meshgrid(*columns, indexing="ij"), axis=-1).reshape(-1, len(columns))
-
-
-def chi_squares(counts: tuple[int, ...], number: int) -> Values:
-    """`number` quasi-random (scrambled Sobol', always the same) squared lengths per group."""
-    points = qmc.Sobol(len(counts), rng=0).random(number)
-    return np.stack([chdtri(k, 1 - u) for k, u in zip(counts, points.T, strict=True)], axis=1)

@@ -37,9 +37,9 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.interpolate import make_interp_spline
 
-from linsim.theory import finite_batch
-from linsim.theory.finite_batch import Modes
+from linsim.theory import finite_batch, finite_distance
 from linsim.theory.mellin import Values
+from linsim.theory.modes import Modes
 
 PATH_POINTS = 16  # along a flow, where coefficients are computed; between them interpolated in ln t
 FIRST_TIME = 0.03  # of the path, in units of the time constant of weak modes
@@ -108,7 +108,7 @@ def stiffness(groups: Sequence[Modes], strengths: Values, *, batch_size: int) ->
 
 def _stiffness_parts(groups: Sequence[Modes], strengths: Values, batch_size: int) -> Values:
     """`stiffness` through phi alone, and the rest, (2, G, G)."""
-    laws = finite_batch.Laws.of(groups, np.asarray(strengths, dtype=float))
+    laws = finite_distance.Laws.of(groups, np.asarray(strengths, dtype=float))
     others, weights = batch_size - 1, laws.anchors.weights
     pairs = [(g, h) for g in range(len(groups)) for h in range(g, len(groups))]
     found = np.zeros((2, len(groups), len(groups)))
@@ -426,7 +426,7 @@ def _data_set(
     if any(group.covariance for group in groups):
         return np.zeros(len(m)), np.zeros((len(m), len(m)))
     count = np.array([group.count for group in groups])
-    _, (through_phi, _) = finite_batch.strength_slopes(groups, m, batch_size)
+    _, (through_phi, _) = finite_distance.strength_slopes(groups, m, batch_size)
     move = np.zeros((len(m), len(m)))
     for h, group in enumerate(groups):
         wider = replace(group, variance=group.variance * (1 + SHIFT))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from linsim.theory import finite_batch, late_time, minibatch, population
-from linsim.theory.finite_batch import Modes
+from linsim.theory.modes import Modes
 from linsim.training import observe
 from linsim.training.run import Run
 

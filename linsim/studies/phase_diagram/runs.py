@@ -17,7 +17,7 @@ from linsim.sweeps.engine import Engine
 from linsim.sweeps.results import labelled
 from linsim.sweeps.sweep import Arrays, Finish, Sweep
 from linsim.theory import finite_batch, population
-from linsim.theory.finite_batch import Modes
+from linsim.theory.modes import Modes
 from linsim.training import data, starts
 from linsim.training.observe import BLOCKS, Observables, final_deviation
 from linsim.training.run import Run, train
