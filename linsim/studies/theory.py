@@ -22,7 +22,7 @@ from linsim.theory import finite_batch
 from linsim.theory.modes import Modes
 from linsim.training import data, dynamics, observe, optimizers
 from linsim.training.dynamics import Trajectory
-from linsim.training.loss import SolvedLoss
+from linsim.training.loss import Distance, Dot, SolvedLoss
 from linsim.training.names import Views
 from linsim.training.observe import Observables
 from linsim.training.run import Run, Trained, population_drive
@@ -54,17 +54,31 @@ def silence(run: Run) -> str:
 def any_batch_size(run: Run) -> bool:
     """Whether the exact theory of any batch size is drawn for a run: descent on changing batches.
 
-    With two noisy views it is known from any start, but takes minutes unless modes are degenerate.
+    With two noisy views it is known from any start, but takes minutes unless modes are degenerate;
+    so does that of the dot loss, which is drawn for blocks of equal modes.
     """
     if not (covers(run) and isinstance(run.loss, SolvedLoss) and run.loss.any_batch_size):
         return False
-    changing = run.solver == "descent" and run.batches != "fixed"
-    return changing and (run.views == "one" or is_degenerate(run))
+    if run.solver != "descent" or run.batches == "fixed":
+        return False
+    if isinstance(run.loss, Dot):
+        return has_blocks(run)
+    return run.views == "one" or is_degenerate(run)
+
+
+def has_blocks(run: Run) -> bool:
+    """Whether the modes of a block are equal: one layer, and one strength of noise."""
+    return not run.hidden and run.noise_shape == "block"
 
 
 def is_degenerate(run: Run) -> bool:
-    """Whether all modes of a block start alike, in one layer and with one strength of noise."""
-    return isinstance(run.start, Orthogonal) and not run.hidden and run.noise_shape == "block"
+    """Whether all modes of a block are equal, and start alike."""
+    return isinstance(run.start, Orthogonal) and has_blocks(run)
+
+
+def is_known_to_first_order(run: Run) -> bool:
+    """Whether `linsim.theory.minibatch`, which adds the noise of minibatches, is of this run."""
+    return any_batch_size(run) and is_degenerate(run) and isinstance(run.loss, Distance)
 
 
 def mode_groups(run: Run) -> tuple[list[Modes], list[int]]:
@@ -167,7 +181,7 @@ def one_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
     Args: a run of the sweep, for its static part; the engine.
     """
     kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
-    if any_batch_size(fixed) and is_degenerate(fixed):
+    if is_known_to_first_order(fixed):
         return lambda _, measured: measured
     if not covers(fixed):
         return unknown(kept)

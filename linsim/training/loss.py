@@ -37,9 +37,7 @@ class SolvedLoss(Loss):
     """
 
     any_batch_size: bool = False
-    """Whether `linsim.theory.finite_batch`, the exact theory of any batch size, is that of this
-    loss.
-    """
+    """Whether `linsim.theory.finite_batch`, the exact theory of any batch size, knows this loss."""
 
     @abstractmethod
     def population_drive(self, w: Weights, moments: Moments) -> Drive:
@@ -97,6 +95,7 @@ class Dot(SolvedLoss):
     """InfoNCE on inner products: `losses.infonce_dot` (released code). No dimension vanishes."""
 
     temperature: Real = 0.1
+    any_batch_size = True
 
     def drive(self, w: Weights, x: Batch, x_pos: Batch) -> Drive:
         """See `contrast.dot`."""

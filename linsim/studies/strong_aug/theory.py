@@ -15,16 +15,16 @@ from linsim.studies.strong_aug import StrongAugSettings
 from linsim.studies.theory import (
     any_batch_size,
     covers,
-    is_degenerate,
+    is_known_to_first_order,
     layers_in_time,
     mode_groups,
     silence,
 )
 from linsim.sweeps.results import labelled
-from linsim.theory import late_time, minibatch, population
+from linsim.theory import finite_batch, late_time, minibatch, population
 from linsim.theory.minibatch import FirstOrder
 from linsim.training import data, observe, starts
-from linsim.training.loss import SolvedLoss
+from linsim.training.loss import Distance, Dot, SolvedLoss
 from linsim.training.observe import BLOCKS
 from linsim.training.run import Run
 
@@ -72,7 +72,7 @@ def _first_orders(runs: list[Run], times: np.ndarray) -> Sequence[FirstOrder | N
     """Of runs that start with equal singular values, training to first order in the learning rate;
     of others None.
     """
-    if not (any_batch_size(runs[0]) and is_degenerate(runs[0])):
+    if not is_known_to_first_order(runs[0]):
         return [None] * len(runs)
     calls = [
         {
@@ -96,6 +96,8 @@ def _cell(
     times, cutoff = one["time"].values, settings.collapse_threshold
     if found is not None:
         return _degenerate(run, times, cutoff, found)
+    if any_batch_size(run) and isinstance(run.loss, Dot):
+        return _of_blocks(run, one, cutoff)
     if any_batch_size(run):
         return _from_weights(run, one, cutoff)
     shapes = {"time": len(times), "block": 2, "mode": run.dim, "count": run.dim + 1}
@@ -130,6 +132,34 @@ def _degenerate(
         "theory_singular_value_high": high,
         "collapsed_probability": _shares(drawn[-1], cutoff),
         "population_block_strength": population_strength,
+    }
+
+
+def _of_blocks(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]:
+    """Of the dot loss, finite steps included: equal modes that start at the mean strength of each
+    block, which is exact from equal singular values, and from others once the start is forgotten.
+    """
+    assert isinstance(run.loss, Dot)
+    groups, present = mode_groups(run)
+    start = one["block_strength"].isel(time=0).mean("seed").values
+    found = finite_batch.flow(
+        one["time"].values,
+        start[present],
+        groups,
+        batch_size=run.batch_size,
+        learning_rate=float(run.learning_rate),
+        temperature=float(run.loss.temperature),
+    )
+    strength = np.full((len(found), 2), np.nan)
+    strength[:, present] = found
+    values = np.sort(np.sqrt(np.repeat(found, [group.count for group in groups], axis=1)))[:, ::-1]
+    return {
+        "theory_block_strength": strength,
+        "theory_level": np.full(strength.shape, np.nan),
+        "theory_weight_singular_values": values,
+        "theory_singular_value_low": values,
+        "theory_singular_value_high": values,
+        "collapsed_probability": _shares(values[-1:], cutoff),
     }
 
 
@@ -171,7 +201,8 @@ def late_settled(run: Run) -> tuple[float, float]:
     """Strengths at which a clean and a noisy mode settle late on finite batches; nan where not
     solved for.
     """
-    if not (any_batch_size(run) and 0 < run.noisy_dims < run.dim):
+    settles = any_batch_size(run) and isinstance(run.loss, Distance)
+    if not (settles and 0 < run.noisy_dims < run.dim):
         return np.nan, np.nan
     a, c, rho, _ = map(float, data.mode_moments(run.noise**2, run.views))
     return np.inf, late_time.settled(
