@@ -1,7 +1,7 @@
 """Independent pieces of theory, computed side by side in as many processes as there are cores."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from joblib import Parallel, cpu_count, delayed
 
@@ -18,4 +18,5 @@ def side_by_side(function: Callable[..., Found], calls: Sequence[dict[str, Any]]
     workers = min(cpu_count(), len(calls))
     if workers < 2:
         return [function(**call) for call in calls]
-    return Parallel(n_jobs=workers)(delayed(function)(**call) for call in calls)
+    found = Parallel(n_jobs=workers)(delayed(function)(**call) for call in calls)
+    return cast(list[Found], found)

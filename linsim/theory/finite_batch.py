@@ -34,7 +34,6 @@ from linsim.theory.modes import ANCHORS, Modes, Prediction
 
 NUDGE = 1e-4  # of time, for the derivative of a velocity along itself
 TOLERANCE = 1e-5  # of flows: per step, in the logarithm of a strength or relative to a weight
-FEW = 64  # numbers to integrate up to which a Jacobian by differences can be afforded
 
 __all__ = [
     "Modes",
@@ -183,7 +182,8 @@ def flow(
         x = predict(groups, m, batch_size=batch_size, temperature=temperature).contrast
         return 2 * depth * _per_step(m ** (1 - 1 / depth) * x, learning_rate)
 
-    return np.exp(_integrated(field, np.log(m), times, learning_rate, (tolerance, tolerance)))
+    tolerances = tolerance, tolerance
+    return np.exp(_integrated(field, np.log(m), times, learning_rate, tolerances, stiff=True))
 
 
 def _per_step(rate: Values, learning_rate: float) -> Values:
@@ -194,7 +194,13 @@ def _per_step(rate: Values, learning_rate: float) -> Values:
 
 
 def _integrated(
-    field, start: Values, times: Values, learning_rate: float, tolerances: tuple[float, float]
+    field,
+    start: Values,
+    times: Values,
+    learning_rate: float,
+    tolerances: tuple[float, float],
+    *,
+    stiff: bool,
 ) -> Values:
     """dy/dt = f - (eta/2) f' f, whose flow meets the map y <- y + eta f to second order in eta, at
     given times, (T, *start.shape). Args: tolerances: relative and absolute.
@@ -212,7 +218,7 @@ def _integrated(
         velocity,
         (times[0], times[-1]),
         start,
-        "LSODA" if len(start) <= FEW else "RK45",
+        "LSODA" if stiff else "RK45",
         times,
         rtol=tolerances[0],
         atol=tolerances[1],
@@ -318,6 +324,7 @@ def layer_flow(
     learning_rate: float = 0.0,
     anchors: int = ANCHORS,
     tolerance: float = TOLERANCE,
+    stiff: bool = False,
     temperature: float | None = None,
 ) -> tuple[Values, ...]:
     """Linear layers in time, from any start, trained on fresh batches.
@@ -340,6 +347,9 @@ def layer_flow(
         learning_rate: The rate eta >= 0 on the mean loss; zero is the limit of small rates.
         anchors: The number of quasi-random anchors, a power of two.
         tolerance: The error per step of the integration, relative to each weight.
+        stiff: Whether to integrate by an implicit method. That is faster for few weights where
+            strong noise acts through grown layers, and slower where modes are degenerate, whose
+            basis, and with it the error of the anchors, changes from point to point.
         temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
 
     Returns:
@@ -383,7 +393,8 @@ def layer_flow(
 
     start = np.concatenate([np.asarray(layer, dtype=float).ravel() for layer in layers])
     tolerances = tolerance, 1e-3 * tolerance
-    return tuple(unpack(_integrated(field, start, times, learning_rate, tolerances)))
+    found = _integrated(field, start, times, learning_rate, tolerances, stiff=stiff)
+    return tuple(unpack(found))
 
 
 def _product_of(layers: Sequence[Values]) -> Values:

@@ -296,7 +296,8 @@ def _plan_of_strengths(
     """The plan for full matrices with one noisy view."""
     z, one = normal_anchors(len(negatives), anchors), np.ones(len(negatives))
     apart = SquaredLength(np.array(positives), one, 0 * one[None])
-    return _plan(SquaredLength(np.array(negatives), one, negatives * z**2), apart, batch_size)
+    variance = np.array(negatives)
+    return _plan(SquaredLength(variance, one, variance * z**2), apart, batch_size)
 
 
 def _plan(negatives: SquaredLength, positives: SquaredLength, batch_size: int) -> list[Piece]:

@@ -246,6 +246,7 @@ def _random(runs: Sequence[Run], layers: Sequence[np.ndarray]) -> np.ndarray:
         learning_rate=0.0,
         anchors=ANCHORS,
         tolerance=TOLERANCE,
+        stiff=True,
     )
     first, second = (np.stack([path[layer][-1] for path in paths]) for layer in (0, 1))
     return np.linalg.svd(second @ first, compute_uv=False)
