@@ -34,124 +34,14 @@ Everything belongs to the distance loss. Times belong to the MEAN over anchors w
 of N samples in every step. The computation is in NumPy float64 throughout.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from scipy.integrate import solve_ivp
 from scipy.optimize import minimize_scalar, root_scalar
+
+from linsim.theory.modes import Modes
 
 _HEIGHT = 16.0  # the integrand falls as e^(-pi |Im s|)
 _NODES_PER_SINGULARITY = 8  # trapezoidal error e^(-2 pi 8)
 _EDGE = 1e-9  # the saddle is sought this far, relatively, inside the interval
-
-
-class Modes(NamedTuple):
-    """A group of identical modes, described by their second moments.
-
-    Fields:
-        pull: u = 2a - c, the growth rate of a weak mode; negative beyond the collapse threshold.
-        spread: v = 2ac - rho^2 >= 0; zero for modes without noise.
-        count: The number of modes in the group.
-
-    The symbols are those of the module's formulas. Make a group with `Modes.of`.
-
-    Source: this project, docs/theory.md, "Condensed regime".
-
-    Example:
-        Eight modes of variance 1, with noise of variance 1 on one of the two views:
-
-        >>> Modes.of(1.0, 1.0, 0.0, 8)
-        Modes(pull=1.0, spread=2.0, count=8)
-    """
-
-    pull: float
-    spread: float
-    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    @classmethod
-    def of(cls, variance: float, noise_variance: float, covariance: float, count: int) -> "Modes":
-        """The group of `count` modes with the given second moments.
-
-            u = 2a - c,   v = 2ac - rho^2
-
-        Source: this project, docs/theory.md, "Condensed regime".
-
-        Args:
-            variance: The variance a > 0 of the anchor view in each mode.
-            noise_variance: The variance c >= 0 of the augmentation x' - x in each mode.
-            covariance: The covariance rho of x_i - x_j with x'_i - x_i in each mode: 0 if the
-                anchor view is clean, and -s^2 for two views with noise of variance s^2 each.
-            count: The number of modes, at least 1.
-
-        Returns:
-            The group.
-
-        Raises:
-            ValueError: If a variance is out of range, the covariance is larger than the variances
-                allow, or there is no mode.
-
-        Example:
-            Two noisy views with s = 1 have a = 1 + s^2 = 2, c = 2 s^2 = 2 and rho = -s^2 = -1:
-
-            >>> Modes.of(2.0, 2.0, -1.0, 8)
-            Modes(pull=2.0, spread=7.0, count=8)
-        """
-        if not variance > 0 or noise_variance < 0 or count < 1:
-            raise ValueError(
-                "need variance > 0, noise >= 0, count >= 1; "
-                f"got {variance}, {noise_variance}, {count}"
-            )
-        spread = 2 * variance * noise_variance - covariance**2
-        if spread < -1e-12 * variance * noise_variance:
-            raise ValueError(
-                f"covariance {covariance} is too large for variances "
-                f"{2 * variance} and {noise_variance}"
-            )
-        return cls(2 * variance - noise_variance, max(spread, 0.0), count)
-
-    def bracket(self, s, strength: float):
-        """The bracket B(s) of one of the modes, its factor in the contour integral to the -1/2.
-
-            B(s) = 1 + s m u - s^2 m^2 v
-
-        Source: this project, docs/theory.md, "Condensed regime".
-
-        Args:
-            s: The contour variable, real or complex, a number or an array.
-            strength: The strength m = sigma^2 >= 0 of the mode.
-
-        Returns:
-            B(s), in the shape of `s`.
-
-        Example:
-            >>> modes = Modes.of(1.0, 1.0, 0.0, 8)
-            >>> [modes.bracket(s, 1.0) for s in (0.0, 0.5, 1.0)]
-            [1.0, 1.0, 0.0]
-        """
-        return 1 + s * strength * self.pull - (s * strength) ** 2 * self.spread
-
-    def ceiling(self, strength: float) -> float:
-        """The positive s at which the bracket vanishes: the contour must stay to the left of it.
-
-        Source: this project, docs/theory.md, "Condensed regime".
-
-        Args:
-            strength: The strength m = sigma^2 >= 0 of the mode.
-
-        Returns:
-            The positive root of B(s) = 0, or inf if there is none.
-
-        Example:
-            >>> float(Modes.of(1.0, 1.0, 0.0, 8).ceiling(1.0))
-            1.0
-            >>> float(Modes.of(1.0, 0.0, 0.0, 8).ceiling(1.0))  # a clean mode has no root
-            inf
-        """
-        if self.spread * strength > 0:
-            return (self.pull + np.sqrt(self.pull**2 + 4 * self.spread)) / (
-                2 * self.spread * strength
-            )
-        return np.inf if self.pull >= 0 else 1 / (-self.pull * max(strength, 1e-300))
 
 
 def pair_average(groups: list[tuple[Modes, float]], grown: float = 0.0) -> tuple[float, np.ndarray]:
@@ -159,8 +49,8 @@ def pair_average(groups: list[tuple[Modes, float]], grown: float = 0.0) -> tuple
 
         J = 1/(2 pi i) int ds  pi / (s sin pi s)  s^-p  prod_k B_k(s)^(-1/2)
 
-    with the brackets B_k of `Modes.bracket`. For p = 0 this is E log(1 + e^eta) over all modes
-    given. For p = d_s/2 > 0 it leaves out d_s clean modes that have grown large, and
+    with the brackets B_k(s) = 1 + s m_k u - s^2 m_k^2 v. For p = 0 this is E log(1 + e^eta) over
+    all modes given. For p = d_s/2 > 0 it leaves out d_s clean modes that have grown large, and
     J = E[F_{p+1}(eta)] / Gamma(p + 1) over the modes given.
 
     Source: this project, docs/theory.md, "Condensed regime". The loss is N - 1 times J.
@@ -182,10 +72,10 @@ def pair_average(groups: list[tuple[Modes, float]], grown: float = 0.0) -> tuple
         >>> slopes.round(4).tolist()
         [-2.0]
     """
-    ceiling = min([1.0, *(modes.ceiling(m) for modes, m in groups)])
+    ceiling = min([1.0, *(_ceiling(modes, m) for modes, m in groups)])
 
     def log_integrand(s):
-        brackets = sum(0.5 * modes.count * np.log(modes.bracket(s, m)) for modes, m in groups)
+        brackets = sum(0.5 * modes.count * np.log(_bracket(modes, s, m)) for modes, m in groups)
         return -np.log(np.sin(np.pi * s)) - (1 + grown) * np.log(s) - brackets
 
     bounds = (_EDGE * ceiling, (1 - _EDGE) * ceiling)
@@ -194,13 +84,13 @@ def pair_average(groups: list[tuple[Modes, float]], grown: float = 0.0) -> tuple
     s = saddle + 1j * np.arange(-_HEIGHT, _HEIGHT + spacing, spacing)
     value = np.pi / np.sin(np.pi * s) * s ** -(1 + grown) * spacing / (2 * np.pi)
     for modes, m in groups:
-        value = value * modes.bracket(s, m) ** (-0.5 * modes.count)
+        value = value * _bracket(modes, s, m) ** (-0.5 * modes.count)
     slopes = [
         value
         * -0.5
         * modes.count
         * (s * modes.pull - 2 * s * s * m * modes.spread)
-        / modes.bracket(s, m)
+        / _bracket(modes, s, m)
         for modes, m in groups
     ]
     return float(value.real.sum()), np.array([slope.real.sum() for slope in slopes])
@@ -230,7 +120,7 @@ def settled(
     Args:
         variance: The variance a > 0 of the anchor view in each noisy mode.
         noise_variance: The variance c >= 0 of the augmentation x' - x in each noisy mode.
-        covariance: The covariance rho of x_i - x_j with x'_i - x_i, see `Modes.of`.
+        covariance: The covariance rho of the anchor view with x' - x, see `Modes.of`.
         clean_modes: The number d_s >= 1 of modes without noise.
         noisy_modes: The number of noisy modes, at least 1.
         order: Which of the two formulas to use, "fermi-dirac" or "leading".
@@ -309,7 +199,7 @@ def clean_strength(
         K = 2 (N - 1) (2a)^-p E[F_{p+1}(eta)] / Gamma(p + 1)
 
     which solves dm/dt = K m^-p. Training approaches it slowly, with corrections of relative order
-    p/(2 a m); `flow` has no such corrections.
+    p/(2 a m); `finite_batch.flow` has no such corrections.
 
     Source: this project, docs/theory.md, "Condensed regime". Mean over anchors, fresh batches.
 
@@ -374,49 +264,17 @@ def decay_per_growth(noisy: Modes, *, clean_modes: int, strength: float = 0.0) -
     return -2 * slope / (noisy.count * value)
 
 
-def flow(
-    times: np.ndarray, start: np.ndarray, groups: list[Modes], *, batch_size: int
-) -> np.ndarray:
-    """The strengths of groups of modes in time, from a start inside the condensed regime.
+def _bracket(modes: Modes, s, strength: float):
+    """The bracket B(s) of one of the modes, s real or complex."""
+    return 1 + s * strength * modes.pull - (s * strength) ** 2 * modes.spread
 
-        d ln(m_k)/dt = -4 dl/dm_k,   l = (N - 1) E log(1 + e^eta)
 
-    for each mode k of one linear layer under gradient flow of the pair loss l.
-
-    Source: this project, docs/theory.md, "Condensed regime". Mean over anchors, fresh batches;
-    valid as long as 1 - alpha_ii is small.
-
-    Args:
-        times: The times at which the strengths are wanted, increasing, shape (T,). The flow starts
-            at times[0].
-        start: The strength m > 0 of each group at the start, shape (G,).
-        groups: The G groups of modes; clean modes form a group with c = 0.
-        batch_size: The number N of samples in a batch.
-
-    Returns:
-        The strengths m = sigma^2, shape (T, G).
-
-    Example:
-        A clean group grows for ever, and a noisy one is drawn towards the value of `settled`:
-
-        >>> import numpy as np
-        >>> groups = [Modes.of(1.0, 0.0, 0.0, 8), Modes.of(1.0, 1.0, 0.0, 8)]
-        >>> times = np.array([0.0, 1e2, 1e4])
-        >>> clean, noisy = flow(times, np.array([3.0, 0.2]), groups, batch_size=128).T
-        >>> bool(np.all(np.diff(clean) > 0))
-        True
-        >>> bool(abs(noisy[-1] - settled(1.0, 1.0, clean_modes=8, noisy_modes=8)) < 0.01)
-        True
+def _ceiling(modes: Modes, strength: float) -> float:
+    """The positive root of B(s) = 0, to the left of which the contour must stay; inf if there is
+    none.
     """
-    counts = np.array([modes.count for modes in groups])
-
-    def field(_, log_strength):
-        _, slopes = pair_average(list(zip(groups, np.exp(log_strength), strict=True)))
-        return -4 * (batch_size - 1) * slopes / counts
-
-    span = (times[0], times[-1])
-    return np.exp(
-        solve_ivp(
-            field, span, np.log(start), method="LSODA", t_eval=times, rtol=1e-6, atol=1e-8
-        ).y.T
-    )
+    if modes.spread * strength > 0:
+        return (modes.pull + np.sqrt(modes.pull**2 + 4 * modes.spread)) / (
+            2 * modes.spread * strength
+        )
+    return np.inf if modes.pull >= 0 else 1 / (-modes.pull * max(strength, 1e-300))

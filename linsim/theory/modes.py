@@ -81,6 +81,16 @@ class Modes:
         """The variance c - rho^2/a of the augmentation given the anchor."""
         return max(self.noise_variance - self.covariance**2 / self.variance, 0.0)
 
+    @property
+    def pull(self) -> float:
+        """u = 2a - c, the growth rate of a weak mode; negative beyond the collapse threshold."""
+        return 2 * self.variance - self.noise_variance
+
+    @property
+    def spread(self) -> float:
+        """v = 2ac - rho^2, the determinant of the covariance of x_i - x_j with x'_i - x_i."""
+        return 2 * self.variance * self.noise_variance - self.covariance**2
+
 
 class Prediction(NamedTuple):
     """What the theory says at one point: mean loss, contrast matrix, mean alpha_ii.
