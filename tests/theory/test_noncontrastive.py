@@ -164,7 +164,7 @@ def test_collapse_kinds_command(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (
         done.stdout.splitlines()[-1]
-        == "verdict: the kind of the population flow in 6 of 6 objectives"
+        == "verdict: the kind of collapse that theory predicts in 6 of 6 objectives"
     )
     dataset = results.load(tmp_path / "collapse_kinds.nc")
     found = {

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from linsim.studies.strong_aug.table import at_batch_size, infinite_strength
+from linsim.studies.strong_aug.judgement import at_batch_size, infinite_strength
 from linsim.studies.style import (
     BLOCK_COLOURS,
     LIMIT,

@@ -5,41 +5,18 @@ import json
 import numpy as np
 import xarray as xr
 
+from linsim.studies.strong_aug.judgement import (
+    Judgement,
+    at_batch_size,
+    comparisons,
+    expected,
+    judge,
+)
 from linsim.studies.words import collapsed_count, count_range, number
 
-SHOWN_FROM = 1.0  # the table's first row is of the first record at this time or later
-RARE = 0.01  # a count is not expected if theory has it less often than this in as many runs
 SETTLED_EXPONENT = (
     0.1  # a block whose m changes more slowly than t^0.1 (either way) at the end has settled
 )
-
-
-def shown_records(dataset: xr.Dataset) -> list[int]:
-    """Records of the table: the first from SHOWN_FROM on, the geometric middle, and the last."""
-    time = dataset["time"].values
-    first = min(int(np.searchsorted(time, SHOWN_FROM)), len(time) - 1)
-    middle = int(np.searchsorted(time, np.sqrt(time[first] * time[-1])))
-    return sorted({first, middle, len(time) - 1})
-
-
-def at_batch_size(dataset: xr.Dataset) -> bool:
-    """Whether runs are compared with the theory of their batch size, or with infinite batches."""
-    return bool(np.isfinite(dataset["theory_block_strength"]).any())
-
-
-def predicted_strength(one: xr.Dataset) -> xr.DataArray:
-    """Strengths of the blocks at this batch size, or in infinite batches where that is all that is
-    known.
-    """
-    if at_batch_size(one):
-        return one["theory_block_strength"]
-    return infinite_strength(one)
-
-
-def infinite_strength(dataset: xr.Dataset) -> xr.DataArray:
-    """Strengths of the blocks in infinite batches, median over seeds where each has its own."""
-    limit = dataset["population_block_strength"]
-    return limit.median("seed") if "seed" in limit.dims else limit
 
 
 def late_exponent(dataset: xr.Dataset) -> np.ndarray:
@@ -72,12 +49,20 @@ def tell(dataset: xr.Dataset) -> str:
     """Table and verdict of the study."""
     threshold = dataset.attrs["collapse_threshold"]
     counts = collapsed_count(dataset["weight_singular_values"].isel(time=-1), threshold)
-    lines, remarks = [_setting(dataset)], []
+    lines, judged = [_setting(dataset)], []
     for i, j in np.ndindex(dataset.sizes["noise"], dataset.sizes["init_scale"]):
         one, measured = dataset.isel(noise=i, init_scale=j), counts.isel(noise=i, init_scale=j)
         lines += _one_setting(one, measured)
-        remarks.append(_judge(one, measured))
-    return "\n".join([*lines, "", _verdict(remarks, dataset)])
+        judged.append((_name(one), _judgement(one, measured, counts.isel(seed=0).size)))
+    return "\n".join([*lines, "", _verdict(judged, dataset)])
+
+
+def _name(one: xr.Dataset) -> str:
+    """What is told apart of a setting."""
+    name = f"noise {float(one['noise']):g}"
+    if len(json.loads(one.attrs["config"])["init_scale"]) > 1:
+        name += f", init scale {float(one['init_scale']):g}"
+    return name
 
 
 def _setting(dataset: xr.Dataset) -> str:
@@ -94,118 +79,87 @@ def _setting(dataset: xr.Dataset) -> str:
 
 
 def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
-    header = f"noise {float(one['noise']):g}"
-    if len(json.loads(one.attrs["config"])["init_scale"]) > 1:
-        header += f", init scale {float(one['init_scale']):g}"
     rows = [
         "",
-        header,
+        _name(one),
         f"  {'block':6} {'t':>8} {'m measured':>12} {'theory':>11} {'off':>9} {'in s.e.':>8}"
         f" {'settles at':>11} {'N = inf':>9} {'state':>10}",
     ]
-    exponents, above_rounding = late_exponent(one), resolved(one)
-    for k, block in enumerate(one["block"].values):
-        if one["block_strength"].isel(block=k).isnull().all():
-            continue
-        for record in shown_records(one):
-            cells = _measured_and_predicted(one.isel(time=record, block=k))
-            row = f"  {block:6} {float(one['time'][record]):>8.4g} {cells}"
-            if record == one.sizes["time"] - 1:
-                told = state(float(exponents[k]), bool(above_rounding[k]))
-                row += (
-                    f" {number(float(one['late_settled'][k])):>11}"
-                    f" {number(float(one['population_settled'][k])):>9} {told:>10}"
-                )
-            rows.append(row)
+    ends = dict(zip(one["block"].values, _end(one), strict=True))
+    last = float(one["time"][-1])
+    for each in comparisons(one):
+        off = "-" if np.isnan(each.off) else f"{100 * each.off:+.2g} %"
+        errors = "-" if np.isnan(each.errors) else f"{each.errors:+.1f}"
+        rows.append(
+            f"  {each.block:6} {each.time:>8.4g} {each.measured:>12.4g} {number(each.theory):>11}"
+            f" {off:>9} {errors:>8}" + (ends[each.block] if each.time == last else "")
+        )
     median = one[["contrast_eigenvalues", "alpha_ii"]].median("seed")
     alpha, smallest = median["alpha_ii"].values, median["contrast_eigenvalues"].values[:, -1]
     rows.append(
-        f"  collapsed dimensions: measured {count_range(measured)}, theory {_expected(one)}, of "
+        f"  collapsed dimensions: measured {count_range(measured)}, theory {expected(one)}, of "
         f"{one.sizes['mode']};  smallest eigenvalue of X/N {smallest[0]:.3g} -> "
         f"{smallest[-1]:.3g};  mean alpha_ii {alpha[0]:.3g} -> {alpha[-1]:.4f}"
     )
     return rows
 
 
-def _measured_and_predicted(at: xr.Dataset) -> str:
-    """Mean over seeds, theory, and how far they are apart in per cent and in standard errors: those
-    that theory expects between runs, or where it has none those of the seeds.
-    """
-    values = at["block_strength"].values
-    mean, theory = float(np.mean(values)), float(predicted_strength(at))
-    error = theory * float(at["theory_level"]) / np.sqrt(len(values))
-    if np.isnan(error) and len(values) > 1:
-        error = float(np.std(values, ddof=1)) / np.sqrt(len(values))
-    off = f"{100 * (mean - theory) / theory:+.2g} %" if theory > 0 else "-"
-    errors = f"{(mean - theory) / error:+.1f}" if error > 0 else "-"
-    return f"{mean:>12.4g} {number(theory):>11} {off:>9} {errors:>8}"
+def _end(one: xr.Dataset) -> list[str]:
+    """Where each block settles late and in infinite batches, and its state."""
+    exponents, above_rounding = late_exponent(one), resolved(one)
+    return [
+        f" {number(float(one['late_settled'][k])):>11}"
+        f" {number(float(one['population_settled'][k])):>9}"
+        f" {state(float(exponents[k]), bool(above_rounding[k])):>10}"
+        for k in range(one.sizes["block"])
+    ]
 
 
-def _expected(one: xr.Dataset) -> str:
-    """The counts of collapsed dimensions that theory expects, with their shares of all runs."""
-    share = one["collapsed_probability"].values
-    if np.isnan(share).any():
-        return number(float(one["predicted_collapsed"]))
-    likely = np.flatnonzero(share >= 0.005)
-    if len(likely) == 1:
-        return str(likely[0])
-    return ", ".join(f"{count} ({100 * share[count]:.0f} %)" for count in likely)
-
-
-def _judge(one: xr.Dataset, measured: xr.DataArray) -> tuple[str, str]:
-    """("agrees" | "on the way" | "differs" | "unknown", what to say about it) of one setting.
-
-    With the theory of the very batch size and time, a setting agrees unless one of its counts is
-    one that so many runs show with a probability below RARE. With that of infinite batches and
-    times alone, a block that is to vanish and is vanishing is on the way until the cut-off counts
-    all of it.
-    """
+def _judgement(one: xr.Dataset, measured: xr.DataArray, settings: int) -> Judgement:
+    """Of one setting, by the theory that is known of it."""
     if one.attrs["no_theory"]:
-        return "unknown", ""
-    setting, share = f"noise {float(one['noise']):g}", one["collapsed_probability"].values
-    if not np.isnan(share).any():
-        seen = 1 - (1 - share[measured.values.astype(int)]) ** measured.size  # in any of the runs
-        rare = seen < RARE
-        told = f"{setting}: measured {count_range(measured)}, theory {_expected(one)}"
-        return ("differs", told) if rare.any() else ("agrees", "")
+        return Judgement("cannot tell", one.attrs["no_theory"])
+    if at_batch_size(one):
+        return judge(one, measured, settings)
+    return _against_infinite_batches(one, measured)
+
+
+def _against_infinite_batches(one: xr.Dataset, measured: xr.DataArray) -> Judgement:
+    """Where theory knows infinite batches and times only, the count alone is compared; a noisy
+    block that is to vanish and is vanishing may still do so.
+    """
     predicted = int(one["predicted_collapsed"])
     if np.all(measured.values == predicted):
-        return "agrees", ""
+        return Judgement("agrees")
     noisy = state(float(late_exponent(one)[1]), bool(resolved(one)[1]))
-    outcome = "on the way" if noisy == "vanishing" and measured.max() < predicted else "differs"
-    counted = f"{count_range(measured)} of {predicted} predicted"
-    return outcome, f"{setting}: {counted}, noisy block {noisy}"
+    counted = f"{count_range(measured)} of {predicted} collapsed dimensions, noisy block {noisy}"
+    if noisy == "vanishing" and measured.max() < predicted:
+        return Judgement("cannot tell", f"{counted}: more --steps")
+    return Judgement("disagrees", counted)
 
 
-def _verdict(remarks: list[tuple[str, str]], dataset: xr.Dataset) -> str:
+def _verdict(judged: list[tuple[str, Judgement]], dataset: xr.Dataset) -> str:
+    """How many settings agree, and what is said of the others."""
     parts = []
-    for outcome, wording in (
-        ("agrees", "collapsed dimensions as predicted"),
-        ("on the way", "still collapsing, as predicted"),
-        ("differs", "NOT as predicted"),
-        ("unknown", f"nothing to compare with ({dataset.attrs['no_theory']})"),
-    ):
-        said = [remark for kind, remark in remarks if kind == outcome]
+    for outcome in ("agrees", "disagrees", "cannot tell"):
+        said = [(name, found.reason) for name, found in judged if found.outcome == outcome]
         if said:
-            detail = "; ".join(filter(None, said))
-            parts.append(
-                f"{wording} in {len(said)} of {len(remarks)} settings"
-                + (f" ({detail})" if detail else "")
-            )
+            parts.append(f"{outcome} in {len(said)} of {len(judged)} settings{_reasons(said)}")
+    return f"verdict on {_compared_with(dataset)}: " + "; ".join(parts)
+
+
+def _reasons(said: list[tuple[str, str]]) -> str:
+    reasons = list(dict.fromkeys(reason for _, reason in said))
+    if not any(reasons):
+        return ""
+    if len(reasons) == 1 and len(said) > 1:
+        return f" ({reasons[0]})"
+    return " (" + "; ".join(f"{name}: {reason}" for name, reason in said) + ")"
+
+
+def _compared_with(dataset: xr.Dataset) -> str:
+    if dataset.attrs["no_theory"]:
+        return "theory"
     if at_batch_size(dataset):
-        return "verdict: " + ", ".join(parts) + _deviations(dataset)
-    return "verdict: " + ", ".join(parts)
-
-
-def _deviations(dataset: xr.Dataset) -> str:
-    """How far the blocks' final strengths are from theory at most, over all settings."""
-    end = dataset.isel(time=-1)
-    ratio = end["block_strength"].mean("seed") / end["theory_block_strength"] - 1
-    errors = ratio / (end["theory_level"] / np.sqrt(end.sizes["seed"]))
-    told = []
-    for block in dataset["block"].values:
-        worst = [np.abs(values.sel(block=block)).max() for values in (ratio, errors)]
-        if np.isfinite(worst[0]):
-            in_errors = f" and {float(worst[1]):.2g} s.e." if np.isfinite(worst[1]) else ""
-            told.append(f"{block} {100 * float(worst[0]):.2g} %{in_errors}")
-    return f", final strengths at most off theory by: {'; '.join(told)}" if told else ""
+        return "strengths and collapsed dimensions at this batch size and learning rate"
+    return "collapsed dimensions in infinite batches"

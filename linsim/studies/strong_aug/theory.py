@@ -32,6 +32,7 @@ DRAWS = 2000  # of the spectrum of one run
 PREDICTED = {
     "theory_block_strength": ("time", "block"),
     "theory_level": ("time", "block"),
+    "theory_left_out": ("time", "block"),
     "theory_weight_singular_values": ("time", "mode"),
     "theory_singular_value_low": ("time", "mode"),
     "theory_singular_value_high": ("time", "mode"),
@@ -117,8 +118,11 @@ def _degenerate(
     groups, present = mode_groups(run)
     drawn = minibatch.singular_values(found, groups, draws=DRAWS)
     low, middle, high = np.quantile(drawn, (0.05, 0.5, 0.95), axis=1)
-    strength, level, population_strength = np.full((3, len(times), 2), np.nan)
+    strength, level, left_out, population_strength = np.full((4, len(times), 2), np.nan)
     strength[:, present], level[:, present] = found.strengths, found.level
+    left_out[:, present] = _size(found.strengths, found.flow) ** 2
+    if run.batches == "dataset":  # whose covariance error mixes strong modes into weak ones
+        left_out += found.strengths.max(axis=1, keepdims=True) / run.dataset_size
     variance, noise = np.array([(g.variance, g.noise_variance) for g in groups]).T
     population_strength[:, present] = (
         population.balanced_flow(np.full(len(groups), run.init_scale), times, 1, variance, noise)
@@ -127,6 +131,7 @@ def _degenerate(
     return {
         "theory_block_strength": strength,
         "theory_level": level,
+        "theory_left_out": left_out,
         "theory_weight_singular_values": middle,
         "theory_singular_value_low": low,
         "theory_singular_value_high": high,
@@ -142,20 +147,24 @@ def _of_blocks(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray
     assert isinstance(run.loss, Dot)
     groups, present = mode_groups(run)
     start = one["block_strength"].isel(time=0).mean("seed").values
-    found = finite_batch.flow(
-        one["time"].values,
-        start[present],
-        groups,
-        batch_size=run.batch_size,
-        learning_rate=float(run.learning_rate),
-        temperature=float(run.loss.temperature),
+    small_rates, found = (
+        finite_batch.flow(
+            one["time"].values,
+            start[present],
+            groups,
+            batch_size=run.batch_size,
+            learning_rate=rate,
+            temperature=float(run.loss.temperature),
+        )
+        for rate in (0.0, float(run.learning_rate))
     )
-    strength = np.full((len(found), 2), np.nan)
-    strength[:, present] = found
+    strength, left_out = np.full((2, len(found), 2), np.nan)
+    strength[:, present], left_out[:, present] = found, _size(found, small_rates)
     values = np.sort(np.sqrt(np.repeat(found, [group.count for group in groups], axis=1)))[:, ::-1]
     return {
         "theory_block_strength": strength,
         "theory_level": np.full(strength.shape, np.nan),
+        "theory_left_out": left_out,
         "theory_weight_singular_values": values,
         "theory_singular_value_low": values,
         "theory_singular_value_high": values,
@@ -174,11 +183,18 @@ def _from_weights(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndar
     return {
         "theory_block_strength": np.median(np.asarray(strength), axis=0),
         "theory_level": np.full((values.shape[1], 2), np.nan),
+        "theory_left_out": np.zeros((values.shape[1], 2)),
         "theory_weight_singular_values": np.median(values, axis=0),
         "theory_singular_value_low": values.min(axis=0),
         "theory_singular_value_high": values.max(axis=0),
         "collapsed_probability": _shares(values[:, -1], cutoff),
     }
+
+
+def _size(strengths: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Relative size of what the learning rate changes."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.abs(np.log(strengths / flow))
 
 
 def _shares(values: np.ndarray, cutoff: float) -> np.ndarray:

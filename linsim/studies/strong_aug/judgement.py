@@ -1,0 +1,201 @@
+"""What the runs of one linear layer say about theory: in each setting that it agrees, that it
+disagrees, or that they cannot tell, with the reason.
+
+Two things are compared: the strengths of both blocks, where the table shows them, in per cent and
+in standard errors; and the counts of collapsed dimensions with the distribution that theory expects
+of them.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy.stats import norm
+from scipy.stats import t as student_t
+
+from linsim.studies.words import count_range, number
+
+SHOWN_FROM = 1.0  # the first record that is compared is at this time or later
+LEFT_OUT = 0.02  # relative, by what theory leaves out: second orders, the data set (docs/theory.md)
+BEYOND = 0.25  # the same, from which a theory of first order says nothing
+WEAK = 1e-3  # of weaker blocks that is meant of ln m
+MISTAKE = 0.01  # the probability that a table of a right theory says that it disagrees
+RARE = 0.01  # a count is not expected if theory has it less often than this in as many runs
+VAGUE = 0.1  # relative deviation from which chance must be excluded by more seeds
+MANY_ERRORS = 6.0  # standard errors that so few seeds cannot exclude
+MOVED = 0.5  # change of ln m since the start from which a block tells anything
+
+Outcome = Literal["agrees", "disagrees", "cannot tell"]
+
+
+class Judgement(NamedTuple):
+    """An outcome, and what to say about it; nothing of an agreement."""
+
+    outcome: Outcome
+    reason: str = ""
+
+
+class Compared(NamedTuple):
+    """The mean strength of a block at one time beside theory's.
+
+    error: standard error of the mean, nan if unknown; limit: how many of them a right theory may be
+    off; left_out: relative size of what theory leaves out at this learning rate and data set;
+    start: its first value.
+    """
+
+    block: str
+    time: float
+    measured: float
+    theory: float
+    error: float
+    limit: float
+    left_out: float
+    start: float
+
+    @property
+    def off(self) -> float:
+        """Measured less theory, relative; nan for a theory of zero."""
+        return (self.measured - self.theory) / self.theory if self.theory > 0 else np.nan
+
+    @property
+    def errors(self) -> float:
+        """Measured less theory, in standard errors; nan if these are unknown."""
+        return (self.measured - self.theory) / self.error if self.error > 0 else np.nan
+
+    def within(self, allowed: float) -> bool:
+        """Whether the deviation is within a relative one, of ln m if the block is weak."""
+        if not (self.theory > 0 and self.measured > 0):
+            return max(self.theory, self.measured) < WEAK**4
+        if self.theory < WEAK:
+            apart = np.log(self.measured / self.theory)
+            return bool(abs(apart) <= max(allowed * abs(np.log(self.theory)), allowed))
+        return abs(self.off) <= allowed
+
+    def moved(self) -> bool:
+        """Whether theory has the block change enough for the comparison to mean something."""
+        return self.theory < WEAK or abs(np.log(self.theory / self.start)) > MOVED
+
+    def told(self) -> str:
+        """The deviation in words."""
+        errors = f" and {self.errors:+.1f} standard errors" if np.isfinite(self.errors) else ""
+        return (
+            f"{self.block} strength at t = {self.time:.3g} off by {100 * self.off:+.2g} %{errors}"
+        )
+
+
+def at_batch_size(dataset: xr.Dataset) -> bool:
+    """Whether runs are compared with the theory of their batch size, or with infinite batches."""
+    return bool(np.isfinite(dataset["theory_block_strength"]).any())
+
+
+def predicted_strength(one: xr.Dataset) -> xr.DataArray:
+    """Strengths of the blocks at this batch size, or in infinite batches where that is all that is
+    known.
+    """
+    if at_batch_size(one):
+        return one["theory_block_strength"]
+    return infinite_strength(one)
+
+
+def infinite_strength(dataset: xr.Dataset) -> xr.DataArray:
+    """Strengths of the blocks in infinite batches, median over seeds where each has its own."""
+    limit = dataset["population_block_strength"]
+    return limit.median("seed") if "seed" in limit.dims else limit
+
+
+def shown_records(dataset: xr.Dataset) -> list[int]:
+    """Records that are compared: the first from SHOWN_FROM on, the geometric middle, the last."""
+    time = dataset["time"].values
+    first = min(int(np.searchsorted(time, SHOWN_FROM)), len(time) - 1)
+    middle = int(np.searchsorted(time, np.sqrt(time[first] * time[-1])))
+    return sorted({first, middle, len(time) - 1})
+
+
+def comparisons(one: xr.Dataset, settings: int = 1) -> list[Compared]:
+    """All that is compared of one setting. Args: its runs; how many settings there are in all,
+    since the worst of many is further off.
+    """
+    present = np.flatnonzero(one["block_strength"].notnull().any(("time", "seed")).values)
+    records = shown_records(one)
+    mistake = MISTAKE / 2 / (settings * len(present) * len(records))
+    return [_compared(one, block, record, mistake) for block in present for record in records]
+
+
+def _compared(one: xr.Dataset, block: int, record: int, mistake: float) -> Compared:
+    """The standard error is the one that theory expects, or where it has none that of the seeds."""
+    of_block = one.isel(block=block)
+    at = of_block.isel(time=record)
+    values, theory = at["block_strength"].values, float(predicted_strength(at))
+    error, limit = theory * float(at["theory_level"]) / np.sqrt(len(values)), norm.isf(mistake)
+    if np.isnan(error) and len(values) > 1:
+        error = float(np.std(values, ddof=1)) / np.sqrt(len(values))
+        limit = student_t.isf(mistake, len(values) - 1)
+    return Compared(
+        block=str(at["block"].item()),
+        time=float(at["time"]),
+        measured=float(np.mean(values)),
+        theory=theory,
+        error=error,
+        limit=float(limit),
+        left_out=float(at["theory_left_out"]) / (abs(np.log(theory)) if theory < WEAK else 1) ** 2,
+        start=float(predicted_strength(of_block)[0]),
+    )
+
+
+def judge(one: xr.Dataset, counts: xr.DataArray, settings: int) -> Judgement:
+    """The judgement of one setting. Args: its runs; measured counts of collapsed dimensions; how
+    many settings there are in all.
+    """
+    every = comparisons(one, settings)
+    left_out = max(each.left_out for each in every)  # one block or time drives the others
+    found = [_strength(each, left_out) for each in every]
+    unclear = [judgement.reason for judgement in found if judgement.outcome == "cannot tell"]
+    if not unclear:  # the counts depend on the strengths
+        found.append(_counts(one, counts))
+    wrong = [judgement.reason for judgement in found if judgement.outcome == "disagrees"]
+    if wrong:
+        return Judgement("disagrees", "; ".join(wrong))
+    if unclear:
+        return Judgement("cannot tell", "; ".join(unclear))
+    if not any(each.moved() for each in every):
+        return Judgement("cannot tell", "the strengths have hardly moved yet: more --steps")
+    return Judgement("agrees")
+
+
+def _strength(each: Compared, left_out: float) -> Judgement:
+    if each.within(LEFT_OUT):
+        return Judgement("agrees")
+    if np.isnan(each.errors):
+        return Judgement("cannot tell", f"{each.told()}, of which one run has no error: --seeds")
+    if abs(each.errors) <= each.limit:
+        if each.within(VAGUE) or each.limit < MANY_ERRORS:
+            return Judgement("agrees")
+        return Judgement("cannot tell", f"{each.told()}, which may be chance: more --seeds")
+    if each.within(left_out) or left_out > BEYOND:
+        return Judgement(
+            "cannot tell",
+            f"{each.told()}, where theory leaves out terms of {100 * left_out:.2g} %: "
+            "a lower --learning-rate, or --batches fresh",
+        )
+    return Judgement("disagrees", each.told())
+
+
+def _counts(one: xr.Dataset, counts: xr.DataArray) -> Judgement:
+    """Whether each count is one that so many runs show with a probability of RARE or more."""
+    share = one["collapsed_probability"].values
+    seen = 1 - (1 - share[counts.values.astype(int)]) ** counts.size  # in any of the runs
+    if np.all(seen >= RARE):
+        return Judgement("agrees")
+    measured = f"{count_range(counts)} collapsed dimensions where theory has {expected(one)}"
+    return Judgement("disagrees", measured)
+
+
+def expected(one: xr.Dataset) -> str:
+    """The counts of collapsed dimensions that theory expects, with their shares of all runs."""
+    share = one["collapsed_probability"].values
+    if np.isnan(share).any():
+        return number(float(one["predicted_collapsed"]))
+    likely = np.flatnonzero(share >= 0.005)
+    if len(likely) == 1:
+        return str(likely[0])
+    return ", ".join(f"{count} ({100 * share[count]:.0f} %)" for count in likely)
