@@ -122,24 +122,33 @@ def comparisons(one: xr.Dataset, settings: int = 1) -> list[Compared]:
 
 
 def _compared(one: xr.Dataset, block: int, record: int, mistake: float) -> Compared:
-    """The standard error is the one that theory expects, or where it has none that of the seeds."""
+    """The standard error is the one that theory expects, or where it has none that of the seeds:
+    their relative spread at all records together, or at this one if that is larger.
+    """
     of_block = one.isel(block=block)
     at = of_block.isel(time=record)
     values, theory = at["block_strength"].values, float(predicted_strength(at))
-    error, limit = theory * float(at["theory_level"]) / np.sqrt(len(values)), norm.isf(mistake)
-    if np.isnan(error) and len(values) > 1:
-        error = float(np.std(values, ddof=1)) / np.sqrt(len(values))
-        limit = student_t.isf(mistake, len(values) - 1)
+    spread, limit = float(at["theory_level"]), norm.isf(mistake)
+    if np.isnan(spread) and len(values) > 1:
+        records = shown_records(one)
+        spread = _spread_of_seeds(of_block["block_strength"].isel(time=records), at["time"].item())
+        limit = student_t.isf(mistake, (len(values) - 1) * len(records))
     return Compared(
         block=str(at["block"].item()),
         time=float(at["time"]),
         measured=float(np.mean(values)),
         theory=theory,
-        error=error,
+        error=theory * spread / np.sqrt(len(values)),
         limit=float(limit),
         left_out=float(at["theory_left_out"]) / (abs(np.log(theory)) if theory < WEAK else 1) ** 2,
         start=float(predicted_strength(of_block)[0]),
     )
+
+
+def _spread_of_seeds(strength: xr.DataArray, time: float) -> float:
+    """Relative standard deviation between seeds: of all times together, or of one if larger."""
+    relative = (strength / strength.mean("seed")).var("seed", ddof=1)
+    return float(np.sqrt(max(float(relative.mean()), float(relative.sel(time=time)))))
 
 
 def judge(one: xr.Dataset, counts: xr.DataArray, settings: int) -> Judgement:
