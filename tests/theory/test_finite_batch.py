@@ -228,9 +228,8 @@ def test_training_follows_the_theory_to_first_order_in_the_rate(noise):
 
 
 def test_spectra_of_single_runs_have_the_mean_and_spread_that_were_asked_for():
-    found = minibatch.FirstOrder(
-        np.array([[4.0, 1.0]]), np.array([[0.05, 0.05]]), np.array([[0.005, 0.1]])
-    )
+    m, spread, level = np.array([[[4.0, 1.0]], [[0.05, 0.05]], [[0.005, 0.1]]])
+    found = minibatch.FirstOrder(m, m, spread, level)
     squares = minibatch.singular_values(found, ONE_VIEW, draws=4000)[0] ** 2
     assert squares.shape == (4000, 16)
     assert np.allclose(squares[:, :8].mean(), 4.0, rtol=2e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.studies.two_layers.modes import STATES
-from linsim.studies.two_layers.words import setting
+from linsim.studies.two_layers.words import one_by_one, setting
 from linsim.studies.words import count_range
 
 IDENTITY_TOLERANCE = {
@@ -32,7 +32,9 @@ def tell(dataset: xr.Dataset) -> str:
             f"{int(run['mode_group'][k]) + 1:>6} "
             f"{float(run['group_angle'][k]):>7.1f}  {STATES[int(run['mode_state'][k])]}"
         )
-    return "\n".join([*lines, "", _alignment_verdict(dataset)])
+    settings = one_by_one(dataset)
+    verdicts = "; ".join(f"{name}{_alignment_verdict(one)}" for name, one in settings)
+    return "\n".join([*lines, "", f"verdict: {verdicts}"])
 
 
 def _alignment_verdict(dataset: xr.Dataset) -> str:
@@ -54,7 +56,7 @@ def _alignment_verdict(dataset: xr.Dataset) -> str:
         "no entry lies below the bound" if below == 0 else f"{below} entries lie BELOW the bound"
     )
     return (
-        f"verdict: of {dataset.sizes['hidden_mode']} modes {', '.join(counts)}; {holds} (largest "
+        f"of {dataset.sizes['hidden_mode']} modes {', '.join(counts)}; {holds} (largest "
         f"residual {residual:.1e}, "
         f"allowed {limit:.0e}); {obeyed}"
     )

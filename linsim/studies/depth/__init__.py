@@ -35,6 +35,8 @@ class Layers(Settings):
     """Each layer starts with singular values --init-scale e^(-decay k), balanced (aligned with its
     neighbours).
     """
+    same_product: bool = False
+    """All depths start from the same singular values of the product instead, those of one layer."""
     dataset_size: Annotated[int, whole(2)] = 10_000
     """Samples of the fixed set that batches are drawn from."""
 
@@ -65,14 +67,14 @@ PRESETS = {
 class Depth(Study[DepthSettings]):
     """Depth: the embedding spectrum of L linear or ReLU layers (Fig. 11).
 
-    All networks start balanced, with the same singular values in each layer; linear ones are held
-    against their population flow.
+    All networks start balanced, with the same singular values in each layer or in their product;
+    linear ones are held against the theory of their batch size.
     """
 
     name = "depth"
     presets = PRESETS
     pictures = (Picture("depth", (), "Fig. 11: depth, linear and ReLU layers"),)
-    examples = ("--depth 2 3 --network linear", "--init-scale 0.5", "--steps 4000")
+    examples = ("--depth 2 3 --network linear", "--same-product --steps 4000", "--init-scale 0.5")
 
     def sweeps(self, settings: DepthSettings, engine: "Engine") -> "tuple[Sweep[Any], ...]":
         """One sweep over networks and depths."""

@@ -29,9 +29,7 @@ def fixed_run(settings: DepthSettings) -> Run:
     """What the runs of all networks and depths share."""
     return Run(
         noise=settings.noise,
-        init_scale=settings.init_scale,
         learning_rate=settings.learning_rate,
-        start=starts.Balanced(decay=settings.decay),
         dim=settings.dim,
         noisy_dims=settings.noisy_dims,
         batches="dataset",
@@ -40,6 +38,13 @@ def fixed_run(settings: DepthSettings) -> Run:
         optimizer=optimizer(settings),
         record_at=tuple(record_steps(settings.steps).tolist()),
     )
+
+
+def layer_start(settings: DepthSettings, depth: int) -> tuple[float, float]:
+    """Scale and decay rate of each layer's initial singular values in a network of this depth."""
+    if settings.same_product:
+        return settings.init_scale ** (1 / depth), settings.decay / depth
+    return settings.init_scale, settings.decay
 
 
 def simulate(run: Run, key: PRNGKeyArray) -> Observables:
@@ -63,7 +68,14 @@ def sweep(settings: DepthSettings) -> Sweep[Run]:
     fixed = fixed_run(settings)
 
     def make(network: Activation, depth: int) -> Run:
-        return replace(fixed, activation=network, hidden=(settings.dim,) * (depth - 1))
+        scale, decay = layer_start(settings, depth)
+        return replace(
+            fixed,
+            activation=network,
+            hidden=(settings.dim,) * (depth - 1),
+            init_scale=scale,
+            start=starts.Balanced(decay=decay),
+        )
 
     return Sweep(
         axes={"network": settings.network, "depth": settings.depth},
@@ -102,7 +114,8 @@ def compare(dataset: xr.Dataset, settings: DepthSettings) -> xr.Dataset:
 
 def _start(settings: DepthSettings, depth: int) -> np.ndarray:
     """Singular values of the product at the start."""
-    return (settings.init_scale * np.exp(-settings.decay * np.arange(settings.dim))) ** depth
+    scale, decay = layer_start(settings, depth)
+    return (scale * np.exp(-decay * np.arange(settings.dim))) ** depth
 
 
 def _at_batch_size(settings: DepthSettings, times: np.ndarray) -> np.ndarray:

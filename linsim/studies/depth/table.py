@@ -33,16 +33,28 @@ def tell(dataset: xr.Dataset) -> str:
             f"{number(float(one['population_collapsed'])):>8}{cells}  "
             f"{float(one['alpha_ii'].mean()):.3f}"
         )
-    remarks = []
-    for network in dataset["network"].values:
-        counts = last["collapsed"].sel(network=network).sortby("depth").mean("seed").values
-        grows = "grow with depth" if np.all(np.diff(counts) > 0) else "do NOT grow with depth"
-        remarks.append(
-            f"{network}: collapsed dimensions {grows} "
-            f"({', '.join(f'{count:.1f}' for count in counts)})"
-        )
+    remarks = [_growth(dataset, network) for network in dataset["network"].values]
     if "linear" in dataset["network"].values and not np.isnan(last["theory_collapsed"]).any():
         counts = last["collapsed"].sel(network="linear")
         equal = int((counts == last["theory_collapsed"]).sum())
         remarks.append(f"linear: as many as theory predicts in {equal} of {counts.size} runs")
     return "\n".join([*lines, "", f"verdict: {'; '.join(remarks)}"])
+
+
+def _growth(dataset: xr.Dataset, network: str) -> str:
+    """Whether training makes more dimensions collapse in deeper networks, beyond what their starts
+    differ by.
+    """
+    counts = dataset["collapsed"].sel(network=network).sortby("depth").mean("seed")
+    start, end = counts.isel(time=0).values, counts.isel(time=-1).values
+    told = f"{_numbers(end)} collapsed dimensions, {_numbers(start)} at the start"
+    if len(end) < 2:
+        return f"{network}: {told}; one depth cannot tell whether they grow with it"
+    if np.all(end == start):
+        return f"{network}: {told}; nothing has changed yet, more --steps would tell"
+    grows = "grow with depth" if np.all(np.diff(end) > 0) else "do NOT grow with depth"
+    return f"{network}: collapsed dimensions {grows} ({told})"
+
+
+def _numbers(counts: np.ndarray) -> str:
+    return ", ".join(f"{count:g}" for count in np.round(counts, 1))

@@ -33,7 +33,8 @@ def tell(dataset: xr.Dataset) -> str:
             f"{_per_cent((miss == 0).mean()):>8} {miss.flat[np.argmax(np.abs(miss))]:>+6g} "
             f"{_per_cent(limit):>22} {float(one['alpha_ii'].isel(time=-1).max()):>9.3f}"
         )
-        remarks.append(f"{model} {_remark(inside, total)}")
+        flat = one["theory_collapsed"].min() == one["theory_collapsed"].max()
+        remarks.append(f"{model} {_remark(inside, total)}" + " (no boundary here)" * bool(flat))
     return "\n".join(
         [
             *lines,

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from linsim.studies.two_layers.words import setting
+from linsim.studies.two_layers.words import one_by_one, setting
 from linsim.studies.words import count_range, number
 
 ESCAPED = 10.0  # a mode has escaped once s1 s2 is this many times its start
@@ -30,27 +30,29 @@ def tell(dataset: xr.Dataset) -> str:
             f"{number(float(end['population_w1_singular_values'][k])):>12} "
             f"{float(run['escape_time'][k]):>12.4g}"
         )
-    return "\n".join([*lines, "", _singular_verdict(dataset)])
+    settings = one_by_one(dataset)
+    verdicts = "; ".join(f"{name}{_singular_verdict(one)}" for name, one in settings)
+    return "\n".join([*lines, "", f"verdict: {verdicts}"])
 
 
 def _singular_verdict(dataset: xr.Dataset) -> str:
     measured = _escaped(dataset, "")
     told = (
-        f"verdict: {count_range(measured)} of {dataset.sizes['hidden_mode']} modes have escaped "
+        f"{count_range(measured)} of {dataset.sizes['hidden_mode']} modes have escaped "
         f"(s1 s2 grown {ESCAPED:g}-fold) "
         f"by t = {float(dataset['time'][-1]):g}"
     )
     if dataset.attrs["no_theory"]:
-        return f"{told}; nothing to compare with ({dataset.attrs['no_theory']})"
-    in_population = _escaped(dataset, "population_")
+        return f"{told}; cannot be told from theory ({dataset.attrs['no_theory']})"
     by_time = (dataset["escape_time"] < float(dataset["time"][-1])).sum("hidden_mode")
-    infinite = (
-        f"{count_range(in_population)} of the population flow "
-        f"({count_range(by_time)} escape times have passed)"
-    )
+    passed = f"{count_range(by_time)} escape times have passed"
+    if dataset.attrs["solver"] == "population":
+        return f"{told}; {passed}; nothing to compare with, as the runs are the population flow"
+    in_population = _escaped(dataset, "population_")
+    infinite = f"{count_range(in_population)} of the population flow ({passed})"
     if np.isnan(dataset["theory_w1_singular_values"]).any():
-        comparison = "as many as" if measured.equals(in_population) else "NOT as many as"
-        return f"{told}, {comparison} the {infinite}"
+        comparison = "as many as" if measured.equals(in_population) else "not as many as"
+        return f"{told}, {comparison} the {infinite}; this batch size cannot be told"
     expected = _escaped(dataset, "theory_")
     equal = int((measured == expected).sum())
     return (
@@ -68,6 +70,8 @@ def _deviation(dataset: xr.Dataset) -> str:
     )
     start = (dataset["w1_singular_values"] * dataset["w2_singular_values"]).isel(time=0, drop=True)
     grown = (product > ESCAPED * start) & (expected > ESCAPED * start)
+    if not grown.any():
+        return "not compared, as none has in both"
     ratio = (product / expected - 1).where(grown)
     typical = float(np.abs(ratio.mean("seed")).max())
     return f"within {100 * typical:.2g} % of it in the mean over runs"

@@ -10,6 +10,7 @@ from linsim.studies.two_layers import TwoLayerSettings, fixed_run
 from linsim.theory import population, singular
 from linsim.training import data
 from linsim.training.loss import SolvedLoss
+from linsim.training.run import Run
 
 
 def compare(dataset: xr.Dataset, settings: TwoLayerSettings) -> xr.Dataset:
@@ -18,12 +19,24 @@ def compare(dataset: xr.Dataset, settings: TwoLayerSettings) -> xr.Dataset:
     """
     run = fixed_run(settings)
     start = (dataset["w1_singular_values"] * dataset["w2_singular_values"]).isel(time=0, drop=True)
-    growth = np.nan
+    start = start.transpose("noise", "init_scale", "seed", "hidden_mode")
+    growth = np.full(start.shape, np.nan)
     if covers(run) and isinstance(run.loss, SolvedLoss):
-        growth = run.loss.growth_rate(data.mode_moments(0.0, run.views))  # of a clean mode
-    escape = start.copy(data=population.escape_time(start.values, 2, growth))
+        growth = run.loss.growth_rate(data.mode_moments(mode_noise(dataset, run), run.views))
+    escape = start.copy(data=population.escape_time(start.values, 2, np.asarray(growth)))
     dataset = dataset.assign(theorem_3=theorem_3(dataset), escape_time=escape)
     return dataset.assign_attrs(no_theory=silence(run))
+
+
+def mode_noise(dataset: xr.Dataset, run: Run) -> np.ndarray:
+    """Noise variance v1_k^T Sigma_a v1_k of one view in each initial mode, (..., hidden_mode);
+    modes without a direction, beyond the rank of W1, get 0.
+    """
+    w1 = dataset["initial_w1"].transpose("noise", "init_scale", "seed", "hidden", "input").values
+    v1 = np.linalg.svd(w1, full_matrices=False)[2]
+    unit = np.einsum("...kd,de,...ke->...k", v1, np.asarray(run.unit_noise()), v1)
+    unit = np.pad(unit, [(0, 0)] * 3 + [(0, dataset.sizes["hidden_mode"] - unit.shape[-1])])
+    return dataset["noise"].values[:, None, None, None] ** 2 * unit
 
 
 def theorem_3(dataset: xr.Dataset) -> xr.DataArray:

@@ -73,7 +73,7 @@ class Compared(NamedTuple):
 
     def moved(self) -> bool:
         """Whether theory has the block change enough for the comparison to mean something."""
-        return self.theory < WEAK or abs(np.log(self.theory / self.start)) > MOVED
+        return bool(self.theory < WEAK or abs(np.log(self.theory / self.start)) > MOVED)
 
     def told(self) -> str:
         """The deviation in words."""
@@ -115,7 +115,8 @@ def comparisons(one: xr.Dataset, settings: int = 1) -> list[Compared]:
     """All that is compared of one setting. Args: its runs; how many settings there are in all,
     since the worst of many is further off.
     """
-    present = np.flatnonzero(one["block_strength"].notnull().any(("time", "seed")).values)
+    filled = one["block_strength"].notnull().any(("time", "seed")).values
+    present = [block for block in range(len(filled)) if filled[block]]
     records = shown_records(one)
     mistake = MISTAKE / 2 / (settings * len(present) * len(records))
     return [_compared(one, block, record, mistake) for block in present for record in records]

@@ -9,3 +9,14 @@ def setting(dataset: xr.Dataset) -> str:
     trained = f"{asked['loss']} loss (mean over anchors), {asked['solver']}, {asked['dtype']}"
     where = f"noise {float(dataset['noise'][0]):g}, t = {float(dataset['time'][-1]):g}"
     return f"{trained}, {where}; table of the first of {count} runs"
+
+
+def one_by_one(dataset: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
+    """The runs of each noise and initial scale, and how to call them where there are several."""
+    found = []
+    for noise in dataset["noise"].values:
+        for scale in dataset["init_scale"].values:
+            name = f"noise {noise:g}: " if dataset.sizes["noise"] > 1 else ""
+            name += f"init scale {scale:g}: " if dataset.sizes["init_scale"] > 1 else ""
+            found.append((name, dataset.sel(noise=[noise], init_scale=[scale])))
+    return found
