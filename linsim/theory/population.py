@@ -389,10 +389,12 @@ def escape_time(w0: Real, depth: int, growth_rate: Real) -> Real:
     Args:
         w0: The singular value of the product at the start, between 0 and 1.
         depth: The number of layers L >= 1.
-        growth_rate: The rate lambda(0) = 2a - c > 0 of the function `growth_rate`.
+        growth_rate: The rate lambda(0) = 2a - c of the function `growth_rate`, for the noise of
+            this very mode.
 
     Returns:
-        The escape time, in the broadcast shape of `w0` and `growth_rate`.
+        The escape time, in the broadcast shape of `w0` and `growth_rate`; inf for a mode that does
+        not grow.
 
     Raises:
         ValueError: If `depth` is below 1.
@@ -406,9 +408,10 @@ def escape_time(w0: Real, depth: int, growth_rate: Real) -> Real:
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1; got {depth}")
+    rate = jnp.maximum(growth_rate, 0.0)  # 1/0 is inf
     if depth == 1:
-        return -jnp.log(w0) / growth_rate
-    return w0 ** -(2 - 2 / depth) / ((2 * depth - 2) * growth_rate)
+        return -jnp.log(w0) / rate
+    return w0 ** -(2 - 2 / depth) / ((2 * depth - 2) * rate)
 
 
 def layer_rates(

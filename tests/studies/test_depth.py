@@ -162,6 +162,19 @@ def test_collapse_grows_with_depth(tmp_path):
     assert np.isnan(dataset["pair_imbalance"].sel(depth=2).isel(pair=1)).all()
 
 
+def test_all_depths_can_start_from_the_same_product():
+    """And a table in which nothing has happened says so."""
+    flags: dict = {"dim": 6, "noisy_dims": 6, "depth": (1, 3), "network": "linear", "seeds": 1}
+    dataset = STUDY.run(same_product=True, steps=2, learning_rate=1e-6, **flags)
+    start = dataset["theory_embedding_spectrum"].isel(time=0).values
+    assert_close(start[0], start[1], rtol=1e-9)
+    measured = dataset["embedding_spectrum"].isel(time=0, network=0, seed=0).values
+    assert np.abs(np.log(measured[1] / start[1])).max() < 0.3  # 1,024 samples
+    assert "nothing has changed yet" in STUDY.table(dataset)
+    apart = STUDY.run(steps=2, learning_rate=1e-6, **flags)["theory_embedding_spectrum"]
+    assert_not_close(apart.isel(time=0, depth=0).values, apart.isel(time=0, depth=1).values)
+
+
 def test_depth_flags_are_checked():
     assert STUDY.settings(depth=3).depth == (3,)
     with pytest.raises(BadInput, match="--depth 9"):

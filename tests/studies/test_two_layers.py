@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from helpers import command
+from helpers import assert_close, command
 
+import linsim
 from linsim.sweeps import results
 
 
@@ -133,3 +134,20 @@ def test_hidden_layers_of_any_width(name, hidden, tmp_path):
     done = command(name, *flags, "--hidden", hidden, "--noise", "0", "1", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert results.load(tmp_path / f"{name}.nc").sizes["hidden_mode"] == hidden
+
+
+def test_escape_times_are_those_of_each_modes_own_noise():
+    """Noise of variance 4 in 3 of 5 coordinates: a mode with more than half of it never escapes."""
+    study = linsim.study("singular_values")
+    flags: dict = {"dim": 5, "noisy_dims": 3, "hidden": 5, "noise": 2.0, "seeds": 2}
+    dataset = study.run(preset="population", steps=2, **flags)
+    first = np.linalg.svd(dataset["initial_w1"].values[0, 0])[2]
+    noise = 4.0 * np.sum(first[..., 2:] ** 2, axis=-1)
+    strength = (dataset["w1_singular_values"] * dataset["w2_singular_values"]).isel(time=0)
+    expected = np.where(noise < 2, 1 / (2 * strength.values[0, 0] * (2 - noise)), np.inf)
+    found = dataset["escape_time"].values[0, 0]
+    assert np.isfinite(found).any()
+    assert not np.isfinite(found).all()
+    assert_close(found[noise < 2], expected[noise < 2], rtol=1e-9)
+    assert not np.any(found[noise >= 2] < np.inf)
+    assert "the runs are the population flow" in study.table(dataset)
