@@ -143,16 +143,30 @@ def conserved_relation(seed: int, wrong: bool) -> Evidence:
 )
 def predictor_fixed_point(seed: int, wrong: bool) -> Evidence:
     """From a balanced start a mode settles at p = w = (σ + √(σ² - 4η(σ + a)))/(2(σ + a)), and
-    collapses if σ² < 4η(σ + a).
+    collapses if σ² < 4η(σ + a) or if it starts below the lower root.
     """
     noise = jnp.array([0.25, 0.8, 6.25]) * (
         1 + 0.1 * jax.random.uniform(jax.random.key(seed), (3,))
     )
-    eye = jnp.eye(3)
-    w, wp = solved(noncontrastive.predictor_rates, eye, eye, eye, jnp.diag(noise), 0.1, 1.0, 300.0)
-    fixed = noncontrastive.predictor_fixed_point(1.0, noise, 0.101 if wrong else 0.1)
+    eta = 0.101 if wrong else 0.1
+    fixed = noncontrastive.predictor_fixed_point(1.0, noise, eta)
+    lower = eta / ((1 + noise) * jnp.where(fixed > 0, fixed, 1.0))  # the roots' product
+    residuals = []
+    for factor, end in ((10.0, fixed), (1.02, fixed), (0.98, 0.0 * fixed)):
+        start = jnp.diag(jnp.where(fixed > 0, factor * lower, 1.0))
+        layers = solved(
+            noncontrastive.predictor_rates,
+            start,
+            start,
+            jnp.eye(3),
+            jnp.diag(noise),
+            0.1,
+            1.0,
+            500.0,
+        )
+        residuals += [float(jnp.abs(jnp.diag(layer) - end).max()) for layer in layers]
     return Evidence(
-        max(float(jnp.abs(jnp.diag(layer) - fixed).max()) for layer in (w, wp)),
+        max(residuals),
         assumptions=(
             above("weakest settled mode", fixed[1], 0.1),
             above("4η(σ + a)/σ² of the strongest noise", 0.4 * (1 + noise[2]), 1),

@@ -126,31 +126,42 @@ def imbalance_is_conserved(seed: int, wrong: bool) -> Evidence:
 
 
 GRADED = jnp.diag((1.3 * jnp.linspace(0.6, 1.0, DIM)) ** 2)
-LATE = np.array([0.0, 2e3, 4e3])
+LATE = np.array([0.0, *np.geomspace(0.1, 1e3, 20), 2e3, 4e3])
+IMBALANCED = (1.2, 0.1)  # scales of W1 and W2 under which X(t) stays positive
 
 
 class Alignment(NamedTuple):
-    """A flow's end: 1 - |A_kk|, |C| over the smallest gap, |W1| over its value at half time, and
-    the layers.
+    """A flow's end: 1 - |A_kk|, |C| over the smallest gap, |W1| over its value at half time, the
+    smallest eigenvalue that X had, the smallest relative gap of singular values, and the layers.
     """
 
     departure: float
     ratio: float
     growth: float
+    lowest: float
+    gap: float
     params: models.Params
 
 
 @functools.cache
-def aligned(seed: int, scale: float) -> Alignment:
-    """Population flow under noise that differs from mode to mode, from layers of a scale."""
-    start = models.spectral(jax.random.key(seed), WIDTHS, scale * jnp.exp(-0.05 * jnp.arange(DIM)))
+def aligned(seed: int, scales: tuple[float, float]) -> Alignment:
+    """Population flow under noise that differs from mode to mode, from layers of two scales."""
+    values = jnp.exp(-0.05 * jnp.arange(DIM))
+    drawn = models.spectral(jax.random.key(seed), WIDTHS, values)
+    start = tuple(scale * layer for scale, layer in zip(scales, drawn, strict=True))
     flow = population_flow(start, jnp.eye(DIM), GRADED, LATE)
     w1, w2 = (w[-1] for w in flow)
     bound = alignment.alignment_bound(w1, w2, alignment.imbalance(*start))
+    pull = jax.vmap(lambda w: population.contrast_matrix(w, jnp.eye(DIM), GRADED))(
+        jnp.matmul(flow[1], flow[0])
+    )
+    final = np.linalg.svd(np.stack([w1, w2]), compute_uv=False)
     return Alignment(
         float(1 - jnp.abs(jnp.diag(spectra.alignment_matrix(w1, w2))).min()),
         float(jnp.sqrt(1 - bound.min() ** 2)),
-        float(jnp.linalg.norm(w1) / jnp.linalg.norm(flow[0][1])),
+        float(jnp.linalg.norm(w1) / jnp.linalg.norm(flow[0][-2])),
+        float(np.linalg.eigvalsh(pull).min()),
+        float((1 - final[:, 1:] / final[:, :-1]).min()),
         (w1, w2),
     )
 
@@ -166,20 +177,24 @@ def wrongly_aligned(w1, w2) -> float:
     "Theorem 2",
     tolerance=ALIGNED,
     recorded="holds only under conditions",
-    conditions="up to sign, and only for modes whose gap |σ1_k² - σ2_j²| outgrows |C|; |W| need "
-    "not grow without bound, as the "
-    "proof has it: it settles",
+    conditions="up to sign, and only for modes whose gap |σ1_k² - σ2_j²| outgrows |C|; the "
+    "theorem's own hypotheses are not enough, since |W| settles where the proof has it grow without "
+    "bound",
 )
 def layers_align(seed: int, wrong: bool) -> Evidence:
-    """A = V2ᵀ U1 → I."""
-    small, large = aligned(seed, 0.1), aligned(seed, 1.0)
+    """If W2 W1 ≠ 0, X(t) is positive definite and the final singular values are distinct, A = V2ᵀ
+    U1 → I.
+    """
+    small, large = aligned(seed, (0.1, 0.1)), aligned(seed, IMBALANCED)
     return Evidence(
         wrongly_aligned(*small.params) if wrong else small.departure,
         outside=large.departure,
         assumptions=(
             below("|C| over the smallest gap", small.ratio, 0.2),
             above("the same outside", large.ratio, 0.2),
-            below("|W1| at the end over half time, less 1", abs(small.growth - 1), 1e-3),
+            above("smallest eigenvalue of X outside, at any time", large.lowest, -1e-8),
+            above("smallest relative gap of final singular values outside", large.gap, 0.01),
+            below("|W1| at the end over half time outside, less 1", abs(large.growth - 1), 1e-3),
         ),
     )
 
