@@ -178,8 +178,8 @@ def wrongly_aligned(w1, w2) -> float:
     tolerance=ALIGNED,
     recorded="holds only under conditions",
     conditions="up to sign, and only for modes whose gap |σ1_k² - σ2_j²| outgrows |C|; the "
-    "theorem's own hypotheses are not enough, since |W| settles where the proof has it grow without "
-    "bound",
+    "theorem's own hypotheses are not enough, since |W| settles where the proof has it grow "
+    "without bound",
 )
 def layers_align(seed: int, wrong: bool) -> Evidence:
     """If W2 W1 ≠ 0, X(t) is positive definite and the final singular values are distinct, A = V2ᵀ
