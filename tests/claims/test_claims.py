@@ -30,6 +30,12 @@ def test_claim_is_as_recorded_and_a_wrong_formula_is_rejected(name):
     assert not outcome.broken, outcome.counter
 
 
+def test_other_seeds_are_other_runs():
+    first, other = (examine(LEDGER["B04"], 1, seed).evidence[0].residual for seed in (0, 1000))
+    assert first != other
+    assert other == LEDGER["B04"].check(1000, False).residual
+
+
 def test_the_ledger_holds_every_statement_of_the_paper():
     assert {f"C{number:02}" for number in range(1, 30)} <= set(LEDGER)
     for claim in LEDGER.values():
