@@ -94,16 +94,17 @@ def directclr_loss(seed: int, wrong: bool) -> Evidence:
     )
 
 
-def gradient_ranks(seed: int, kind: Activation) -> tuple[int, int]:
+def gradient_ranks(seed: int, kind: Activation) -> tuple[int, int, int]:
     """Rank of the batch gradient behind a last block of a kind, and at the representation, under
-    DirectCLR.
+    DirectCLR; and how many hidden units of the block are active on some rows only.
     """
     params = encoder(seed)
     h, _ = residual.residual_encoder(params, batch(seed), ("relu", "relu", kind))
     block = functools.partial(residual.residual_block, params.blocks[-1], kind=kind)
     found = gradient_spectra(loss_behind(projectors.Subvector(d0=D0)), block, h)
     behind, here = spectra.numerical_rank(np.asarray(found))
-    return int(behind), int(here)
+    active = np.mean(np.asarray(h @ params.blocks[-1][0].T) > 0, axis=0)
+    return int(behind), int(here), int(np.sum((active > 0) & (active < 1)))
 
 
 @claim(
@@ -112,15 +113,23 @@ def gradient_ranks(seed: int, kind: Activation) -> tuple[int, int]:
     "Fig. 10",
     tolerance=COUNT,
     recorded="holds only under conditions",
-    conditions="a nonlinear last block; behind a linear one the rank stays at most d0",
+    conditions="a nonlinear last block, of whose hidden units as many switch between samples as "
+    "coordinates are not in the subvector; behind a linear one the rank stays at most d0",
 )
 def gradient_becomes_full_rank_behind_the_block(seed: int, wrong: bool) -> Evidence:
     """DirectCLR's gradient has rank d0 at the representation, and full rank behind the last
     residual block.
     """
-    behind, here = gradient_ranks(seed, "linear" if wrong else "relu")
-    linear, _ = gradient_ranks(seed, "linear")
-    return Evidence(abs(here - D0) + abs(behind - WIDTH), outside=abs(linear - WIDTH))
+    behind, here, _ = gradient_ranks(seed, "linear" if wrong else "relu")
+    linear, _, _ = gradient_ranks(seed, "linear")
+    _, _, switching = gradient_ranks(seed, "relu")
+    return Evidence(
+        abs(here - D0) + abs(behind - WIDTH),
+        outside=abs(linear - WIDTH),
+        assumptions=(
+            above("hidden units active on some rows only", switching, WIDTH - D0 - 1),  # one each
+        ),
+    )
 
 
 @claim("D01", "6", "section 6.2", tolerance=NT_XENT, recorded="exact")
