@@ -20,7 +20,7 @@ LEFT_OUT = 0.02  # relative, by what theory leaves out: second orders, the data 
 BEYOND = 0.25  # the same, from which a theory of first order says nothing
 WEAK = 1e-3  # of weaker blocks that is meant of ln m
 MISTAKE = 0.01  # the probability that a table of a right theory says that it disagrees
-RARE = 0.01  # a count is not expected if theory has it less often than this in as many runs
+RARE = 0.01  # the same for the counts: of their appearing in any of so many runs
 VAGUE = 0.1  # relative deviation from which chance must be excluded by more seeds
 MANY_ERRORS = 6.0  # standard errors that so few seeds cannot exclude
 MOVED = 0.5  # change of ln m since the start from which a block tells anything
@@ -161,7 +161,7 @@ def judge(one: xr.Dataset, counts: xr.DataArray, settings: int) -> Judgement:
     found = [_strength(each, left_out) for each in every]
     unclear = [judgement.reason for judgement in found if judgement.outcome == "cannot tell"]
     if not unclear:  # the counts depend on the strengths
-        found.append(_counts(one, counts))
+        found.append(_counts(one, counts, RARE / settings))
     wrong = [judgement.reason for judgement in found if judgement.outcome == "disagrees"]
     if wrong:
         return Judgement("disagrees", "; ".join(wrong))
@@ -190,11 +190,11 @@ def _strength(each: Compared, left_out: float) -> Judgement:
     return Judgement("disagrees", each.told())
 
 
-def _counts(one: xr.Dataset, counts: xr.DataArray) -> Judgement:
-    """Whether each count is one that so many runs show with a probability of RARE or more."""
+def _counts(one: xr.Dataset, counts: xr.DataArray, rare: float) -> Judgement:
+    """Whether each count is one that so many runs show with a probability of `rare` or more."""
     share = one["collapsed_probability"].values
     seen = 1 - (1 - share[counts.values.astype(int)]) ** counts.size  # in any of the runs
-    if np.all(seen >= RARE):
+    if np.all(seen >= rare):
         return Judgement("agrees")
     measured = f"{count_range(counts)} collapsed dimensions where theory has {expected(one)}"
     return Judgement("disagrees", measured)
