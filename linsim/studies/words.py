@@ -7,6 +7,11 @@ import xarray as xr
 
 from linsim import spectra
 
+ADVICE = {
+    "distance": " (distance loss: below 2 over the variance of x' - x)",
+    "dot": " (dot loss: below the temperature over twice the variance of the anchors)",
+}
+
 
 def divergence(dataset: xr.Dataset) -> str | None:
     """One sentence about the first run that diverged, or None if every recorded value is finite."""
@@ -27,9 +32,13 @@ def divergence(dataset: xr.Dataset) -> str | None:
     return (
         f"training diverged by step {step} at {where} ({int(bad.any('time').sum())} of "
         f"{bad.isel(time=0).size} runs): "
-        "the learning rate, or time over --steps, must be lower (distance loss: below 2 over the "
-        "variance of x' - x)"
+        f"the learning rate, or time over --steps, must be lower{ADVICE.get(_loss(dataset), '')}"
     )
+
+
+def _loss(dataset: xr.Dataset) -> str:
+    """The loss that was asked for; studies that offer no other train on distances."""
+    return str(dataset.attrs.get("loss", "distance"))
 
 
 def number(value: float) -> str:

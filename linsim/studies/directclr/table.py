@@ -139,10 +139,17 @@ def _signed(difference: Interval, scale: float) -> str:
 
 def _correlations(dataset: xr.Dataset, labels: list[str]) -> str:
     found = {name: ablation.rank_correlation(dataset, name) for name in labels}
-    shown = ", ".join(f"{_shown(value, 2)} ({name})" for name, value in found.items())
+    shown = ", ".join(f"{_correlation(value)} ({name})" for name, value in found.items())
     return (
         f"rank correlation of the probe's ordering with the paper's, by labels per class: {shown}"
     )
+
+
+def _correlation(value: Interval) -> str:
+    """Its mean and interval, unless that reaches over half of all possible values."""
+    if value.high - value.low > 1:
+        return f"{value.mean:.2f}, too few seeds to tell"
+    return _shown(value, 2)
 
 
 def _verdict(dataset: xr.Dataset, labels: list[str]) -> str:
