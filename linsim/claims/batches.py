@@ -1,12 +1,14 @@
-"""Claims B01-B04: training at any batch size (not in the paper; docs/theory.md)."""
+"""Claims B01-B05: training at any batch size (not in the paper; docs/theory.md)."""
 
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from linsim.claims.ledger import Evidence, Tolerance, claim
-from linsim.theory import finite_batch, minibatch
+from linsim.claims.setups import above, below, noisy_block, train
+from linsim.theory import finite_batch, minibatch, population
 from linsim.theory.modes import Modes
 from linsim.training import contrast, observe
 from linsim.training.run import Run
@@ -17,6 +19,8 @@ BATCHES = 30_000
 STRENGTHS = np.array([0.4, 0.1])
 VIEWS = {"one": (1.0, 1.0, 0.0), "two": (2.0, 2.0, -1.0)}  # a, c, rho of the noisy modes
 TEMPERATURE = 1.0  # of the dot loss
+LEFT_BEHIND, WEAK_NOISE = 0.05, 0.1  # singular value of the product at the start; noise
+LATE_RATE, LATE_STEPS = 0.1, 4000
 RATE, STEPS, RUNS, BATCH = 0.064, 125, 64, 32
 
 
@@ -155,3 +159,41 @@ def contrast_of_the_dot_loss(seed: int, wrong: bool) -> Evidence:
         ).contrast
         residuals.append(np.abs(mean - theory).max() / np.abs(theory[0]))
     return Evidence(float(min(residuals) if wrong else max(residuals)))
+
+
+def of_two_layers(batch_size: int) -> np.ndarray:
+    """Singular values that theory expects of the product of two balanced layers: strong, weak."""
+    modes = [Modes.of(1.0, WEAK_NOISE**2, 0.0, 8)] * 2
+    times, start = np.array([0.0, LATE_STEPS * LATE_RATE]), [1.0, LEFT_BEHIND**2]
+    flow = finite_batch.flow(
+        times, start, modes, batch_size=batch_size, depth=2, learning_rate=LATE_RATE
+    )
+    return np.sqrt(flow[-1])
+
+
+@claim(
+    "B05",
+    "new",
+    "Corollary 2",
+    tolerance=Tolerance(0.05, "5 standard errors of one run, each 1 % of ln of the growth"),
+    recorded="holds",
+)
+def small_singular_values_are_left_behind(seed: int, wrong: bool) -> Evidence:
+    """On batches of 128 small singular values stay behind long after their escape time: those that
+    grew condense the softmax, and the exact flow of two layers says how little the others grow.
+    """
+    layer = jnp.diag(jnp.sqrt(jnp.repeat(jnp.array([1.0, LEFT_BEHIND]), 8)))
+    noise, steps = noisy_block(16, 16, WEAK_NOISE), (0, 1, LATE_STEPS)
+    run = train((layer, layer), noise, seed, LATE_RATE, views="one", batch_size=128, steps=steps)
+    w1, w2 = (np.asarray(w[-1]) for w in run.weights)
+    measured = np.linalg.svd(w2 @ w1, compute_uv=False)[8:].mean()
+    stated = of_two_layers(256 if wrong else 128)[1]
+    growth = np.log(measured / LEFT_BEHIND)
+    escape = float(population.escape_time(LEFT_BEHIND, 2, 2 - WEAK_NOISE**2))
+    return Evidence(
+        float(abs(growth / np.log(stated / LEFT_BEHIND) - 1)),
+        assumptions=(
+            above("escape times passed", LATE_STEPS * LATE_RATE / escape, 50),
+            below("growth of those left behind", growth, np.log(2)),
+        ),
+    )
