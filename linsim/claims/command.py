@@ -159,10 +159,9 @@ def changes(outcomes: Sequence[Outcome]) -> list[str]:
                 f"{claim.id} changed: recorded {claim.recorded!r}, found {outcome.found!r}"
             )
         if outcome.broken:
-            lines.append(
-                f"{claim.id} is broken: its counter-check was not told apart, so its verdict "
-                "means nothing"
-            )
+            why = "a number is" if outcome.undefined else "its counter-check was"
+            how = "undefined" if outcome.undefined else "not told apart"
+            lines.append(f"{claim.id} is broken: {why} {how}, so its verdict means nothing")
     right = sum(outcome.as_recorded for outcome in outcomes)
     return [*lines, f"verdict: {right} of {len(outcomes)} claims as recorded"]
 

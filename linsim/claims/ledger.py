@@ -201,10 +201,23 @@ class Outcome(NamedTuple):
         return verdict(self.claim.tolerance, self.evidence)
 
     @property
+    def undefined(self) -> bool:
+        """Whether a number that the verdict hangs on is none, in a seed that counts."""
+        values = [
+            value
+            for each in (*self.evidence, *self.counter)
+            if each.counts
+            for value in (each.residual, each.printed, each.outside, each.later)
+        ]
+        return any(value is not None and math.isnan(value) for value in values)
+
+    @property
     def broken(self) -> bool:
-        """Whether the check could not tell the wrong formula apart in a seed that counts: then its
-        verdict means nothing.
+        """Whether the verdict means nothing: a number is undefined, or the check could not tell the
+        wrong formula apart in a seed that counts.
         """
+        if self.undefined:
+            return True
         vacuous = self.claim.rejected_as == "vacuous"
         verdicts = [
             verdict(self.claim.tolerance, [each]) for each in self.counter if vacuous or each.counts

@@ -107,6 +107,23 @@ def made(check, **fields) -> Claim:
     )
 
 
+@pytest.mark.parametrize("name", ["residual", "printed", "outside", "later"])
+def test_an_undefined_number_is_no_verdict(name):
+    """Neither of the statement nor of its counter-check."""
+    fine, wrong = Evidence(0.0), Evidence(1.0)
+    assert examine(made(lambda _, broken: wrong if broken else fine), 1).as_recorded
+    for where in (False, True):
+
+        def check(_, broken, where=where):
+            found = wrong if broken else fine
+            return found._replace(**{name: math.nan}) if broken == where else found
+
+        outcome = examine(made(check), 1)
+        assert outcome.broken
+        assert not outcome.as_recorded
+        assert "X01 is broken: a number is undefined" in command.table([outcome])
+
+
 VACUOUS = Evidence(1.0, assumptions=(UNMET,))
 
 
