@@ -161,6 +161,16 @@ def contrast_of_the_dot_loss(seed: int, wrong: bool) -> Evidence:
     return Evidence(float(min(residuals) if wrong else max(residuals)))
 
 
+@functools.cache
+def weak_modes(seed: int) -> float:
+    """Mean of the eight smallest singular values of the product of two trained layers."""
+    layer = jnp.diag(jnp.sqrt(jnp.repeat(jnp.array([1.0, LEFT_BEHIND]), 8)))
+    noise, steps = noisy_block(16, 16, WEAK_NOISE), (0, 1, LATE_STEPS)
+    run = train((layer, layer), noise, seed, LATE_RATE, views="one", batch_size=128, steps=steps)
+    w1, w2 = (np.asarray(w[-1]) for w in run.weights)
+    return float(np.linalg.svd(w2 @ w1, compute_uv=False)[8:].mean())
+
+
 def of_two_layers(batch_size: int) -> np.ndarray:
     """Singular values that theory expects of the product of two balanced layers: strong, weak."""
     modes = [Modes.of(1.0, WEAK_NOISE**2, 0.0, 8)] * 2
@@ -182,13 +192,8 @@ def small_singular_values_are_left_behind(seed: int, wrong: bool) -> Evidence:
     """On batches of 128 small singular values stay behind long after their escape time: those that
     grew condense the softmax, and the exact flow of two layers says how little the others grow.
     """
-    layer = jnp.diag(jnp.sqrt(jnp.repeat(jnp.array([1.0, LEFT_BEHIND]), 8)))
-    noise, steps = noisy_block(16, 16, WEAK_NOISE), (0, 1, LATE_STEPS)
-    run = train((layer, layer), noise, seed, LATE_RATE, views="one", batch_size=128, steps=steps)
-    w1, w2 = (np.asarray(w[-1]) for w in run.weights)
-    measured = np.linalg.svd(w2 @ w1, compute_uv=False)[8:].mean()
+    growth = np.log(weak_modes(seed) / LEFT_BEHIND)
     stated = of_two_layers(256 if wrong else 128)[1]
-    growth = np.log(measured / LEFT_BEHIND)
     escape = float(population.escape_time(LEFT_BEHIND, 2, 2 - WEAK_NOISE**2))
     return Evidence(
         float(abs(growth / np.log(stated / LEFT_BEHIND) - 1)),

@@ -28,7 +28,7 @@ def test_strong_augmentation_collapses_the_noisy_block(tmp_path):
     """README's main job: noise 2 on one view, 8 of 16 dimensions."""
     done = command("strong_aug", "--noise", "2.0", "--seeds", "1", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].endswith("agrees in 1 of 1 settings")
+    assert done.stdout.splitlines()[-1].startswith("verdict: agrees in 1 of 1 settings;")
     assert "measured 8, theory 8, of 16" in done.stdout
     dataset = results.load(tmp_path / "strong_aug.nc")
     assert dataset["time"][-1] >= 100
@@ -40,7 +40,7 @@ def test_strong_augmentation_collapses_the_noisy_block(tmp_path):
 def test_threshold_for_one_view_and_none_for_two(tmp_path):
     flags = ["--noise", "1.3", "1.7", "--seeds", "1"]
     one = command("strong_aug", *flags, "--out", tmp_path / "one")
-    assert one.stdout.splitlines()[-1].endswith("agrees in 2 of 2 settings")
+    assert one.stdout.splitlines()[-1].startswith("verdict: agrees in 2 of 2 settings;")
     assert results.load(tmp_path / "one" / "strong_aug.nc")[
         "predicted_collapsed"
     ].values.tolist() == [0, 8]
@@ -303,7 +303,7 @@ def test_where_theory_is_silent_the_table_says_so_and_compares_nothing(flags, re
     done = command("strong_aug", *small, *flags)
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]
-    assert last.startswith("verdict on theory: cannot tell in 1 of 1 settings")
+    assert last.startswith("verdict: cannot tell in 1 of 1 settings")
     assert reason in last
     dataset = results.load(tmp_path / "strong_aug.nc")
     for name in ("population_block_strength", "population_settled", "predicted_collapsed"):

@@ -145,7 +145,7 @@ def _verdict(judged: list[tuple[str, Judgement]], dataset: xr.Dataset) -> str:
         said = [(name, found.reason) for name, found in judged if found.outcome == outcome]
         if said:
             parts.append(f"{outcome} in {len(said)} of {len(judged)} settings{_reasons(said)}")
-    return f"verdict on {_compared_with(dataset)}: " + "; ".join(parts)
+    return f"verdict: {'; '.join(parts)}{_compared(dataset)}"
 
 
 def _reasons(said: list[tuple[str, str]]) -> str:
@@ -157,9 +157,9 @@ def _reasons(said: list[tuple[str, str]]) -> str:
     return " (" + "; ".join(f"{name}: {reason}" for name, reason in said) + ")"
 
 
-def _compared_with(dataset: xr.Dataset) -> str:
+def _compared(dataset: xr.Dataset) -> str:
     if dataset.attrs["no_theory"]:
-        return "theory"
+        return ""
     if at_batch_size(dataset):
-        return "strengths and collapsed dimensions at this batch size and learning rate"
-    return "collapsed dimensions in infinite batches"
+        return "; compared: strengths and collapsed dimensions, at this batch size and rate"
+    return "; compared: collapsed dimensions, in infinite batches"
