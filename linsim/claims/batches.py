@@ -1,11 +1,14 @@
 """Claims B01-B05: training at any batch size (not in the paper; docs/theory.md)."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from linsim.arrays import Array
 from linsim.claims.ledger import Evidence, Tolerance, claim
 from linsim.claims.setups import above, below, noisy_block, train
 from linsim.theory import finite_batch, minibatch, population
@@ -14,6 +17,7 @@ from linsim.training import contrast, observe
 from linsim.training.run import Run
 
 WHERE = "docs/theory.md"
+OfBatches = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
 SMALL = 4  # samples in a batch, so that N - 1 is far from N
 BATCHES = 30_000
 STRENGTHS = np.array([0.4, 0.1])
@@ -29,14 +33,23 @@ def groups(moments: tuple[float, float, float]) -> list[Modes]:
     return [Modes.of(1.0, 0.0, 0.0, 4), Modes.of(*moments, 4)]
 
 
-def measured_contrast(seed: int, moments: tuple[float, float, float]) -> np.ndarray:
+def measured_contrast(
+    seed: int, moments: tuple[float, float, float], of_batches: OfBatches
+) -> np.ndarray:
     """Mean eigenvalues of the contrast matrix over random batches, of the clean and of the noisy
-    modes.
+    modes. Args: of_batches(views, strengths of the modes) -> contrast matrices (B, d, d).
     """
     modes = groups(moments)
     views = minibatch.random_views(modes, BATCHES, SMALL, np.random.default_rng(seed))
-    found = minibatch.contrast_of_batches(*views, STRENGTHS[minibatch.members(modes)])
+    found = np.asarray(of_batches(*views, STRENGTHS[minibatch.members(modes)]))
     return np.einsum("bii->i", found).reshape(2, 4).mean(axis=1) / BATCHES
+
+
+@jax.jit
+def dot_contrast(x: Array, x_pos: Array, strengths: Array) -> Array:
+    """`minibatch.contrast_of_batches` of the dot loss."""
+    w = jnp.diag(jnp.sqrt(strengths))
+    return jax.vmap(lambda one, pos: contrast.dot(w, one, pos, TEMPERATURE).contrast)(x, x_pos)
 
 
 @claim(
@@ -55,7 +68,7 @@ def contrast_of_small_batches(seed: int, wrong: bool) -> Evidence:
     """
     residuals = []
     for views, (a, c, rho) in VIEWS.items():
-        measured = measured_contrast(seed, (a, c, rho))
+        measured = measured_contrast(seed, (a, c, rho), minibatch.contrast_of_batches)
         stated = [(a, c, rho, SMALL)]
         if wrong:  # N negatives instead of N - 1; the positive independent of its anchor
             stated = [(a, c, rho, SMALL + 1)] + [(a, c, 0.0, SMALL)] * (views == "two")
@@ -149,13 +162,9 @@ def contrast_of_the_dot_loss(seed: int, wrong: bool) -> Evidence:
     """
     residuals = []
     for moments in VIEWS.values():
-        modes = groups(moments)
-        views = minibatch.random_views(modes, BATCHES, SMALL, np.random.default_rng(seed))
-        w = np.diag(np.sqrt(STRENGTHS[minibatch.members(modes)]))
-        drive = jax.jit(jax.vmap(lambda x, x_pos, w=w: contrast.dot(w, x, x_pos, TEMPERATURE)))
-        mean = np.diag(np.asarray(drive(*views).contrast).mean(axis=0)).reshape(2, 4).mean(axis=1)
+        mean = measured_contrast(seed, moments, dot_contrast)
         theory = finite_batch.predict(
-            modes, STRENGTHS, batch_size=SMALL + wrong, temperature=TEMPERATURE
+            groups(moments), STRENGTHS, batch_size=SMALL + wrong, temperature=TEMPERATURE
         ).contrast
         residuals.append(np.abs(mean - theory).max() / np.abs(theory[0]))
     return Evidence(float(min(residuals) if wrong else max(residuals)))
@@ -171,6 +180,7 @@ def weak_modes(seed: int) -> float:
     return float(np.linalg.svd(w2 @ w1, compute_uv=False)[8:].mean())
 
 
+@functools.cache
 def of_two_layers(batch_size: int) -> np.ndarray:
     """Singular values that theory expects of the product of two balanced layers: strong, weak."""
     modes = [Modes.of(1.0, WEAK_NOISE**2, 0.0, 8)] * 2

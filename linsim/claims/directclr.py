@@ -94,6 +94,7 @@ def directclr_loss(seed: int, wrong: bool) -> Evidence:
     )
 
 
+@functools.cache
 def gradient_ranks(seed: int, kind: Activation) -> tuple[int, int, int]:
     """Rank of the batch gradient behind a last block of a kind, and at the representation, under
     DirectCLR; and how many hidden units of the block are active on some rows only.

@@ -18,7 +18,7 @@ from linsim.arrays import Array
 from linsim.studies.side_by_side import side_by_side
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Arrays, Finish
-from linsim.theory import finite_batch
+from linsim.theory import finite_batch, minibatch
 from linsim.theory.modes import Modes
 from linsim.training import data, dynamics, observe, optimizers
 from linsim.training.dynamics import Trajectory
@@ -102,6 +102,11 @@ def block_modes(
         for m, block in zip(moments, present, strict=True)
     ]
     return groups, present
+
+
+def spectrum(groups: Sequence[Modes], values: np.ndarray) -> np.ndarray:
+    """Values of groups of modes, (..., G), as those of all their modes, largest first, (..., d)."""
+    return np.sort(values[..., minibatch.members(groups)], axis=-1)[..., ::-1]
 
 
 def layers_in_time(

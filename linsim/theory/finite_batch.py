@@ -8,7 +8,8 @@ negatives of an anchor x are independent given x,
     phi(u; x) = E_y exp(-u e^(-|W(x - y)|^2 / 2)),    y an independent anchor
     psi(u; x) = E exp(-u e^(-|W(x' - x)|^2 / 2) | x)
 
-Both averages are one-dimensional contour integrals (`linsim.theory.mellin`). The contrast matrix is
+Both averages are one-dimensional contour integrals (`linsim.theory.finite_distance`). The dot loss
+has the same integral over its own scores (`linsim.theory.finite_dot`). The contrast matrix is
 X_N = -2 dl_N/dS with S = W^T W. Gradient flow of one layer on fresh batches, in the limit of small
 learning rates, is dW/dt = W X_N; for more layers Lemma 3 holds with it.
 
@@ -334,7 +335,7 @@ def layer_flow(
     With a learning rate it is the interpolated map of gradient descent, as in `flow`.
 
     Source: paper, Lemma 3, for any number of layers; this project, docs/theory.md, "Any batch
-    size". Distance loss, mean over anchors.
+    size". Mean over anchors.
 
     Args:
         times: The times at which the layers are wanted, increasing, shape (T,). The flow starts at

@@ -69,20 +69,18 @@ def of_weights(
 ) -> Prediction:
     """Loss, contrast matrix and alpha_ii of weights W, see `finite_batch.predict_weights`."""
     shared = np.zeros_like(data_cov) if covariance is None else covariance
-    cross = data_cov + shared
-    view = cross + shared.T + noise_cov  # covariance of x'
-    rest = view - cross.T @ np.linalg.solve(data_cov, cross)
+    shift = np.linalg.solve(data_cov, shared)  # x -> mean of x' - x
+    view, rest = data_cov + shared + shared.T + noise_cov, noise_cov - shared.T @ shift
     x = normal_anchors(len(data_cov), anchors) @ np.linalg.cholesky(data_cov).T
-    towards = np.linalg.solve(data_cov, cross)  # x -> mean of x'
-    y, mean = x @ (w.T @ w) / temperature, x @ towards / temperature
+    y, centre = x @ (w.T @ w) / temperature, x + x @ shift
     scores = Scores(
         np.sum((y @ view) * y, axis=1),
-        np.sum(y * (x @ towards), axis=1),
+        np.sum(y * centre, axis=1),
         np.maximum(np.sum((y @ rest) * y, axis=1), 0.0),
     )
     average = averaged(scores, np.full(anchors, 1 / anchors), batch_size)
-    spread, centre, blur = (slope[:, None] for slope in average.slopes)
-    slope = x.T @ (2 * (spread * (y @ view) + blur * (y @ rest)) / temperature + centre * mean)
+    spread, mean, blur = (slope[:, None] for slope in average.slopes)
+    slope = x.T @ (2 * (spread * (y @ view) + blur * (y @ rest)) + mean * centre) / temperature
     return Prediction(average.loss, -slope - slope.T, average.alpha_ii)
 
 

@@ -250,7 +250,7 @@ def first_order(
     """
     times = np.asarray(times, dtype=float)
     options = {"batch_size": batch_size}
-    path, flow = _path(times, start, groups, batch_size)
+    path, flow, small_rates = _path(times, start, groups, batch_size)
     rng = np.random.default_rng(seed)
     points = [_Coefficients.at(groups, m, batch_size, rng, rows) for m in flow]
     entries, traces, drift, bent, moved = _spread_and_drift(times, path, points)
@@ -262,7 +262,6 @@ def first_order(
         fixed = bent**2 / dataset_size, np.sum(moved**2 * 2 / (dataset_size * count), axis=2)
         strengths = strengths * np.exp(_log_of_mean(*fixed, count))
         within, between = within + fixed[0], between + fixed[1]
-    small_rates = finite_batch.flow(times, start, groups, **options)
     return FirstOrder(strengths, small_rates, np.sqrt(within), np.sqrt(between))
 
 
@@ -316,21 +315,23 @@ def singular_values(
 
 def _path(
     times: Values, start: Values | Sequence[float], groups: Sequence[Modes], batch_size: int
-) -> tuple[Values, Values]:
+) -> tuple[Values, Values, Values]:
     """The flow at PATH_POINTS times from the start to the end of `times`, (P,) and (P, G): evenly
-    spaced by how much ln t and the logarithms of the strengths change.
+    spaced by how much ln t and the logarithms of the strengths change; and at `times`, (T, G).
     """
     weak = finite_batch.predict(groups, np.full(len(groups), 1e-12), batch_size=batch_size)
     first = FIRST_TIME / max(float(np.abs(weak.contrast).max()), 1e-3)
     length = max(times[-1] - times[0], 2 * first)
     fine = times[0] + np.concatenate([[0.0], np.geomspace(first, length, 12 * PATH_POINTS)])
-    flow = np.maximum(finite_batch.flow(fine, start, groups, batch_size=batch_size), VANISHED)
+    every = np.union1d(fine, times)
+    found = finite_batch.flow(every, start, groups, batch_size=batch_size)
+    flow = np.maximum(found[np.searchsorted(every, fine)], VANISHED)
     moved = np.abs(np.diff(np.log(flow), axis=0)).clip(max=0.5).sum(axis=1)
     length = np.concatenate([[0.0], np.cumsum(moved + np.diff(_clock(fine, fine)))])
     wanted = np.linspace(0.0, length[-1], PATH_POINTS)
     kept = np.unique(np.searchsorted(length, wanted).clip(max=len(fine) - 1))
     kept = np.union1d(kept, [0, 1])
-    return fine[kept], flow[kept]
+    return fine[kept], flow[kept], found[np.searchsorted(every, times)]
 
 
 class _Coefficients(NamedTuple):

@@ -87,8 +87,7 @@ def theory_spectrum(run: PredictorRun) -> np.ndarray:
         batch_size=run.batch_size,
         learning_rate=float(run.learning_rate),
     )
-    values = np.repeat(strengths, [group.count for group in groups], axis=1)
-    return np.sort(values, axis=1)[:, ::-1]
+    return theory.spectrum(groups, strengths)
 
 
 def _at_batch_size(dataset: xr.Dataset, settings: KindsSettings) -> xr.DataArray:

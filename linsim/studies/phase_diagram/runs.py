@@ -169,8 +169,8 @@ def _population(dataset: xr.Dataset, settings: PhaseSettings) -> xr.DataArray:
     own = dataset["population_embedding_deviation"].transpose(*CELLS, "mode").copy()
     for model in set(settings.models) - {"two-layers-random"}:
         blocks = predicted_deviation(settings, model, *map(np.asarray, axes(settings).values()))
-        modes = np.repeat(blocks, (settings.dim - settings.noisy_dims, settings.noisy_dims), axis=0)
-        own.loc[{"model": model}] = np.sort(np.moveaxis(modes, 0, -1))[:, :, None, ::-1]
+        groups, _ = theory.mode_groups(fixed_run(settings, model))
+        own.loc[{"model": model}] = theory.spectrum(groups, np.moveaxis(blocks, 0, -1))[:, :, None]
     return own
 
 
@@ -222,20 +222,13 @@ def _balanced(runs: Sequence[Run]) -> np.ndarray:
             }
         )
     flows = side_by_side(finite_batch.flow, calls)
-    return np.stack(
-        [
-            _deviations(call["groups"], strengths[-1])
-            for call, strengths in zip(calls, flows, strict=True)
-        ]
-    )
+    return np.stack([_deviations(c["groups"], m[-1]) for c, m in zip(calls, flows, strict=True)])
 
 
 def _deviations(groups: Sequence[Modes], strengths: np.ndarray) -> np.ndarray:
     """Embeddings' standard deviations, largest first, (d,). Args: groups; strengths (G,)."""
-    each = [
-        np.full(g.count, np.sqrt(g.variance * m)) for g, m in zip(groups, strengths, strict=True)
-    ]
-    return np.sort(np.concatenate(each))[::-1]
+    variance = np.array([group.variance for group in groups])
+    return theory.spectrum(groups, np.sqrt(variance * strengths))
 
 
 def _random(runs: Sequence[Run], layers: Sequence[np.ndarray]) -> np.ndarray:

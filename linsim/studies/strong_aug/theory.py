@@ -19,6 +19,7 @@ from linsim.studies.theory import (
     layers_in_time,
     mode_groups,
     silence,
+    spectrum,
 )
 from linsim.sweeps.results import labelled
 from linsim.theory import finite_batch, late_time, minibatch, population
@@ -52,18 +53,18 @@ def compare(dataset: xr.Dataset, settings: StrongAugSettings) -> xr.Dataset:
         "late_settled": (("noise", "block"), [late_settled(run) for run in points]),
         "predicted_collapsed": (("noise",), [collapsed(run) for run in points]),
     }
-    grid = [[replace(run, init_scale=scale) for scale in settings.init_scale] for run in points]
-    first_orders = iter(_first_orders([run for row in grid for run in row], dataset["time"].values))
+    runs = [replace(run, init_scale=scale) for run in points for scale in settings.init_scale]
+    grid = len(points), len(settings.init_scale)
     cells = [
-        [
-            _cell(run, dataset.isel(noise=i, init_scale=j), settings, next(first_orders))
-            for j, run in enumerate(row)
-        ]
-        for i, row in enumerate(grid)
+        _cell(run, dataset.isel(noise=i, init_scale=j), settings, found)
+        for run, (i, j), found in zip(
+            runs, np.ndindex(grid), _first_orders(runs, dataset["time"].values), strict=True
+        )
     ]
-    for name in cells[0][0]:
-        values = [[cell[name] for cell in row] for row in cells]
-        added[name] = (("noise", "init_scale", *PREDICTED[name]), values)
+    for name in cells[0]:
+        values = np.stack([cell[name] for cell in cells])
+        dims = ("noise", "init_scale", *PREDICTED[name])
+        added[name] = (dims, values.reshape(*grid, *values.shape[1:]))
     coords = {"block": list(BLOCKS), "count": np.arange(settings.dim + 1)}
     dataset = dataset.merge(labelled(added, coords), combine_attrs="override")
     return dataset.assign_attrs(no_theory=silence(fixed))
@@ -160,7 +161,7 @@ def _of_blocks(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray
     )
     strength, left_out = np.full((2, len(found), 2), np.nan)
     strength[:, present], left_out[:, present] = found, _size(found, small_rates)
-    values = np.sort(np.sqrt(np.repeat(found, [group.count for group in groups], axis=1)))[:, ::-1]
+    values = spectrum(groups, np.sqrt(found))
     return {
         "theory_block_strength": strength,
         "theory_level": np.full(strength.shape, np.nan),
