@@ -92,8 +92,8 @@ class StrongAug(Study[StrongAugSettings]):
         return draw(dataset)
 
     def table(self, dataset: "xr.Dataset") -> str:
-        """Measured beside predicted strengths, and the verdict on the count of collapsed
-        dimensions.
+        """Measured beside predicted strengths, and the verdict on these and on the counts of
+        collapsed dimensions.
         """
         from linsim.studies.strong_aug.table import tell
 
