@@ -46,6 +46,7 @@ LONG_NAMES = {
     "population_settled": "population fixed point m* of one mode",
     "late_settled": "strength m at which one mode settles late on finite batches",
     "level": "standard deviation between runs of the logarithm of a block's strength",
+    "left_out": "relative size of what theory leaves out of a block's strength",
     "singular_value_low": "5 % quantile over runs of the singular values of W",
     "singular_value_high": "95 % quantile over runs of the singular values of W",
     "collapsed_probability": "probability of a number of collapsed dimensions in one run",
