@@ -10,11 +10,13 @@ from linsim.claims import (  # noqa: F401
     layers,
     networks,
     population,
+    samples,
 )
 from linsim.claims.ledger import LEDGER, Claim
 
-# the paper's statements, infinite batches, any batch size, alignment, no negatives, DirectCLR
-FAMILIES = "CPBAND"
+# the paper's statements, infinite batches, the same in samples, any batch size, alignment, no
+# negatives, DirectCLR
+FAMILIES = "CPSBAND"
 
 
 def claims() -> tuple[Claim, ...]:

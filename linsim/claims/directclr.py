@@ -1,8 +1,11 @@
 """Claims C22-C29 and D..: projectors and DirectCLR (paper, section 6 and Appendix F).
 
-The identities are exact and quick. The ablations are trained on the digits, with the chosen and
-with weak augmentation; their residual is how far the lower end of a paired 95 % interval over the
-experiment's seeds falls short of zero.
+The identities are exact and quick. The ablations are trained on the digits, with the chosen
+(strong) and with weak augmentation; settings and d0 were chosen on other seeds and other images.
+Their residual is how far the lower end of a paired interval over the experiment's seeds falls short
+of zero, one of intervals that cover together with a probability of 95 %. A statement whose interval
+contains zero is neither held nor refuted: it ends within noise. Their counter-check is another
+experiment: an encoder that is trained on shuffled positives, which have nothing to teach.
 """
 
 import functools
@@ -21,7 +24,7 @@ from linsim.images.residual import Residual
 from linsim.images.run import contrast, gradient_spectra
 from linsim.studies import gallery
 from linsim.studies.directclr import ablation
-from linsim.studies.directclr.ablation import Comparison
+from linsim.studies.directclr.ablation import Comparison, Interval, Measure
 from linsim.sweeps import results
 from linsim.training import dynamics, models
 from linsim.training.names import Activation
@@ -30,7 +33,13 @@ ROWS, DIM, WIDTH, D0 = 24, 8, 16, 4
 TEMPERATURE = 0.2
 RELUS: tuple[Activation, ...] = ("relu",) * 3
 NT_XENT = rounding(ROWS * WIDTH)
-ABOVE_NOISE = Tolerance(0.0, "the paired 95 % interval over 5 seeds lies above zero")
+ABOVE_NOISE = Tolerance(
+    0.0, "the paired interval over 10 seeds, 95 % jointly with the study's others, is above zero"
+)
+EQUIVALENT = Tolerance(
+    ablation.MARGIN, "the paired intervals over 10 seeds, 95 % jointly, lie within a point"
+)
+WEAK = "weak augmentation (digits); under strong augmentation no advantage of a point is left"
 
 
 @functools.cache
@@ -72,15 +81,17 @@ def largest_error(found, expected) -> float:
     "section 6.2",
     tolerance=NT_XENT,
     recorded="holds as corrected",
+    error="τ {} too large",
+    by=1e-06,
     erratum="the printed loss lacks the minus sign and the temperature, and takes its negatives "
     "from the first view, the anchor itself among them",
 )
-def directclr_loss(seed: int, wrong: bool) -> Evidence:
+def directclr_loss(seed: int, wrong: float) -> Evidence:
     """DirectCLR's loss is -(1/N) Σ_i log( e^{u_i·u'_i/τ} / Σ_j e^{u_i·u'_j/τ} ), u the
     unit-normalised subvector r[:, :d0].
     """
     r = jax.random.normal(jax.random.fold_in(jax.random.key(8), seed), (ROWS, WIDTH))
-    u, u_pos = (np.asarray(losses.unit_rows(part)) for part in jnp.split(r[:, : D0 + wrong], 2))
+    u, u_pos = (np.asarray(losses.unit_rows(part)) for part in jnp.split(r[:, :D0], 2))
     found = float(loss_behind(projectors.Subvector(d0=D0))(r))
 
     def stated(tau: float, others: np.ndarray) -> float:
@@ -89,20 +100,20 @@ def directclr_loss(seed: int, wrong: bool) -> Evidence:
 
     as_printed = [sign * stated(tau, u) for sign in (1, -1) for tau in (1.0, TEMPERATURE)]
     return Evidence(
-        error(found, -stated(TEMPERATURE, u_pos)),
+        error(found, -stated((1 + wrong) * TEMPERATURE, u_pos)),
         printed=min(error(found, value) for value in as_printed),
     )
 
 
 @functools.cache
-def gradient_ranks(seed: int, kind: Activation) -> tuple[int, int, int]:
+def gradient_ranks(seed: int, kind: Activation, d0: int = D0) -> tuple[int, int, int]:
     """Rank of the batch gradient behind a last block of a kind, and at the representation, under
     DirectCLR; and how many hidden units of the block are active on some rows only.
     """
     params = encoder(seed)
     h, _ = residual.residual_encoder(params, batch(seed), ("relu", "relu", kind))
     block = functools.partial(residual.residual_block, params.blocks[-1], kind=kind)
-    found = gradient_spectra(loss_behind(projectors.Subvector(d0=D0)), block, h)
+    found = gradient_spectra(loss_behind(projectors.Subvector(d0=d0)), block, h)
     behind, here = spectra.numerical_rank(np.asarray(found))
     active = np.mean(np.asarray(h @ params.blocks[-1][0].T) > 0, axis=0)
     return int(behind), int(here), int(np.sum((active > 0) & (active < 1)))
@@ -114,16 +125,16 @@ def gradient_ranks(seed: int, kind: Activation) -> tuple[int, int, int]:
     "Fig. 10",
     tolerance=COUNT,
     recorded="holds only under conditions",
+    error="one coordinate more",
     conditions="a nonlinear last block, of whose hidden units as many switch between samples as "
     "coordinates are not in the subvector; behind a linear one the rank stays at most d0",
 )
-def gradient_becomes_full_rank_behind_the_block(seed: int, wrong: bool) -> Evidence:
+def gradient_becomes_full_rank_behind_the_block(seed: int, wrong: float) -> Evidence:
     """DirectCLR's gradient has rank d0 at the representation, and full rank behind the last
     residual block.
     """
-    behind, here, _ = gradient_ranks(seed, "linear" if wrong else "relu")
+    behind, here, switching = gradient_ranks(seed, "relu", D0 + 1 if wrong else D0)
     linear, _, _ = gradient_ranks(seed, "linear")
-    _, _, switching = gradient_ranks(seed, "relu")
     return Evidence(
         abs(here - D0) + abs(behind - WIDTH),
         outside=abs(linear - WIDTH),
@@ -133,12 +144,12 @@ def gradient_becomes_full_rank_behind_the_block(seed: int, wrong: bool) -> Evide
     )
 
 
-@claim("D01", "6", "section 6.2", tolerance=NT_XENT, recorded="exact")
-def directclr_is_a_fixed_projector(seed: int, wrong: bool) -> Evidence:
+@claim("D01", "6", "section 6.2", tolerance=NT_XENT, recorded="exact", error="one coordinate more")
+def directclr_is_a_fixed_projector(seed: int, wrong: float) -> Evidence:
     """DirectCLR is SimCLR with the fixed projector diag(1, .., 1, 0, .., 0): the same loss and
     gradients.
     """
-    kinds = projectors.Subvector(d0=D0), projectors.LowRankDiagonal(d0=float(D0 + wrong))
+    kinds = projectors.Subvector(d0=D0), projectors.LowRankDiagonal(d0=D0 + wrong)
     found, expected = (gradients(kind, encoder(seed), batch(seed)) for kind in kinds)
     return Evidence(largest_error(found, expected))
 
@@ -158,12 +169,20 @@ def trajectory(params: Residual, x: jax.Array, q: jax.Array):
     return dynamics.descend(params, gradient, descent, np.arange(9), jax.random.key(0))[0]
 
 
-@claim("D02", "6", "Table 2", tolerance=rounding(ROWS * WIDTH * 8), recorded="exact")
-def an_orthogonal_projector_is_not_seen(seed: int, wrong: bool) -> Evidence:
+@claim(
+    "D02",
+    "6",
+    "Table 2",
+    tolerance=rounding(ROWS * WIDTH * 8),
+    recorded="exact",
+    error="Q {} too large",
+    by=1e-06,
+)
+def an_orthogonal_projector_is_not_seen(seed: int, wrong: float) -> Evidence:
     """A fixed orthogonal projector leaves the encoder's trajectory unchanged, step by step."""
     q = models.random_frame(jax.random.fold_in(jax.random.key(9), seed), WIDTH, WIDTH)
     plain = trajectory(encoder(seed), batch(seed), jnp.eye(WIDTH))
-    turned = trajectory(encoder(seed), batch(seed), (1.001 if wrong else 1.0) * q)
+    turned = trajectory(encoder(seed), batch(seed), (1 + wrong) * q)
     moved = error(plain.stem[-1], plain.stem[0])
     return Evidence(
         largest_error(turned, plain),
@@ -171,8 +190,15 @@ def an_orthogonal_projector_is_not_seen(seed: int, wrong: bool) -> Evidence:
     )
 
 
-@claim("D03", "6", "section 6.2", tolerance=rounding(1), recorded="exact")
-def rows_beyond_d0_do_not_move(seed: int, wrong: bool) -> Evidence:
+@claim(
+    "D03",
+    "6",
+    "section 6.2",
+    tolerance=rounding(1),
+    recorded="exact",
+    error="a residual block behind the layer",
+)
+def rows_beyond_d0_do_not_move(seed: int, wrong: float) -> Evidence:
     """Without a residual block DirectCLR never moves the rows of the last layer from d0 on."""
     blocks = 1 if wrong else 0
     kinds: tuple[Activation, ...] = ("linear", *RELUS[:blocks])
@@ -187,17 +213,26 @@ def trained(preset: str) -> xr.Dataset:
     """The experiment's runs (float32, all of its seeds) with chosen or weak augmentation: saved
     results, or made now.
     """
-    return results.load(gallery.run({"digits": "directclr", "weak": "directclr_weak"}[preset]))
+    return results.load(gallery.run({"strong": "directclr", "weak": "directclr_weak"}[preset]))
 
 
-def shortfall(
-    preset: str, better: str, worse: str, measure: str = "probe", *, part: str = "r"
-) -> float:
-    """How far the paired interval of better - worse, probed with all labels, falls short of lying
-    above zero.
-    """
-    comparison = Comparison("", "", (better, "r"), (worse, part), measure)  # type: ignore[arg-type]
-    return -ablation.judge(trained(preset), comparison, "all")[0].low
+def advantage(
+    preset: str, better: str, worse: str, measure: Measure = "probe", *, part: str = "r"
+) -> Interval:
+    """The interval of better - worse with all labels, one of all those that the study judges."""
+    comparison = Comparison("", "", (better, "r"), (worse, part), measure)
+    return ablation.judge(trained(preset), comparison, "all")[0]
+
+
+def lies_above(*advantages: Interval) -> Evidence:
+    """Evidence that every advantage is above zero: how far the lowest interval falls short."""
+    low, high = (float(np.min(bounds)) for bounds in np.array(advantages).T[1:])
+    return Evidence(-low, undecided=low <= 0 <= high)
+
+
+def below_margin(advantage: Interval, margin: float = ablation.MARGIN) -> float:
+    """How far an interval lies below a margin: positive where no such advantage is left."""
+    return margin - advantage.high
 
 
 @claim(
@@ -206,42 +241,67 @@ def shortfall(
     "Fig. 7b",
     tolerance=ABOVE_NOISE,
     recorded="holds only under conditions",
+    error="DirectCLR with a linear last block for the nonlinear projector",
     conditions="strong augmentation (RankMe of r, digits); under weak augmentation a nonlinear "
-    "projector leaves far less rank, "
-    "and yet the better probe",
+    "projector leaves far less rank, and yet the better probe",
     slow=True,
     extra="probe",
 )
-def a_projector_prevents_collapse(seed: int, wrong: bool) -> Evidence:
+def a_projector_prevents_collapse(seed: int, wrong: float) -> Evidence:
     """Without a projector the representation collapses, with a nonlinear one it does not: it keeps
     a higher rank.
     """
-    pair = ("none", "nonlinear") if wrong else ("nonlinear", "none")
+    setup = "directclr-linear-block" if wrong else "nonlinear"
+    found = lies_above(advantage("strong", setup, "none", "rankme"))
+    weak = advantage("weak", "nonlinear", "none", "rankme")
+    return found._replace(outside=below_margin(weak, margin=0.0))
+
+
+@claim(
+    "C23",
+    "6",
+    "Proposition 1",
+    tolerance=EQUIVALENT,
+    recorded="holds",
+    error="an encoder whose positives are shuffled for the trained diagonal projector",
+    slow=True,
+    extra="probe",
+)
+def a_diagonal_projector_is_enough(seed: int, wrong: float) -> Evidence:
+    """A linear projector only needs to be diagonal: the probe is the same behind a trained linear
+    and a trained diagonal one, a fixed low-rank and a fixed low-rank diagonal one, a fixed
+    orthogonal one and none.
+    """
+    pairs = (
+        ("linear", "shuffled" if wrong else "diagonal"),
+        ("low-rank", "low-rank-diagonal"),
+        ("orthogonal", "none"),
+    )
+    found = [advantage(preset, *pair) for preset in ("weak", "strong") for pair in pairs]
     return Evidence(
-        shortfall("digits", *pair, "rankme"),
-        outside=shortfall("weak", "nonlinear", "none", "rankme"),
+        max(abs(bound) for each in found for bound in (each.low, each.high)),
+        undecided=all(ablation.outcome(each, equal=True) != "does not hold" for each in found),
     )
 
 
 @claim(
-    "C23", "6", "Proposition 1", tolerance=ABOVE_NOISE, recorded="fails", slow=True, extra="probe"
+    "C24",
+    "6",
+    "Proposition 2",
+    tolerance=ABOVE_NOISE,
+    recorded="holds",
+    error="an encoder whose positives are shuffled for the low-rank projector",
+    conditions=WEAK,
+    slow=True,
+    extra="probe",
 )
-def a_diagonal_projector_is_enough(seed: int, wrong: bool) -> Evidence:
-    """A linear projector only needs to be diagonal: a trained diagonal one gives a better probe
-    than none (weak augmentation).
-    """
-    return Evidence(shortfall("weak", *(("none", "diagonal") if wrong else ("diagonal", "none"))))
-
-
-@claim(
-    "C24", "6", "Proposition 2", tolerance=ABOVE_NOISE, recorded="holds", slow=True, extra="probe"
-)
-def a_low_rank_projector_is_enough(seed: int, wrong: bool) -> Evidence:
+def a_low_rank_projector_is_enough(seed: int, wrong: float) -> Evidence:
     """A linear projector only needs to be low-rank: a fixed low-rank one gives a better probe than
     none.
     """
-    pair = ("none", "low-rank") if wrong else ("low-rank", "none")
-    return Evidence(max(shortfall(preset, *pair) for preset in ("weak", "digits")))
+    setup = "shuffled" if wrong else "low-rank"
+    found = lies_above(advantage("weak", setup, "none"))
+    return found._replace(outside=below_margin(advantage("strong", "low-rank", "none")))
 
 
 @claim(
@@ -250,16 +310,17 @@ def a_low_rank_projector_is_enough(seed: int, wrong: bool) -> Evidence:
     "App. F",
     tolerance=ABOVE_NOISE,
     recorded="holds only under conditions",
-    conditions="weak augmentation (digits); under strong augmentation the part that was trained on "
-    "is as good",
+    error="an encoder whose positives are shuffled for DirectCLR's whole r",
+    conditions=WEAK,
     slow=True,
     extra="probe",
 )
-def the_whole_is_better_than_the_subvector(seed: int, wrong: bool) -> Evidence:
+def the_whole_is_better_than_the_subvector(seed: int, wrong: float) -> Evidence:
     """A probe on all of r is better than one on r[:, :d0] alone."""
-    sides = ("directclr", "directclr")
-    weak = shortfall("weak", *sides, part="h" if wrong else "r[:d0]")
-    return Evidence(weak, outside=shortfall("digits", *sides, part="r[:d0]"))
+    whole = "shuffled" if wrong else "directclr"
+    found = lies_above(advantage("weak", whole, "directclr", part="r[:d0]"))
+    strong = advantage("strong", "directclr", "directclr", part="r[:d0]")
+    return found._replace(outside=below_margin(strong))
 
 
 @claim(
@@ -268,33 +329,41 @@ def the_whole_is_better_than_the_subvector(seed: int, wrong: bool) -> Evidence:
     "App. F",
     tolerance=ABOVE_NOISE,
     recorded="holds only under conditions",
-    conditions="weak augmentation (digits); under strong augmentation the two are the same within "
-    "noise",
+    error="an encoder whose positives are shuffled for the fixed subvector",
+    conditions=WEAK,
     slow=True,
     extra="probe",
 )
-def a_random_subset_is_worse(seed: int, wrong: bool) -> Evidence:
+def a_random_subset_is_worse(seed: int, wrong: float) -> Evidence:
     """A random subset in every step gives a worse probe than a fixed subvector."""
-    pair = ("random-subset", "directclr") if wrong else ("directclr", "random-subset")
-    return Evidence(
-        shortfall("weak", *pair), outside=shortfall("digits", "directclr", "random-subset")
-    )
+    fixed = "shuffled" if wrong else "directclr"
+    found = lies_above(advantage("weak", fixed, "random-subset"))
+    strong = advantage("strong", "directclr", "random-subset")
+    return found._replace(outside=below_margin(strong))
 
 
-@claim("C29", "6", "Fig. 12", tolerance=ABOVE_NOISE, recorded="holds", slow=True, extra="probe")
-def accuracy_rises_and_falls_with_d0(seed: int, wrong: bool) -> Evidence:
-    """The probe's accuracy rises, then falls, with d0: the best d0 between lies above no gradient
-    and above no projector.
+def over_both_ends(preset: str, setup: str) -> tuple[Interval, Interval]:
+    """The advantage of a setup over no projector, and over no training (d0 = 0)."""
+    dataset = trained(preset)
+    untrained = dataset["sweep_probe_accuracy"].sel(d0=0, labels="all").values
+    gained = ablation.measured(dataset, (setup, "r"), "probe", "all") - untrained
+    over_none = advantage(preset, setup, "none")
+    return over_none, ablation.interval(gained, len(ablation.asked(dataset)))
+
+
+@claim(
+    "C29",
+    "6",
+    "Fig. 12",
+    tolerance=ABOVE_NOISE,
+    recorded="holds",
+    error="an encoder whose positives are shuffled for DirectCLR",
+    conditions=WEAK,
+    slow=True,
+    extra="probe",
+)
+def accuracy_rises_and_falls_with_d0(seed: int, wrong: float) -> Evidence:
+    """The probe's accuracy rises, then falls, with d0: at the d0 that was chosen on other images it
+    lies above no gradient and above no projector.
     """
-    accuracy = (
-        trained("digits")["sweep_probe_accuracy"]
-        .sel(labels="all")
-        .sortby("d0")
-        .transpose("d0", "seed")
-        .values
-    )
-    best = int(np.argmax(accuracy[1:-1].mean(axis=1))) + 1
-    peak, ends = (
-        (accuracy[0], accuracy[[best, -1]]) if wrong else (accuracy[best], accuracy[[0, -1]])
-    )
-    return Evidence(max(-ablation.interval(peak - end).low for end in ends))
+    return lies_above(*over_both_ends("weak", "shuffled" if wrong else "directclr"))

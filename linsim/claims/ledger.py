@@ -2,6 +2,7 @@
 archive.
 """
 
+import bisect
 import importlib.util
 import math
 import sys
@@ -15,6 +16,7 @@ Verdict = Literal[
     "holds as corrected",
     "holds only under conditions",
     "transient",
+    "within noise",
     "fails",
     "vacuous",
 ]
@@ -36,13 +38,14 @@ class Evidence(NamedTuple):
 
     residual: of the statement as it is held here; printed: as the paper prints it (None: the same);
     outside: where its condition is not met (None: unconditional); later: late in training (None:
-    not about time).
+    not about time); undecided: whether the residual is too close to the tolerance to tell.
     """
 
     residual: float
     printed: float | None = None
     outside: float | None = None
     later: float | None = None
+    undecided: bool = False
     assumptions: tuple[Assumption, ...] = ()
 
     @property
@@ -83,16 +86,18 @@ def solver(step_tolerance: float) -> Tolerance:
 
 COUNT = Tolerance(0.5, "counts are whole numbers")
 
-Check = Callable[[int, bool], Evidence]
+Check = Callable[[int, float], Evidence]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """One statement and the check that can refute it.
 
-    check(seed, wrong) measures one seed; wrong=True runs the same machinery on a wrong formula or a
-    broken assumption, for which `rejected_as` must come out. `recorded` is the verdict that the
-    check is known to give. `extra` is what it needs.
+    check(seed, wrong) measures one seed. With wrong = 0 it is about the statement; otherwise the same
+    machinery runs on a wrong formula or a broken assumption, for which `rejected_as` must come out.
+    `error` says what is wrong there, in words that may hold {} for its relative size; `by` is the
+    smallest such size that the check is known to notice (None: the error has no size, and wrong is
+    1). `recorded` is the verdict that the check is known to give. `extra` is what it needs.
     """
 
     id: str
@@ -102,11 +107,18 @@ class Claim:
     tolerance: Tolerance
     recorded: Verdict
     check: Check
+    error: str
+    by: float | None = None
     erratum: str = ""
     conditions: str = ""
     rejected_as: Verdict = "fails"
     slow: bool = False
     extra: str = ""
+
+    @property
+    def counter(self) -> str:
+        """What the counter-check has wrong, with its size."""
+        return self.error.format("" if self.by is None else f"{100 * self.by:.6g} %")
 
     @property
     def missing(self) -> str:
@@ -126,6 +138,8 @@ def claim(
     *,
     tolerance: Tolerance,
     recorded: Verdict,
+    error: str,
+    by: float | None = None,
     erratum: str = "",
     conditions: str = "",
     rejected_as: Verdict = "fails",
@@ -147,6 +161,8 @@ def claim(
             tolerance=tolerance,
             recorded=recorded,
             check=check,
+            error=error,
+            by=by,
             erratum=erratum,
             conditions=conditions,
             rejected_as=rejected_as,
@@ -164,21 +180,20 @@ def verdict(tolerance: Tolerance, evidence: Sequence[Evidence]) -> Verdict:
 
     The worst seed decides: a statement holds if it does in every seed, and is refuted as printed,
     outside its conditions or late in training if it is so in every seed. A residual that is not a
-    number exceeds every tolerance.
+    number exceeds every tolerance. Where every residual beyond it is too close to tell, that is the
+    verdict.
     """
     counted = [each for each in evidence if each.counts]
 
-    def exceeded(name: str) -> list[bool]:
-        values = [getattr(each, name) for each in counted]
-        return [not value <= tolerance.value for value in values if value is not None]
-
     def refuted(name: str) -> bool:
-        return len(exceeded(name)) > 0 and all(exceeded(name))
+        values = [value for each in counted if (value := getattr(each, name)) is not None]
+        return len(values) > 0 and all(not value <= tolerance.value for value in values)
 
     if not counted:
         return "vacuous"
-    if any(exceeded("residual")):
-        return "fails"
+    beyond = [each for each in counted if not each.residual <= tolerance.value]
+    if beyond:
+        return "within noise" if all(each.undecided for each in beyond) else "fails"
     if refuted("printed"):
         return "holds as corrected"
     if refuted("outside"):
@@ -216,13 +231,7 @@ class Outcome(NamedTuple):
         """Whether the verdict means nothing: a number is undefined, or the check could not tell the
         wrong formula apart in a seed that counts.
         """
-        if self.undefined:
-            return True
-        vacuous = self.claim.rejected_as == "vacuous"
-        verdicts = [
-            verdict(self.claim.tolerance, [each]) for each in self.counter if vacuous or each.counts
-        ]
-        return not verdicts or any(found != self.claim.rejected_as for found in verdicts)
+        return self.undefined or not rejected(self.claim, self.counter)
 
     @property
     def as_recorded(self) -> bool:
@@ -245,8 +254,37 @@ def _largest(evidence: Sequence[Evidence]) -> float:
     return math.nan if not values or any(map(math.isnan, values)) else max(values)
 
 
+def rejected(claim: Claim, counter: Sequence[Evidence]) -> bool:
+    """Whether a claim's counter-check was rejected in every seed that counts, of which there must
+    be one.
+    """
+    vacuous = claim.rejected_as == "vacuous"
+    verdicts = [verdict(claim.tolerance, [each]) for each in counter if vacuous or each.counts]
+    return len(verdicts) > 0 and all(found == claim.rejected_as for found in verdicts)
+
+
 def examine(claim: Claim, seeds: int, first: int = 0) -> Outcome:
     """Run a claim's check and its counter-check on so many seeds, from the first on."""
     each = range(first, first + seeds)
-    measured = (tuple(claim.check(seed, wrong) for seed in each) for wrong in (False, True))
+    measured = (
+        tuple(claim.check(seed, wrong) for seed in each) for wrong in (0.0, claim.by or 1.0)
+    )
     return Outcome(claim, *measured)
+
+
+SIZES = tuple(digit * 10.0**power for power in range(-6, 0) for digit in (1, 2, 5)) + (1.0,)
+
+
+def smallest_error(claim: Claim, seeds: int, first: int = 0) -> float:
+    """A claim's power: the smallest of SIZES by which its formula can be wrong, and be rejected in
+    all of so many seeds. Larger errors are taken to be rejected, too.
+
+    Returns: a relative size; nan if the error has no size, or if none of SIZES is rejected.
+    """
+    if claim.by is None:
+        return math.nan
+    each = range(first, first + seeds)
+    found = bisect.bisect_left(
+        SIZES, True, key=lambda size: rejected(claim, [claim.check(seed, size) for seed in each])
+    )
+    return SIZES[found] if found < len(SIZES) else math.nan

@@ -15,7 +15,7 @@ from linsim import losses
 from linsim.arrays import Array
 from linsim.claims.ledger import Assumption
 from linsim.theory import population
-from linsim.training import contrast, data, dynamics, models
+from linsim.training import contrast, data, dynamics, models, observe
 
 FLOW = 1e-10  # tolerance per step of every flow here
 SAMPLES = 16
@@ -116,11 +116,12 @@ def train(
     views: data.Views,
     batch_size: int,
     steps: tuple[int, ...],
+    data_factor: Float[Array, "d d"] | None = None,
 ) -> dynamics.Trajectory:
-    """Gradient descent on the mean distance loss of fresh batches of isotropic Gaussian data;
-    records at `steps`.
+    """Gradient descent on the mean distance loss of fresh batches of Gaussian data, isotropic
+    unless a factor of its covariance is given; records at `steps`.
     """
-    clean = jnp.eye(noise_factor.shape[1])
+    clean = jnp.eye(noise_factor.shape[1]) if data_factor is None else data_factor
     sample = data.source(
         jax.random.key(0), "fresh", clean, noise_factor, views=views, batch_size=batch_size
     )
@@ -128,6 +129,37 @@ def train(
     return dynamics.gradient_descent(
         params, lambda w, k: contrast.distance(w, *sample(k)), optax.sgd(rate), steps, key
     )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def mean_contrast(
+    size: int,
+    draws: int,
+    views: data.Views,
+    temperature: float | None,
+    w: Float[Array, "n d"],
+    clean_factor: Float[Array, "d d"],
+    noise_factor: Float[Array, "d d"],
+    seed: Any,
+) -> Float[Array, "d d"]:
+    """X/N averaged over so many draws, in batches of `size`; of the dot loss with a temperature."""
+    sample = data.source(
+        jax.random.key(0), "fresh", clean_factor, noise_factor, views=views, batch_size=size
+    )
+
+    def of_one(key):
+        pair = sample(key)
+        drive = contrast.distance(w, *pair) if temperature is None else None
+        return (drive or contrast.dot(w, *pair, temperature)).contrast
+
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(5), seed), draws // size)
+    return jnp.mean(jax.lax.map(of_one, keys), axis=0)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def block_strengths(w: Float[Array, "T n d"], noisy_dims: int) -> Float[Array, "T 2"]:
+    """`observe.block_strength` of the clean and of the noisy modes, time by time."""
+    return jax.vmap(lambda one: observe.block_strength(one, noisy_dims))(w)
 
 
 def noisy_block(dim: int, noisy_dims: int, noise: float) -> Float[Array, "rank d"]:

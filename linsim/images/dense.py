@@ -53,7 +53,7 @@ class DenseRun(ImageRun):
 
     def images(self) -> Images:
         """The images that the run is about."""
-        return folders.load(self.source.name, self.source.size)
+        return folders.load(self.source.name, self.source.size, self.source.part)
 
     def train_count(self) -> int:
         """How many images it trains on: the first so many of its `stratified_order`."""

@@ -17,12 +17,13 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from linsim.config import BadInput, CannotWrite
-from linsim.images.names import DIGITS
+from linsim.images.names import DIGITS, Part
 from linsim.sweeps import results
 from linsim.sweeps.runtime import cache_folder
 from linsim.training.records import record, static
 
 SPLITS = ("train", "test")
+CHOOSING = 3  # one image in so many of each class is for choosing settings
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -47,11 +48,13 @@ class Source:
     """Where the images of a run come from, as a part of its record.
 
     name: "digits" or a folder; size: height and width in pixels that all are resized to (None:
-    their own); digest: of the decoded images, so that a run is not taken for one on other images.
+    their own); part: which of the images; digest: of the decoded images, so that a run is not taken
+    for one on other images.
     """
 
     name: str = static(DIGITS)
     size: int | None = static(None)
+    part: Part = static("all")
     digest: str = static("")
 
 
@@ -66,13 +69,27 @@ def digest(*parts: Images | Stored) -> str:
 
 
 @functools.cache
-def load(source: str, size: int | None = None) -> Images:
+def load(source: str, size: int | None = None, part: Part = "all") -> Images:
     """The images called `source`.
 
-    Args: source: "digits" or a folder; size: of a folder's images, as in `folder`.
+    Args: source: "digits" or a folder; size: of a folder's images, as in `folder`; part: all, or
+    one of two parts that share no image: each class's first image, and every third one from there
+    on, are for choosing settings, the others for judging them.
     Raises: BadInput.
     """
-    return digits() if source == DIGITS else folder(Path(source), size)
+    if part == "all":
+        return digits() if source == DIGITS else folder(Path(source), size)
+    pixels, labels, classes = load(source, size)
+    kept = (_place_in_class(labels) % CHOOSING == 0) == (part == "choosing")
+    return Images(pixels[kept], labels[kept], classes)
+
+
+def _place_in_class(labels: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
+    """How many images of the same class come before each image."""
+    places = np.empty_like(labels)
+    for name in np.unique(labels):
+        places[labels == name] = np.arange(np.sum(labels == name))
+    return places
 
 
 def digits() -> Images:

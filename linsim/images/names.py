@@ -7,6 +7,9 @@ from typing import Literal
 
 DIGITS = "digits"  # the images that come with scikit-learn
 
+Part = Literal["all", "choosing", "judging"]
+"""All images; the third on which settings may be chosen; the others, on which they are judged."""
+
 Setup = Literal[
     "none",
     "orthogonal",
@@ -19,6 +22,7 @@ Setup = Literal[
     "directclr",
     "random-subset",
     "directclr-linear-block",
+    "shuffled",
 ]
 """A projector, with or without a linear last block of the encoder."""
 

@@ -178,6 +178,25 @@ class RandomSubset(Kind):
         return Projector((), apply)
 
 
+@record
+class Shuffled(Kind):
+    """z = r, with the second view's rows dealt out among the images anew in every step.
+
+    Not in the paper: a control that has nothing to learn from, as no row knows its positive.
+    """
+
+    def made(self, key: PRNGKeyArray, width: int) -> Projector:
+        """See `Kind`."""
+
+        def apply(_: Any, r: Representation, key: PRNGKeyArray | None) -> Embedding:
+            if key is None:
+                raise ValueError("shuffled positives need a key in every step")
+            first, second = jnp.split(r, 2)
+            return jnp.concatenate([first, jax.random.permutation(key, second)])
+
+        return Projector((), apply)
+
+
 NAMES = tuple(name for name in get_args(Setup) if not name.endswith(LINEAR_BLOCK))
 
 
@@ -197,6 +216,7 @@ def named(name: str, d0: int) -> Kind:
         "nonlinear": Nonlinear(),
         "directclr": Subvector(d0=d0),
         "random-subset": RandomSubset(d0=d0),
+        "shuffled": Shuffled(),
     }
     if name not in kinds:
         raise ValueError(f"projector {name!r} is unknown; choose one of {', '.join(NAMES)}")

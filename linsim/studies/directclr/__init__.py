@@ -22,7 +22,7 @@ from linsim.config import (
     require,
     whole,
 )
-from linsim.images.names import DIGITS, EncoderOptimizer, NormName, Setup
+from linsim.images.names import DIGITS, EncoderOptimizer, NormName, Part, Setup
 from linsim.studies.study import Picture, Preset, Study, StudySettings
 
 if TYPE_CHECKING:
@@ -110,22 +110,28 @@ class DenseSettings(ProjectorSettings):
 
     data: str = DIGITS
     """digits (scikit-learn's), or a folder of images with one sub-folder per class."""
+    part: Part = "all"
+    """All images; or the third that is for choosing settings; or the rest, for judging them."""
     projectors: tuple[Setup, ...] = tuple(
         name for name in get_args(Setup) if name != "trainable-orthogonal"
     )
     """Between representation and loss; directclr-linear-block: with a linear last block."""
-    d0_sweep: SeveralD0 = (0, 4, 16, 64, 128)
+    d0: Count = 64
+    """Coordinates that DirectCLR trains on, and rank of the low-rank projectors."""
+    d0_sweep: SeveralD0 = (0, 4, 16, 32, 128)
     """Further values of d0 for DirectCLR; 0 is an untrained encoder, --width is no projector."""
     width: Annotated[int, whole(2)] = 128
     """Dimension of the representation."""
     blocks: Blocks = 3
     """Residual blocks of the encoder."""
-    noise: Amplitude = 0.75
+    noise: Amplitude = 1.0
     """Augmentation: standard deviation of the additive noise, in units of the pixels'."""
-    shift: Natural = 0
+    shift: Natural = 1
     """Augmentation: largest shift in pixels."""
-    crop: Share = 0.8
+    crop: Share = 1.0
     """Augmentation: smallest share of a side that a crop keeps."""
+    temperature: Positive = 0.1
+    """Temperature of the loss (NT-Xent, mean over anchors)."""
     flip: bool = False
     """Augmentation: mirror half of the images."""
     train_share: TrainShare = 2 / 3
@@ -137,14 +143,14 @@ class DenseSettings(ProjectorSettings):
         """Where the images come from, with a digest of what they are. Raises: BadInput."""
         from linsim.images import folders
 
-        digest = folders.digest(folders.load(self.data, self.image_size))
-        return folders.Source(name=self.data, size=self.image_size, digest=digest)
+        digest = folders.digest(folders.load(self.data, self.image_size, self.part))
+        return folders.Source(name=self.data, size=self.image_size, part=self.part, digest=digest)
 
     def check_images(self) -> None:
         """Load the images, and check the fields against them. Raises: BadInput."""
         from linsim.images import folders
 
-        labels = folders.load(self.data, self.image_size).labels
+        labels = folders.load(self.data, self.image_size, self.part).labels
         smallest = min(Counter(labels.tolist()).values())
         self._check_counts(int(self.train_share * len(labels)), int(self.train_share * smallest))
 
@@ -211,10 +217,10 @@ class ConvolutionalSettings(ProjectorSettings):
         self._check_counts(used, fewest if used == total else by_chance)
 
 
-# Noise, shift, crop, temperature, rate, blocks and width are those that
-# `benchmarks/digits_settings.py` found on other seeds.
-DIGITS_PRESET = DenseSettings(steps=2000, seeds=5, chunk_size=1)
-WEAK = replace(DIGITS_PRESET, noise=0.25, shift=1, crop=1.0)
+# Noise, shift, crop, temperature, rate, blocks, width and d0 are those that
+# `benchmarks/digits_settings.py` found on other seeds and other images.
+DIGITS_PRESET = DenseSettings(part="judging", steps=2000, seeds=10, chunk_size=1)
+WEAK = replace(DIGITS_PRESET, noise=0.25)
 QUICK = replace(
     DIGITS_PRESET,
     projectors=("none", "nonlinear", "directclr"),

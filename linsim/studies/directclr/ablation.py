@@ -3,7 +3,8 @@
 Source: paper, section 6, Tables 1 and 2, Appendix F.
 
 Runs with the same seed share images, split, initial encoder and batches, so settings are compared
-by their paired differences.
+by their paired differences. A table holds many comparisons: their intervals cover together with a
+probability of 95 % (Bonferroni), so that a verdict is not the luckiest of many draws.
 """
 
 from typing import Literal, NamedTuple
@@ -26,6 +27,7 @@ SETUPS = {
     "directclr": "DirectCLR",
     "random-subset": "random subset each step",
     "directclr-linear-block": "DirectCLR, linear last block",
+    "shuffled": "control: shuffled positives",
 }
 
 # ImageNet linear probe, ResNet-50, 100 epochs, top-1 %: Tables 1 and 2, Appendix F.
@@ -41,11 +43,13 @@ PAPER = {
     "random-subset": 43.0,
 }
 CONFIDENCE = 0.95
-Outcome = Literal["holds", "does not hold", "within noise"]
+MARGIN = 0.01  # accuracies that differ by less than a point count as equal
+Measure = Literal["probe", "rankme"]
+Outcome = Literal["holds", "does not hold", "within noise", "cannot tell"]
 
 
 class Interval(NamedTuple):
-    """Mean over seeds and its 95 % confidence interval; nan bounds with fewer than two seeds."""
+    """Mean over seeds and its confidence interval; nan bounds with fewer than two seeds."""
 
     mean: float
     low: float
@@ -53,16 +57,16 @@ class Interval(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One of the paper's statements: `better` lies above `worse`, or equals it, by a measure.
+    """One of the paper's statements: `better` lies above `worse`, or equals it up to MARGIN.
 
-    Both are a (setup, feature).
+    Both are a (setup, feature), held against one another by a measure.
     """
 
     statement: str
     where: str
     better: tuple[str, str]
     worse: tuple[str, str]
-    measure: Literal["probe", "rankme"] = "probe"
+    measure: Measure = "probe"
     equal: bool = False
 
 
@@ -87,7 +91,18 @@ COMPARISONS = (
         equal=True,
     ),
     Comparison(
-        "a diagonal projector is enough: it beats none", "Prop. 1", ("diagonal", "r"), ("none", "r")
+        "a trained diagonal projector is as good as a linear one",
+        "Prop. 1",
+        ("diagonal", "r"),
+        ("linear", "r"),
+        equal=True,
+    ),
+    Comparison(
+        "a low-rank diagonal projector is as good as a low-rank one",
+        "Prop. 1",
+        ("low-rank-diagonal", "r"),
+        ("low-rank", "r"),
+        equal=True,
     ),
     Comparison(
         "a fixed low-rank projector is enough: it beats none",
@@ -132,17 +147,18 @@ COMPARISONS = (
 )
 
 
-def interval(values: np.ndarray) -> Interval:
+def interval(values: np.ndarray, comparisons: int = 1) -> Interval:
     """Mean of independent seeds with Student's t interval.
 
-    Args: values (seeds,).
+    Args: values (seeds,); comparisons: of how many intervals this is one, which shall together
+    cover with a probability of 95 % (Bonferroni).
     Returns: Interval.
     """
     mean, count = float(np.mean(values)), len(values)
     if count < 2:
         return Interval(mean, np.nan, np.nan)
     half = (
-        scipy.special.stdtrit(count - 1, 0.5 + CONFIDENCE / 2)
+        scipy.special.stdtrit(count - 1, 1 - (1 - CONFIDENCE) / (2 * comparisons))
         * float(np.std(values, ddof=1))
         / np.sqrt(count)
     )
@@ -152,13 +168,19 @@ def interval(values: np.ndarray) -> Interval:
 def outcome(difference: Interval, *, equal: bool) -> Outcome:
     """What the interval of better - worse says about the statement.
 
-    An equality holds as long as the interval contains 0.
+    An equality holds if the whole interval lies between -MARGIN and MARGIN, which is a test of
+    equivalence by two one-sided tests (Schuirmann 1987), and does not if all of it lies outside.
+    Without an interval there is no verdict.
     """
+    if not np.all(np.isfinite(difference)):
+        return "cannot tell"
     if equal:
-        return "does not hold" if difference.low > 0 or difference.high < 0 else "holds"
-    if difference.low > 0:
-        return "holds"
-    return "does not hold" if difference.high < 0 else "within noise"
+        nearest = max(difference.low, -difference.high, 0.0)
+        farthest = max(abs(difference.low), abs(difference.high))
+        holds, refuted = farthest < MARGIN, nearest > MARGIN
+    else:
+        holds, refuted = difference.low > 0, difference.high < 0
+    return "holds" if holds else "does not hold" if refuted else "within noise"
 
 
 def measured(dataset: xr.Dataset, side: tuple[str, str], measure: str, labels: str) -> np.ndarray:
@@ -177,12 +199,15 @@ def measured(dataset: xr.Dataset, side: tuple[str, str], measure: str, labels: s
 
 
 def judge(dataset: xr.Dataset, comparison: Comparison, labels: str) -> tuple[Interval, Outcome]:
-    """Paired difference of a comparison over the seeds, and its outcome."""
+    """Paired difference of a comparison over the seeds, and its outcome.
+
+    The interval is one of all that the table of this dataset holds.
+    """
     better, worse = (
         measured(dataset, side, comparison.measure, labels)
         for side in (comparison.better, comparison.worse)
     )
-    difference = interval(better - worse)
+    difference = interval(better - worse, len(asked(dataset)))
     return difference, outcome(difference, equal=comparison.equal)
 
 
@@ -190,6 +215,16 @@ def testable(dataset: xr.Dataset) -> list[Comparison]:
     """The comparisons of which both sides were run."""
     held = set(dataset["projector"].values.tolist())
     return [each for each in COMPARISONS if {each.better[0], each.worse[0]} <= held]
+
+
+def asked(dataset: xr.Dataset) -> list[tuple[Comparison, str]]:
+    """Every comparison that can be judged, with each number of labels that it is judged for."""
+    labels = [str(name) for name in dataset["labels"].values]
+    return [
+        (comparison, name)
+        for comparison in testable(dataset)
+        for name in (labels if comparison.measure == "probe" else labels[:1])
+    ]
 
 
 def rank_correlation(dataset: xr.Dataset, labels: str) -> Interval:

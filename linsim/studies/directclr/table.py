@@ -1,12 +1,13 @@
 """The study's tables: probes and ranks beside the paper's, and its comparisons, judged."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import xarray as xr
 
 from linsim.studies.directclr import ablation
-from linsim.studies.directclr.ablation import SETUPS, Interval
+from linsim.studies.directclr.ablation import SETUPS, Comparison, Interval, Outcome
 
 BASELINES = {"raw_accuracy": "raw pixels", "untrained_accuracy": "untrained encoder"}
 
@@ -120,17 +121,20 @@ def _ranks(dataset: xr.Dataset) -> list[str]:
 def _comparisons(dataset: xr.Dataset, labels: list[str]) -> list[str]:
     """Each of the paper's comparisons: paired difference and outcome, for each number of labels."""
     columns = [f"{name} labels" if name == "all" else name for name in labels]
-    header = f"{'the paper says':52} {'where':8}" + "".join(f" {name:>28}" for name in columns)
-    lines = [header]
-    for comparison in ablation.testable(dataset):
-        cells = []
-        for name in labels if comparison.measure == "probe" else labels[:1]:
-            difference, outcome = ablation.judge(dataset, comparison, name)
-            scale = 100.0 if comparison.measure == "probe" else 1.0
-            cells.append(f"{outcome} ({_signed(difference, scale)})")
-        row = "".join(f" {cell:>28}" for cell in cells)
-        lines.append(f"{comparison.statement:52} {comparison.where:8}{row}")
-    return lines
+    header = f"{'the paper says':59} {'where':8}" + "".join(f" {name:>28}" for name in columns)
+    asked = ablation.asked(dataset)
+    note = (
+        f"intervals that hold together with 95 % for all {len(asked)} of them; equal: by less than "
+        f"{100 * ablation.MARGIN:g} point"
+    )
+    rows: dict[Comparison, str] = {}
+    for comparison, name in asked:
+        difference, outcome = ablation.judge(dataset, comparison, name)
+        scale = 100.0 if comparison.measure == "probe" else 1.0
+        start = f"{comparison.statement:59} {comparison.where:8}"
+        cell = f"{outcome} ({_signed(difference, scale)})"
+        rows[comparison] = rows.get(comparison, start) + f" {cell:>28}"
+    return [header, *rows.values(), note]
 
 
 def _signed(difference: Interval, scale: float) -> str:
@@ -153,10 +157,17 @@ def _correlation(value: Interval) -> str:
 
 
 def _verdict(dataset: xr.Dataset, labels: list[str]) -> str:
-    told, comparisons = [], ablation.testable(dataset)
+    told, asked = [], ablation.asked(dataset)
     for name in labels:
-        outcomes = [ablation.judge(dataset, comparison, name)[1] for comparison in comparisons]
-        kinds = ("holds", "does not hold", "within noise")
-        counts = ", ".join(f"{outcomes.count(each)} {each}" for each in kinds)
+        outcomes = [
+            ablation.judge(dataset, comparison, name)[1]
+            for comparison, judged_for in asked
+            if judged_for == name
+        ]
+        counts = ", ".join(
+            f"{outcomes.count(each)} {each}"
+            for each in get_args(Outcome)
+            if each != "cannot tell" or each in outcomes
+        )
         told.append(f"{'all' if name == 'all' else name + ' per class'}: {counts}")
-    return f"verdict: of {len(comparisons)} comparisons of the paper, by labels: {'; '.join(told)}"
+    return f"verdict: of {len(asked)} comparisons with the paper, by labels: {'; '.join(told)}"

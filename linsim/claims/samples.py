@@ -1,0 +1,371 @@
+"""Claims S03-S16: what P03-P16 say of infinitely many samples, seen in samples.
+
+Each is the twin of the claim of the same number, whose check solves the theory's own equations. Here
+nothing but random batches is used: their mean contrast matrix, at N and at 2N so that the
+deviation of order 1/N drops out, or whole trainings.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from linsim.arrays import Array
+from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim
+from linsim.claims.population import DIM, VARIANCES, WHERE, product_rates
+from linsim.claims.setups import above, block_strengths, error, mean_contrast, rotation, train
+from linsim.theory import late_time, population
+from linsim.training import data, models
+
+SIZE, DRAWS = 64, 130_000
+SAMPLED = Tolerance(0.04, f"4 standard errors of {DRAWS:,} samples, and what is of order 1/N²")
+UNIT = np.ones(DIM)
+
+
+def limit(
+    w: Float[Array, "n d"],
+    variances: Float[Array, "d"],
+    noise: Float[Array, "d"],
+    seed: int,
+    *,
+    views: data.Views = "one",
+    size: int = SIZE,
+    draws: int = DRAWS,
+    temperature: float | None = None,
+) -> Float[np.ndarray, "d d"]:
+    """Mean X/N of batches of independent coordinates without its part of order 1/N, 2 X_2N - X_N.
+
+    Args: weights; variances of the data and of the noise; seed; views; N; samples; temperature (dot loss).
+    """
+    factors = [jnp.diag(jnp.sqrt(each)) for each in (variances, noise)]
+    small, large = (
+        mean_contrast(n, draws, views, temperature, w, *factors, seed) for n in (size, 2 * size)
+    )
+    return np.asarray(2 * large - small)
+
+
+def pulls(m: Any, variances: Any, noise: Any, seed: int, **options: Any) -> np.ndarray:
+    """The diagonal of `limit` for modes of strengths m along the coordinates."""
+    held = (jnp.asarray(each, dtype=float) for each in (variances, noise))
+    return np.diag(limit(jnp.diag(jnp.sqrt(jnp.asarray(m))), *held, seed, **options))
+
+
+def uniform(seed: int, count: int = DIM) -> jax.Array:
+    """Random numbers between 0 and 1."""
+    return jax.random.uniform(jax.random.key(seed), (count,))
+
+
+@claim(
+    "S03",
+    "new",
+    WHERE,
+    tolerance=SAMPLED,
+    recorded="holds",
+    error="the threshold {} too high",
+    by=0.05,
+)
+def growth_of_weak_modes(seed: int, wrong: float) -> Evidence:
+    """P03 in samples: a weak mode grows at the rate 2a - c, and so from c = 2a on not at all."""
+    variances, ratios = 0.5 + uniform(seed), jnp.array([1.0, 1.9, 2.1, 3.0])
+    measured = pulls(1e-6 * UNIT, variances, ratios * variances, seed)
+    stated = population.collapse_threshold(variances) * (1 + wrong) - ratios * variances
+    return Evidence(float(jnp.abs((measured - stated) / (2 * variances)).max()))
+
+
+@claim(
+    "S04",
+    "new",
+    WHERE,
+    tolerance=SAMPLED,
+    recorded="holds",
+    error="c {} too large",
+    by=0.1,
+)
+def no_pull_at_the_fixed_point(seed: int, wrong: float) -> Evidence:
+    """P04 in samples: at m* the mean contrast matrix pulls at no mode."""
+    variances, ratios = 0.5 + uniform(seed), jnp.array([0.5, 0.8, 1.2, 1.8])
+    noise = ratios * variances
+    m = population.fixed_point(variances, (1 + wrong) * noise)
+    return Evidence(float(np.abs(pulls(m, variances, noise, seed) / noise).max()))
+
+
+@claim(
+    "S05",
+    "new",
+    WHERE,
+    tolerance=SAMPLED,
+    recorded="holds",
+    error="the anchor's noise variance {} too large",
+    by=0.1,
+)
+def two_noisy_views_settle(seed: int, wrong: float) -> Evidence:
+    """P05 in samples: two noisy views of any noise s pull at no mode at m* > 0 of a = 1 + s² and
+    c = 2s².
+    """
+    noise = jnp.array([0.3, 1.0, 2.0, 4.0]) * (1 + 0.1 * uniform(seed))
+    m = population.fixed_point(1 + (1 + wrong) * noise, 2 * noise)
+    measured = pulls(m, UNIT, noise, seed, views="two")
+    return Evidence(
+        float(np.abs(measured / (2 * noise)).max()),
+        assumptions=(above("weakest m*", m.min(), 0.01),),
+    )
+
+
+TRAINED = (0, 1500)
+
+
+@functools.cache
+def oblique(seed: int):
+    """Covariances of data and noise that do not commute, with generalised eigenvalues 2.5, 1.5, 0.5
+    and 0.25, and the weights after training on batches.
+    """
+    key, axes = jax.random.key(seed), rotation(seed, DIM)
+    root = axes * jnp.sqrt(0.5 + uniform(seed)) @ axes.T
+    turn = models.random_frame(jax.random.fold_in(key, 1), DIM, DIM)
+    noise = root @ (turn * jnp.array([2.5, 1.5, 0.5, 0.25]) @ turn.T) @ root
+    start = models.orthogonal(key, (DIM, DIM), 0.5)
+    run = train(
+        start,
+        data.factor(noise),
+        seed,
+        0.2,
+        views="one",
+        batch_size=128,
+        steps=TRAINED,
+        data_factor=root,
+    )
+    return root @ root, noise, run.weights[0][-1]
+
+
+@claim(
+    "S06",
+    "new",
+    WHERE,
+    tolerance=COUNT,
+    recorded="holds",
+    error="the threshold {} too high",
+    by=0.5,
+)
+def trained_collapsed_dimensions(seed: int, wrong: float) -> Evidence:
+    """P06 in samples: training on batches collapses as many dimensions as generalised eigenvalues of
+    (Σn, Σ) are ≥ 2.
+    """
+    cov, noise, w = oblique(seed)
+    variances = np.linalg.svd(w, compute_uv=False) ** 2
+    collapsed = int(np.sum(variances < 1e-4 * variances[0]))
+    stated = population.collapsed_dimensions(cov, noise / (1 + wrong))
+    commutator = error(cov @ noise, noise @ cov)
+    return Evidence(
+        abs(collapsed - stated), assumptions=(above("|ΣΣn - ΣnΣ| over |ΣΣn|", commutator, 0.01),)
+    )
+
+
+TAU = 0.5
+
+
+@claim(
+    "S08",
+    "new",
+    WHERE,
+    tolerance=SAMPLED,
+    recorded="holds",
+    error="m* {} too large",
+    by=0.1,
+)
+def dot_pull_falls_linearly(seed: int, wrong: float) -> Evidence:
+    """P08 in samples: the dot loss pulls at a mode with 2k(1 - m/m*)/τ, whose growth is logistic."""
+    k, noise = 0.5 + uniform(seed, 1), 0.5 + uniform(seed + 1, 1)
+    settled = population.fixed_point_dot(k + noise, k + noise, k, TAU)
+    errors = []
+    for share in (0.1, 0.5, 1.0):
+        measured = pulls(share * settled, k, noise, seed, views="two", temperature=TAU)
+        stated = 2 * k / TAU * (1 - share / (1 + wrong))
+        errors.append(float(jnp.abs(measured - stated)[0] * TAU / (2 * k[0])))
+    return Evidence(max(errors))
+
+
+@claim(
+    "S09",
+    "new",
+    WHERE,
+    tolerance=SAMPLED,
+    recorded="holds",
+    error="γ {} too large",
+    by=0.1,
+)
+def dot_pull_balances_weight_decay(seed: int, wrong: float) -> Evidence:
+    """P09 in samples: at m* = (τk - γτ²/2)/(aa') the dot loss pulls with γ."""
+    k, noise = 0.5 + uniform(seed, 1), 0.5 + uniform(seed + 1, 1)
+    decay = k / TAU  # half of the pull at the start
+    settled = population.fixed_point_dot(k + noise, k + noise, k, TAU, (1 + wrong) * decay[0])
+    measured = pulls(settled, k, noise, seed, views="two", temperature=TAU)
+    return Evidence(float(jnp.abs(measured - decay)[0] / decay[0]))
+
+
+@claim(
+    "S10",
+    "new",
+    WHERE,
+    tolerance=SAMPLED,
+    recorded="holds",
+    error="c {} too large",
+    by=0.1,
+)
+def no_pull_at_the_inverse_noise(seed: int, wrong: float) -> Evidence:
+    """P10 in samples: under weak augmentation of variance c no mode of m = 1/c is pulled at, whatever
+    its variance.
+    """
+    errors = []
+    for variance in (1.0, 2.0, 5.0):
+        a, c = variance * (1 + 0.5 * uniform(seed, 1)), jnp.array([0.05])
+        measured = pulls(1 / ((1 + wrong) * c), a, c, seed, draws=20_000, size=512)
+        errors.append(float(np.abs(measured / c)[0]))
+    return Evidence(max(errors))
+
+
+@functools.cache
+def escape(seed: int, depth: int, w0: float, stated: float) -> float:
+    """When a mode of clean data, trained on batches in so many layers, reaches 1."""
+    steps = tuple(np.unique(np.linspace(0, 1.3 * stated / ESCAPE_RATE, 400).astype(int)).tolist())
+    start = models.balanced(
+        jax.random.key(seed), (1,) * (depth + 1), jnp.array([w0 ** (1 / depth)])
+    )
+    run = train(
+        start, jnp.zeros((1, 1)), seed, ESCAPE_RATE, views="one", batch_size=128, steps=steps
+    )
+    w = np.abs(np.asarray(jax.vmap(models.product)(run.weights))[:, 0, 0])
+    return float(np.interp(0.0, np.log(w), ESCAPE_RATE * np.array(steps)))
+
+
+ESCAPE_RATE = 0.1
+
+
+@claim(
+    "S11",
+    "new",
+    WHERE,
+    tolerance=Tolerance(0.05, "a lag of 1/λ(0) and what is of order 1/N, at escape times above 40"),
+    recorded="holds",
+    error="escape times {} too late",
+    by=0.1,
+)
+def trained_escape_times(seed: int, wrong: float) -> Evidence:
+    """P11 in samples: trained on batches, a mode of L layers escapes at w0^{-(2 - 2/L)}/((2L - 2)λ(0))."""
+    errors = []
+    for depth, w0 in ((2, 0.005), (3, 0.01), (4, 0.015)):
+        stated = float(population.escape_time(w0, depth, 2.0))
+        errors.append(abs(escape(seed, depth, w0, stated) / ((1 + wrong) * stated) - 1))
+    return Evidence(max(errors))
+
+
+def sampled_rates(params: models.Params, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`product_rates` of layers that follow the mean contrast matrix of isotropic batches."""
+    w = models.product(params)
+    variances, noise = (value * UNIT for value in VARIANCES)
+    towards = models.layer_gradients(params, w @ limit(w, variances, noise, seed))
+    return product_rates(params, towards)
+
+
+@claim(
+    "S12",
+    "new",
+    WHERE,
+    tolerance=SAMPLED,
+    recorded="holds",
+    error="w {} too large",
+    by=0.1,
+)
+def rates_of_balanced_layers(seed: int, wrong: float) -> Evidence:
+    """P12 in samples: L balanced layers' product follows dw/dt = L w^{3 - 2/L} λ(w²)."""
+    values = jnp.array([0.9, 0.7, 0.5, 0.3]) * (1 + 0.1 * uniform(seed, 1))
+    errors = []
+    for depth in (2, 3):
+        params = models.balanced(jax.random.key(seed), (DIM,) * (depth + 1), values)
+        measured, w = sampled_rates(params, seed)
+        stated = population.balanced_rate((1 + wrong) * w, depth, *VARIANCES)
+        errors.append(float(jnp.abs(measured / stated - 1).max()))
+    return Evidence(max(errors))
+
+
+@claim(
+    "S13",
+    "new",
+    WHERE,
+    tolerance=SAMPLED,
+    recorded="holds",
+    error="κ {} too large",
+    by=0.1,
+)
+def rates_of_imbalanced_layers(seed: int, wrong: float) -> Evidence:
+    """P13 in samples: two layers with C = κI follow dw/dt = w √(κ² + 4w²) λ(w²)."""
+    values, kappa = jnp.array([0.5, 0.3, 0.1, 1e-3]), 0.5 + float(uniform(seed, 1)[0])
+    params = models.imbalanced(jax.random.key(seed), (DIM,) * 3, values, kappa)
+    measured, w = sampled_rates(params, seed)
+    stated = population.imbalanced_rate(w, (1 + wrong) * kappa, *VARIANCES)
+    return Evidence(float(jnp.abs(measured / stated - 1).max()))
+
+
+MANY, NOISY, LATE = 32, 4, tuple(range(0, 3001, 100))
+
+
+@functools.cache
+def with_many_clean_modes(seed: int, noise: float) -> tuple[float, float]:
+    """Mean m of the noisy modes in the second half of a run on batches, and alpha_ii at its end."""
+    factor = noise**0.5 * data.factor(data.block_covariance(MANY + NOISY, NOISY))
+    start = (0.5 * jnp.eye(MANY + NOISY),)
+    run = train(start, factor, seed, 0.1, views="one", batch_size=64, steps=LATE)
+    m = np.asarray(block_strengths(run.weights[0], NOISY))[len(LATE) // 2 :, 1]
+    return float(m.mean()), float(run.alpha_ii[-1])
+
+
+@claim(
+    "S15",
+    "new",
+    WHERE,
+    tolerance=Tolerance(0.05, "3 standard deviations of 1.5 % over runs"),
+    recorded="holds",
+    error="c {} too large",
+    by=0.1,
+)
+def noisy_modes_under_many_clean_ones(seed: int, wrong: float) -> Evidence:
+    """P15 in samples: trained on batches with many clean modes, noisy modes settle at m = u/(2v)."""
+    noise = 0.8 + 0.4 * float(uniform(seed, 1)[0])
+    m, alpha = with_many_clean_modes(seed, noise)
+    stated = late_time.settled(
+        1.0, (1 + wrong) * noise, 0.0, clean_modes=MANY, noisy_modes=NOISY, order="leading"
+    )
+    return Evidence(abs(m / stated - 1), assumptions=(above("α_ii", alpha, 0.95),))
+
+
+GROWN, GROWTH_RATE = (0, *(int(step) for step in np.geomspace(400, 8000, 30))), 0.1
+
+
+@functools.cache
+def growing(seed: int) -> tuple[np.ndarray, float]:
+    """m of two clean modes, of which one view of three further modes is noisy, and alpha_ii at its
+    end.
+    """
+    factor = data.factor(data.block_covariance(5, 3))
+    start = (0.5 * jnp.eye(5),)
+    run = train(start, factor, seed, GROWTH_RATE, views="one", batch_size=64, steps=GROWN)
+    return np.asarray(block_strengths(run.weights[0], 3))[1:, 0], float(run.alpha_ii[-1])
+
+
+@claim(
+    "S16",
+    "new",
+    WHERE,
+    tolerance=Tolerance(0.1, "corrections of order 1/m to a power law, at m above 10"),
+    recorded="holds",
+    error="the exponent {} too large",
+    by=0.2,
+)
+def trained_growth_exponent(seed: int, wrong: float) -> Evidence:
+    """P16 in samples: trained on batches, two clean modes grow as t^{1/2}, the exponent 2/(d_s + 2)."""
+    m, alpha = growing(seed)
+    slope = np.polyfit(np.log(np.array(GROWN[1:])), np.log(m), 1)[0]
+    stated = late_time.growth_exponent(2) * (1 + wrong)
+    return Evidence(abs(float(slope) / stated - 1), assumptions=(above("α_ii", alpha, 0.9),))
