@@ -38,7 +38,9 @@ WHERE = "docs/theory.md"
     "A01", "new", WHERE, tolerance=solver(FLOW), recorded="exact", error="C {} too large", by=1e-05
 )
 def alignment_identity(seed: int, wrong: float) -> Evidence:
-    """Along gradient flow of any loss of the product A_jk (σ1_k² - σ2_j²) = v2_jᵀ C u1_k, C = W1 W1ᵀ - W2ᵀ W2 at t = 0."""
+    """Along gradient flow of any loss of the product A_jk (σ1_k² - σ2_j²) = v2_jᵀ C u1_k, C = W1
+    W1ᵀ - W2ᵀ W2 at t = 0.
+    """
     conserved = (1 + wrong) * alignment.imbalance(*layers(seed))
     residuals = [
         jitted(alignment.identity_residual)(w1, w2, conserved)
@@ -51,8 +53,8 @@ def alignment_identity(seed: int, wrong: float) -> Evidence:
     "A02", "new", WHERE, tolerance=solver(FLOW), recorded="exact", error="C {} too small", by=1e-05
 )
 def alignment_bound(seed: int, wrong: float) -> Evidence:
-    """Along gradient flow of any loss of the product |A_kk| ≥ √(1 - |C|₂²/δ_k²), δ_k = min_{j≠k} |σ1_k² - σ2_j²|: a mode
-    aligns when its gap outgrows C.
+    """Along gradient flow of any loss of the product |A_kk| ≥ √(1 - |C|₂²/δ_k²), δ_k = min_{j≠k}
+    |σ1_k² - σ2_j²|: a mode aligns when its gap outgrows C.
     """
     conserved = (1 - wrong) * alignment.imbalance(*tilted(seed))
     short, highest = 0.0, 0.0
@@ -99,8 +101,8 @@ def tilted_flow(seed: int) -> tuple[Float[Array, "T _out _in"], ...]:
     by=1e-05,
 )
 def identity_under_descent(seed: int, wrong: float) -> Evidence:
-    """Along gradient descent on any loss of the product the identity holds with C + Σ η² (W2ᵀ G Gᵀ W2 - W1 Gᵀ G W1ᵀ) in place
-    of C.
+    """Along gradient descent on any loss of the product the identity holds with C + Σ η² (W2ᵀ G Gᵀ
+    W2 - W1 Gᵀ G W1ᵀ) in place of C.
     """
     steps = descent(layers(seed), *case(seed)[1:])
     w1, w2 = (w[-1] for w in steps.weights)
@@ -191,8 +193,8 @@ def degenerate_modes_align_as_a_subspace(seed: int, wrong: float) -> Evidence:
     by=1e-5,
 )
 def alignment_is_known_before_training(seed: int, wrong: float) -> Evidence:
-    """InfoNCE on infinite batches ends with |A_kk| ≥ √(1 - |C|₂²/δ_k²), δ_k = min_{j≠k} |s_k - s_j| -
-    |C|₂, s_k = √(m*_k + |C|₂²/4), which the noise and the start tell before training.
+    """InfoNCE on infinite batches ends with |A_kk| ≥ √(1 - |C|₂²/δ_k²), δ_k = min_{j≠k} |s_k - s_j|
+    - |C|₂, s_k = √(m*_k + |C|₂²/4), which the noise and the start tell before training.
     """
     params, conserved = aligned(seed, SMALL).params, aligned(seed, SMALL).conserved
     variances = (1 + wrong) * jnp.diag(GRADED)

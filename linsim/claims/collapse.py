@@ -72,9 +72,9 @@ def expected(objective: ObjectiveName, noise: tuple[float, ...]) -> str:
     tolerance=COUNT,
     recorded="holds only under conditions",
     error="InfoNCE with two noisy views for the loss without negatives",
-    conditions="it is the augmentation that decides, direction by direction: without negatives what "
-    "is not augmented stays; with a predictor what is augmented by less than σ²/(4η) - σ stays, so "
-    "that the same augmentation of all directions collapses none or all",
+    conditions="it is the augmentation that decides, direction by direction: without negatives "
+    "what is not augmented stays; with a predictor what is augmented by less than σ²/(4η) - σ "
+    "stays, so that the same augmentation of all directions collapses none or all",
 )
 def collapse_without_negatives(seed: int, wrong: float) -> Evidence:
     """Without negatives the embedding collapses completely; with a predictor and stop-gradient it

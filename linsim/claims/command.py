@@ -8,13 +8,21 @@ import importlib.metadata
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from linsim.claims.ledger import Claim, Evidence, Outcome, Section, examine
+from linsim.claims.ledger import (
+    Claim,
+    Evidence,
+    Outcome,
+    Section,
+    examine,
+    size,
+    smallest_error,
+)
 from linsim.config import BadInput, Checked, Count, Several, parsed, require
 from linsim.sweeps.runtime import configure_jax, try_to_write
 from linsim.sweeps.settings import Seed
@@ -34,6 +42,8 @@ class VerifySettings(Checked):
     """Independent runs of every check; the worst decides."""
     seed: Seed = 0
     """The first of their seeds, to try others than those that the verdicts were recorded with."""
+    power: bool = False
+    """Also look for the smallest error that each check notices in all of these seeds."""
     all: bool = False
     """Also the claims that need minutes of training."""
     json: Path | None = None
@@ -55,7 +65,9 @@ def main(argv: Sequence[str]) -> None:
         asked = chosen(config)
         claims = [claim for claim in asked if not claim.missing]
         outcomes = examined(claims, config.seeds, config.seed)
-    print(table(outcomes))
+        print(table(outcomes))
+        if config.power:
+            print("", power(claims, config.seeds, config.seed), sep="\n")
     for claim in asked:
         if claim.missing:
             print(
@@ -110,15 +122,18 @@ def chosen(config: VerifySettings) -> list[Claim]:
 
 
 def examined(claims: Sequence[Claim], seeds: int, first: int) -> list[Outcome]:
-    """Every claim's outcome; a progress bar on a terminal."""
+    """Every claim's outcome."""
+    return [examine(claim, seeds, first) for claim in shown(claims)]
+
+
+def shown(claims: Sequence[Claim]) -> Iterator[Claim]:
+    """The claims one after the other; on a terminal with a progress bar."""
     from tqdm import tqdm
 
     with tqdm(claims, unit=" claims", leave=False, disable=None) as bar:
-        outcomes = []
         for claim in bar:
             bar.set_postfix_str(claim.id)
-            outcomes.append(examine(claim, seeds, first))
-    return outcomes
+            yield claim
 
 
 COLUMNS = ("id", "where", "verdict", "residual", "tolerance", "counter-check")
@@ -126,13 +141,28 @@ COLUMNS = ("id", "where", "verdict", "residual", "tolerance", "counter-check")
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """One line per claim, and a last line, or several, on whether all verdicts are as recorded."""
-    rows = [COLUMNS, *map(row, outcomes)]
-    widths = [max(len(line[column]) for line in rows) for column in range(len(COLUMNS))]
-    lines = [
+    return "\n".join([*aligned([COLUMNS, *map(row, outcomes)]), "", *changes(outcomes)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines whose columns begin below one another."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in rows
     ]
-    return "\n".join([*lines, "", *changes(outcomes)])
+
+
+def power(claims: Sequence[Claim], seeds: int, first: int) -> str:
+    """A table of the smallest error that each claim's check notices, and of the recorded one."""
+    rows = [("id", "smallest error noticed", "recorded", f"what is wrong ({seeds} seeds)")]
+    for claim in shown(claims):
+        if claim.by is None:
+            rows.append((claim.id, "-", "-", claim.counter))
+            continue
+        found = smallest_error(claim, seeds, first)
+        rows.append((claim.id, size(found), size(claim.by), claim.error.format("by so much")))
+    return "\n".join(aligned(rows))
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:
@@ -168,10 +198,11 @@ def changes(outcomes: Sequence[Outcome]) -> list[str]:
 
 def markdown(verdicts: Sequence[tuple[Claim, str]]) -> str:
     """The table of docs/ledger.md; without measured numbers, it is the same on every machine."""
-    lines = ["| id | where | statement | verdict |", "|---|---|---|---|"]
+    lines = ["| id | where | statement | verdict | rejects |", "|---|---|---|---|---|"]
     for claim, found in verdicts:
         why = "; ".join(part for part in (claim.erratum, claim.conditions) if part)
-        cells = claim.id, claim.where, claim.statement, f"**{found}**" + (f": {why}" if why else "")
+        shown = f"**{found}**" + (f": {why}" if why else "")
+        cells = claim.id, claim.where, claim.statement, shown, claim.counter
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -203,6 +234,7 @@ def entry(outcome: Outcome) -> dict[str, Any]:
     }
     counter = {
         "broken": outcome.broken,
+        "wrong": claim.counter,
         "rejected_as": claim.rejected_as,
         "seeds": [plain(each) for each in outcome.counter],
     }

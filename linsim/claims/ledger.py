@@ -84,6 +84,11 @@ def solver(step_tolerance: float) -> Tolerance:
     )
 
 
+def size(relative: float) -> str:
+    """A relative size in words, such as 0.1 %."""
+    return f"{100 * relative:.6g} %"
+
+
 COUNT = Tolerance(0.5, "counts are whole numbers")
 
 Check = Callable[[int, float], Evidence]
@@ -93,11 +98,11 @@ Check = Callable[[int, float], Evidence]
 class Claim:
     """One statement and the check that can refute it.
 
-    check(seed, wrong) measures one seed. With wrong = 0 it is about the statement; otherwise the same
-    machinery runs on a wrong formula or a broken assumption, for which `rejected_as` must come out.
-    `error` says what is wrong there, in words that may hold {} for its relative size; `by` is the
-    smallest such size that the check is known to notice (None: the error has no size, and wrong is
-    1). `recorded` is the verdict that the check is known to give. `extra` is what it needs.
+    check(seed, wrong) measures one seed. With wrong = 0 it is about the statement; otherwise the
+    same machinery runs on a wrong formula or a broken assumption, for which `rejected_as` must come
+    out. `error` says what is wrong there, in words that may hold {} for its relative size; `by` is
+    the smallest such size that the check is known to notice (None: the error has no size, and wrong
+    is 1). `recorded` is the verdict that the check is known to give. `extra` is what it needs.
     """
 
     id: str
@@ -118,7 +123,7 @@ class Claim:
     @property
     def counter(self) -> str:
         """What the counter-check has wrong, with its size."""
-        return self.error.format("" if self.by is None else f"{100 * self.by:.6g} %")
+        return self.error if self.by is None else self.error.format(size(self.by))
 
     @property
     def missing(self) -> str:
@@ -272,7 +277,7 @@ def examine(claim: Claim, seeds: int, first: int = 0) -> Outcome:
     return Outcome(claim, *measured)
 
 
-SIZES = tuple(digit * 10.0**power for power in range(-6, 0) for digit in (1, 2, 5)) + (1.0,)
+SIZES = (*(float(f"{digit}e{power}") for power in range(-6, 0) for digit in (1, 2, 5)), 1.0)
 
 
 def smallest_error(claim: Claim, seeds: int, first: int = 0) -> float:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from linsim.arrays import Array
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding
 from linsim.claims.setups import (
     FLOW,
@@ -24,7 +25,7 @@ from linsim.claims.setups import (
 )
 from linsim.theory import finite_batch, late_time, population
 from linsim.theory.modes import Modes
-from linsim.training import contrast, data, dynamics, models, observe
+from linsim.training import data, dynamics, models
 
 WHERE = "docs/theory.md"
 DIM = 4
@@ -319,13 +320,14 @@ VARIANCES = 1.3, 0.3  # of isotropic data and noise
 ISOTROPIC = tuple(value * np.eye(DIM) for value in VARIANCES)
 
 
-def product_rates(params: models.Params, rates: models.Params):
+def product_rates(params: models.Params, rates: models.Params) -> tuple[Array, Array]:
     """Rates of the product's singular values, from those of the layers, and the values, largest
     first.
     """
-    total = sum(
+    changes = [
         models.product((*params[:k], rate, *params[k + 1 :])) for k, rate in enumerate(rates)
-    )
+    ]
+    total = jnp.sum(jnp.stack(changes), axis=0)
     u, w, vt = jnp.linalg.svd(models.product(params))
     return jnp.einsum("nk,nd,kd->k", u, total, vt), w
 

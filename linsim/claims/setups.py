@@ -149,8 +149,9 @@ def mean_contrast(
 
     def of_one(key):
         pair = sample(key)
-        drive = contrast.distance(w, *pair) if temperature is None else None
-        return (drive or contrast.dot(w, *pair, temperature)).contrast
+        if temperature is None:
+            return contrast.distance(w, *pair).contrast
+        return contrast.dot(w, *pair, temperature).contrast
 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(5), seed), draws // size)
     return jnp.mean(jax.lax.map(of_one, keys), axis=0)

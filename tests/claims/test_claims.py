@@ -33,7 +33,7 @@ def test_claim_is_as_recorded_and_a_wrong_formula_is_rejected(name):
 def test_other_seeds_are_other_runs():
     first, other = (examine(LEDGER["B04"], 1, seed).evidence[0].residual for seed in (0, 1000))
     assert first != other
-    assert other == LEDGER["B04"].check(1000, False).residual
+    assert other == LEDGER["B04"].check(1000, 0.0).residual
 
 
 def test_the_ledger_holds_every_statement_of_the_paper():
@@ -101,6 +101,8 @@ def made(check, **fields) -> Claim:
         "where": "Lemma 0",
         "statement": "Nothing.",
         "recorded": "exact",
+        "error": "something {} too large",
+        "by": 0.1,
     }
     return Claim(
         **plain | {"tolerance": TOLERANCE._replace(numerical=True), "check": check} | fields
@@ -158,7 +160,7 @@ def test_a_changed_verdict_is_named_old_and_new():
 
 def test_an_id_is_entered_once():
     with pytest.raises(ValueError, match="C01 is entered twice"):
-        ledger.claim("C01", "4", "Lemma 1", tolerance=TOLERANCE, recorded="exact")(
+        ledger.claim("C01", "4", "Lemma 1", tolerance=TOLERANCE, recorded="exact", error="none")(
             lambda seed, wrong: Evidence(0.0)
         )
 
