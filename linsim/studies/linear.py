@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from linsim.training.optimizers import AnyOptimizer
 
 
+DEFAULT_RATE = 0.128  # the paper's 1e-3 on the sum over a batch of 128
+
+
 @dataclass(kw_only=True)
 class GaussianData(Settings):
     """The dimension of the data, and which coordinates are noisy."""
@@ -40,7 +43,7 @@ class GaussianData(Settings):
 class Descent(Settings):
     """The optimiser."""
 
-    learning_rate: Positive = 0.128  # the paper's 1e-3 on the sum over a batch of 128
+    learning_rate: Positive = DEFAULT_RATE
     """Step size on the MEAN loss."""
     optimizer: OptimizerName = "sgd"
     """The theory is that of sgd."""
@@ -74,6 +77,23 @@ class Network(Settings):
 @dataclass(kw_only=True)
 class Linear(StudySettings, Descent, GaussianData, Network):
     """What a study of linear layers can be asked."""
+
+    learning_rate: Positive | None = None
+    """Step size on the MEAN loss (default: 0.128; dot loss: temperature / (4 (1 + noise²)))."""
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, or the loss's default.
+
+        The dot loss overshoots its fixed points from temperature / (2 a) on, a the largest variance
+        of the anchors (docs/theory.md); the default is half of that, with the variance of a noisy
+        view, whose minibatch noise would be too strong otherwise.
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        if self.loss != "dot":
+            return DEFAULT_RATE
+        return self.temperature / (4 * (1 + max(self.noise) ** 2))
 
     def relations(self) -> None:
         """Check the fields against one another. Raises: BadInput."""
@@ -109,7 +129,7 @@ def run_fields(settings: Linear) -> dict[str, Any]:
     from linsim.training.dynamics import record_steps
 
     return {
-        "learning_rate": settings.learning_rate,
+        "learning_rate": settings.rate,
         "loss": loss.named(settings.loss, settings.temperature),
         "dim": settings.dim,
         "noisy_dims": settings.noisy_dims,
@@ -122,9 +142,9 @@ def run_fields(settings: Linear) -> dict[str, Any]:
     }
 
 
-def time_coords(settings: Any) -> dict[str, Any]:
-    """The coordinates `step` and `time` of the records of settings with steps and learning_rate."""
+def time_coords(steps: int, learning_rate: float) -> dict[str, Any]:
+    """The coordinates `step` and `time` of the records of so many steps."""
     from linsim.training.dynamics import record_steps
 
-    steps = record_steps(settings.steps)
-    return {"step": ("time", steps), "time": steps * settings.learning_rate}
+    recorded = record_steps(steps)
+    return {"step": ("time", recorded), "time": recorded * learning_rate}

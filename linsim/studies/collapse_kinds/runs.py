@@ -50,7 +50,7 @@ def sweep(settings: KindsSettings, engine: Engine) -> Sweep[PredictorRun]:
             engine,
         ),
         kept="spectrum, scatter and population flow",
-        coords=time_coords(settings),
+        coords=time_coords(settings.steps, settings.learning_rate),
     )
 
 

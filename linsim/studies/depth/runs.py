@@ -84,7 +84,7 @@ def sweep(settings: DepthSettings) -> Sweep[Run]:
         seed=settings.seed,
         seeds=settings.seeds,
         kept="spectrum and pairs of layers",
-        coords=time_coords(settings),
+        coords=time_coords(settings.steps, settings.learning_rate),
     )
 
 

@@ -41,7 +41,7 @@ def probes_of(settings: DenseSettings) -> Probes:
 
 def sweeps(settings: DenseSettings) -> tuple[Sweep[Any], ...]:
     """All runs, each of which is one compiled call and then probed."""
-    coords = time_coords(settings)
+    coords = time_coords(settings.steps, settings.learning_rate)
     return tuple(
         replace(each.sweep, simulate=simulate, finish=probed(each.probes), coords=coords)
         for each in grids(settings, run_of(settings), probes_of(settings))

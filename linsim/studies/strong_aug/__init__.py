@@ -73,7 +73,7 @@ class StrongAug(Study[StrongAugSettings]):
             seeds=settings.seeds,
             finish=theory.one_layer_flows(fixed, engine),
             kept="spectra of one layer and population flow",
-            coords=time_coords(settings),
+            coords=time_coords(settings.steps, settings.rate),
         )
         return (sweep,)
 

@@ -57,7 +57,6 @@ class TwoLayerSettings(Linear):
 PAPER = TwoLayerSettings(
     noise=(0.1,),
     init_scale=(1.0,),
-    learning_rate=0.128,  # a tenth of the paper's 1e-2 on the sum over 128: almost a flow
     steps=10_000,
     x64=True,
 )
@@ -116,5 +115,5 @@ def sweep(settings: TwoLayerSettings, engine: "Engine") -> "Sweep[Any]":
         seeds=settings.seeds,
         finish=theory.two_layer_flows(fixed, engine),
         kept="spectra and alignment of two layers, and their theory",
-        coords=time_coords(settings),
+        coords=time_coords(settings.steps, settings.rate),
     )
