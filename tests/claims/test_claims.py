@@ -41,6 +41,7 @@ def test_the_ledger_holds_every_statement_of_the_paper():
     for claim in LEDGER.values():
         assert claim.statement.endswith("."), claim.id
         assert claim.tolerance.origin, claim.id
+        assert ("{}" in claim.error) == (claim.by is not None), claim.id
         assert bool(claim.erratum) == (claim.recorded == "holds as corrected"), claim.id
         if claim.recorded in ("holds only under conditions", "transient"):
             assert claim.conditions, claim.id
@@ -87,6 +88,10 @@ def test_the_docs_hold_the_table_of_recorded_verdicts():
             "exact",
         ),  # only one seed counts
         ([], True, "vacuous"),
+        ([Evidence(0.2, undecided=True)], False, "within noise"),
+        ([Evidence(0.0), Evidence(0.2, undecided=True)], False, "within noise"),
+        ([Evidence(0.2), Evidence(0.2, undecided=True)], False, "fails"),
+        ([Evidence(0.1, undecided=True)], False, "holds"),  # however close
     ],
 )
 def test_verdict_follows_from_the_evidence(evidence, numerical, expected):
@@ -118,7 +123,7 @@ def test_an_undefined_number_is_no_verdict(name):
 
         def check(_, broken, where=where):
             found = wrong if broken else fine
-            return found._replace(**{name: math.nan}) if broken == where else found
+            return found._replace(**{name: math.nan}) if bool(broken) == where else found
 
         outcome = examine(made(check), 1)
         assert outcome.broken
@@ -156,6 +161,35 @@ def test_a_changed_verdict_is_named_old_and_new():
     lines = command.table([outcome]).splitlines()
     assert lines[-2] == "X01 changed: recorded 'exact', found 'fails'"
     assert lines[-1] == "verdict: 0 of 1 claims as recorded"
+
+
+def test_what_is_within_noise_is_not_rejected():
+    """A counter-check must lose, not come close to it."""
+    claim = made(lambda _, wrong: Evidence(0.2 if wrong else 0.0, undecided=wrong > 0))
+    assert examine(claim, 2).broken
+
+
+@pytest.mark.parametrize(
+    ("noticed", "expected"), [(0.0003, 0.0005), (1e-9, 1e-6), (0.7, 1.0), (2.0, math.nan)]
+)
+def test_power_is_the_smallest_error_that_is_rejected_in_every_seed(noticed, expected):
+    """The second seed needs an error of this size, the first a smaller one."""
+
+    def check(seed, wrong):
+        return Evidence(1.0 if wrong >= noticed * (0.1 if seed == 3 else 1.0) else 0.0)
+
+    found = ledger.smallest_error(made(check), seeds=2, first=3)
+    assert found == expected or (math.isnan(found) and math.isnan(expected))
+    assert math.isnan(ledger.smallest_error(made(check, by=None), seeds=2, first=3))
+
+
+def test_the_counter_check_has_the_size_that_is_recorded():
+    claim = made(lambda _, wrong: Evidence(wrong), by=0.02)
+    assert examine(claim, 1).counter[0].residual == 0.02
+    assert claim.counter == "something 2 % too large"
+    without = made(lambda _, wrong: Evidence(wrong), by=None, error="U2 for V2")
+    assert examine(without, 1).counter[0].residual == 1.0
+    assert without.counter == "U2 for V2"
 
 
 def test_an_id_is_entered_once():
@@ -216,6 +250,17 @@ def test_command_ends_with_1_when_a_verdict_has_changed(monkeypatch, capsys):
         command.main(["C04", "--seeds", "1"])
     assert ended.value.code == 1
     assert "C04 changed: recorded 'fails', found 'exact'" in capsys.readouterr().out
+
+
+def test_the_command_prints_the_power_of_each_check(monkeypatch, capsys):
+    monkeypatch.setattr(command, "configure_jax", lambda **_: None)
+    with pytest.raises(SystemExit):
+        command.main(["C04", "D01", "--seeds", "1", "--power"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3].split("  ")[0] == "id"
+    assert lines[-2].split()[:5] == ["C04", "0.0001", "%", "0.0001", "%"]
+    assert lines[-2].endswith("Σ̂1 by so much too small")
+    assert lines[-1].split()[:3] == ["D01", "-", "-"]
 
 
 def test_numbers_that_json_does_not_know_become_words():

@@ -1,5 +1,7 @@
 """Images: the digits, folders with one sub-folder per class, their cache, and what is refused."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from image_folders import badly_divided, broken, divided, make
@@ -7,6 +9,7 @@ from PIL import Image
 
 from linsim.config import BadInput
 from linsim.images import folders
+from linsim.images.names import Part
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +42,17 @@ def test_a_folder_is_decoded_as_it_is(mode, channels, tmp_path):
         / 255
     )
     np.testing.assert_array_equal(held.pixels[5], exact)
+
+
+def test_choosing_and_judging_share_no_image_and_are_all():
+    held, *parts = (folders.load("digits", None, part) for part in get_args(Part))
+    rows = [{image.tobytes() for image in part.pixels} for part in (held, *parts)]
+    assert rows[1] | rows[2] == rows[0]
+    assert not rows[1] & rows[2]
+    assert sum(len(part.labels) for part in parts) == len(held.labels)
+    for name in range(10):
+        chosen, judged = (int(np.sum(part.labels == name)) for part in parts)
+        assert 0 <= 2 * chosen - judged <= 2
 
 
 def test_one_colour_image_makes_all_colour_and_sizes_are_resized_on_request(tmp_path):

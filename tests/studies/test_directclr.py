@@ -22,6 +22,7 @@ from linsim.studies.directclr import (
     DenseSettings,
     ablation,
     holds_train_and_test,
+    table,
 )
 from linsim.studies.words import collapsed_count
 from linsim.sweeps import results
@@ -88,8 +89,46 @@ def test_interval_is_students():
     found = ablation.interval(values)
     assert_close(found.high - found.mean, 2.776445 * np.sqrt(2.5 / 5), rtol=1e-6)
     assert np.isnan(ablation.interval(values[:1]).low)
-    assert ablation.outcome(ablation.Interval(0.1, -0.1, 0.3), equal=True) == "holds"
-    assert ablation.outcome(ablation.Interval(0.1, 0.05, 0.3), equal=True) == "does not hold"
+
+
+def test_intervals_of_a_table_are_wide_enough_for_all_of_it():
+    """In 30 comparisons of equal setups, at most a twentieth of tables has one that is judged."""
+    rng = np.random.default_rng(0)
+    tables, comparisons = 2000, 30
+    found = np.zeros(tables, bool)
+    for _ in range(comparisons):
+        for number, values in enumerate(rng.normal(size=(tables, 6))):
+            judged = ablation.interval(values, comparisons)
+            found[number] |= judged.low > 0 or judged.high < 0
+    assert 0.03 < found.mean() < 0.07
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "equal", "expected"),
+    [
+        (0.001, 0.3, False, "holds"),
+        (-0.3, -0.001, False, "does not hold"),
+        (-0.001, 0.3, False, "within noise"),
+        (-0.009, 0.009, True, "holds"),
+        (0.001, 0.009, True, "holds"),  # different, by less than matters
+        (-0.011, 0.009, True, "within noise"),
+        (-0.009, 0.011, True, "within noise"),
+        (0.011, 0.3, True, "does not hold"),
+        (-0.3, -0.011, True, "does not hold"),
+        (np.nan, np.nan, False, "cannot tell"),
+        (np.nan, np.nan, True, "cannot tell"),
+    ],
+)
+def test_outcomes_follow_from_intervals(low, high, equal, expected):
+    assert ablation.outcome(ablation.Interval((low + high) / 2, low, high), equal=equal) == expected
+
+
+def test_a_missing_value_is_no_verdict():
+    dataset = fake([0.9, np.nan, 0.92], [0.8, 0.81, 0.82])
+    assert {ablation.judge(dataset, *each)[1] for each in ablation.asked(dataset)} == {
+        "cannot tell"
+    }
+    assert "2 cannot tell" in table._verdict(dataset, ["all"])
 
 
 @pytest.mark.slow
@@ -99,7 +138,7 @@ def test_the_command_on_digits(tmp_path):
     done = command("directclr", *flags, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith(
-        "verdict: of 4 comparisons of the paper, by labels: all: "
+        "verdict: of 6 comparisons with the paper, by labels: all: "
     )
     assert "raw pixels" in done.stdout
     assert "untrained encoder" in done.stdout

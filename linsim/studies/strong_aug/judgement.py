@@ -68,8 +68,8 @@ class Compared(NamedTuple):
             return max(self.theory, self.measured) < WEAK**4
         if self.theory < WEAK:
             apart = np.log(self.measured / self.theory)
-            return bool(abs(apart) <= max(allowed * abs(np.log(self.theory)), allowed))
-        return abs(self.off) <= allowed
+            return bool(abs(apart) <= allowed * abs(np.log(self.theory)))
+        return bool(abs(self.off) <= allowed)
 
     def moved(self) -> bool:
         """Whether theory has the block change enough for the comparison to mean something."""
