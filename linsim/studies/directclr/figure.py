@@ -56,7 +56,7 @@ def _spectra(axis: Axes, dataset: xr.Dataset) -> None:
     axis.set(yscale="log", xlabel="rank", ylabel="eigenvalue / largest")
     axis.set_title("(a) covariance of the representation r")
     lowest = floor((spectrum / spectrum.max("mode")).values)
-    axis.set_ylim(1e-3 * lowest, 2)  # room for the legend
+    axis.set_ylim(1e-5 * lowest, 2)  # room for the legend
     axis.legend(loc="lower left", ncols=2)
 
 
@@ -89,10 +89,10 @@ def _against_d0(axis: Axes, dataset: xr.Dataset) -> None:
     if "sweep_probe_accuracy" not in dataset:
         axis.text(0.5, 0.5, "not run (--d0-sweep)", transform=axis.transAxes, ha="center")
         return
-    swept = dataset.sortby("d0")
-    d0 = swept["d0"].values
+    accuracy = _accuracy_against_d0(dataset)
+    d0 = accuracy["d0"].values
     for labels, shade, mark, text in _label_styles(dataset):
-        rows = swept["sweep_probe_accuracy"].sel(labels=labels)
+        rows = accuracy.sel(labels=labels)
         found = [ablation.interval(100 * rows.sel(d0=value).values) for value in d0]
         bounds = [[each.mean - each.low, each.high - each.mean] for each in found]
         means = [each.mean for each in found]
@@ -105,6 +105,15 @@ def _against_d0(axis: Axes, dataset: xr.Dataset) -> None:
     axis.set_xscale("symlog", base=2, linthresh=4)
     axis.set_xticks(d0, [str(value) for value in d0])
     axis.legend(**LEGEND_BELOW)
+
+
+def _accuracy_against_d0(dataset: xr.Dataset) -> xr.DataArray:
+    """Probes on r under DirectCLR by d0: those of the sweep, and the one among the projectors."""
+    swept, chosen = dataset["sweep_probe_accuracy"], dataset.attrs["d0"]
+    if chosen not in swept["d0"] and "directclr" in dataset["projector"]:
+        one = dataset["probe_accuracy"].sel(projector="directclr", feature="r", drop=True)
+        swept = xr.concat([swept, one.expand_dims(d0=[chosen])], "d0")
+    return swept.sortby("d0")
 
 
 def _gradients(axis: Axes, dataset: xr.Dataset) -> None:
@@ -122,4 +131,4 @@ def _gradients(axis: Axes, dataset: xr.Dataset) -> None:
     axis.text(dataset.attrs["d0"] + 2, 1.1, "d0", color="0.3", va="bottom")
     axis.set(yscale="log", ylim=(1e-8, 4), xlabel="rank", ylabel="singular value / largest")
     axis.set_title("(d) gradient of one batch")
-    axis.legend(loc="center right")
+    axis.legend(**LEGEND_BELOW)
