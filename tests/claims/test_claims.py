@@ -33,6 +33,7 @@ def test_claim_is_as_recorded_and_a_wrong_formula_is_rejected(name):
 def test_other_seeds_are_other_runs():
     first, other = (examine(LEDGER["B04"], 1, seed).evidence[0].residual for seed in (0, 1000))
     assert first != other
+    assert examine(LEDGER["B04"], 1).evidence[0].residual == first
     assert other == LEDGER["B04"].check(1000, 0.0).residual
 
 
@@ -190,6 +191,28 @@ def test_the_counter_check_has_the_size_that_is_recorded():
     without = made(lambda _, wrong: Evidence(wrong), by=None, error="U2 for V2")
     assert examine(without, 1).counter[0].residual == 1.0
     assert without.counter == "U2 for V2"
+
+
+def test_tolerances_grow_with_what_is_summed():
+    assert ledger.rounding(5).value == 320 * sys.float_info.epsilon
+    assert ledger.solver(1e-10).value == pytest.approx(1e-7)
+    assert ledger.rounding(5).numerical
+    assert ledger.solver(1e-10).numerical
+    assert not Tolerance(0.1, "by construction").numerical
+    assert 0 < ledger.COUNT.value < 1
+
+
+def test_the_worst_residual_is_the_largest_that_counts():
+    def outcome(*residuals):
+        evidence = [Evidence(each) for each in residuals]
+        unmet = Evidence(9.0, assumptions=(UNMET,))
+        return Outcome(made(lambda *_: Evidence(0.0)), (*evidence, unmet), (*evidence, unmet))
+
+    assert outcome(0.3, 0.1).worst == 0.3
+    assert outcome(0.3, 0.1).least_wrong == 0.1
+    assert math.isnan(outcome(0.3, math.nan).worst)
+    assert math.isnan(outcome().worst)
+    assert math.isnan(outcome().least_wrong)
 
 
 def test_an_id_is_entered_once():

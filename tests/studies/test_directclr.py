@@ -54,7 +54,7 @@ def fake(better, worse, paper_like=False):
     return xr.Dataset(
         {
             "probe_accuracy": (("projector", "seed", "feature", "labels"), accuracy),
-            "representation_rankme": (("projector", "seed"), accuracy[..., 0, 0]),
+            "representation_rankme": (("projector", "seed"), 100 * accuracy[..., 0, 0]),
         },
         coords={"projector": ["nonlinear", "none"], "feature": ["r"], "labels": ["all"]},
     )
@@ -84,11 +84,45 @@ def test_comparisons_are_judged_by_paired_intervals(better, worse, expected):
     assert correlation.mean == pytest.approx(np.mean(np.sign(np.subtract(better, worse))))
 
 
+def test_each_measure_is_compared_with_itself_once_for_every_number_of_labels():
+    one = fake([0.9, 0.91], [0.8, 0.81])
+    dataset = xr.concat([one, one.assign_coords(labels=["5"])], "labels", data_vars="minimal")
+    asked = ablation.asked(dataset)
+    assert [(each.measure, labels) for each, labels in asked] == [
+        ("probe", "all"),
+        ("probe", "5"),
+        ("rankme", "all"),
+    ]
+    means = [ablation.judge(dataset, *each)[0].mean for each in asked]
+    assert means == pytest.approx([0.1, 0.1, 10.0])
+
+
+def test_comparisons_need_both_sides():
+    dataset = fake([0.9, 0.91], [0.8, 0.81])
+    both = {(each.better[0], each.worse[0]) for each in ablation.testable(dataset)}
+    assert both == {("nonlinear", "none")}
+    alone = dataset.sel(projector=["none"])
+    assert ablation.testable(alone) == []
+
+
+def test_the_papers_numbers_and_equalities():
+    """Tables 1 and 2 and Appendix F; Proposition 1 is about three equalities."""
+    assert list(ablation.PAPER.values()) == [51.5, 52.2, 61.1, 60.2, 62.3, 62.7, 66.5, 62.7, 43.0]
+    for comparison in ablation.COMPARISONS:
+        if comparison.measure == "probe" and comparison.better[1] == comparison.worse[1] == "r":
+            better, worse = (
+                ablation.PAPER[each[0]] for each in (comparison.better, comparison.worse)
+            )
+            assert abs(better - worse) < 1 if comparison.equal else better > worse
+    assert sum(each.equal for each in ablation.COMPARISONS) == 3
+
+
 def test_interval_is_students():
     values = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
     found = ablation.interval(values)
     assert_close(found.high - found.mean, 2.776445 * np.sqrt(2.5 / 5), rtol=1e-6)
     assert np.isnan(ablation.interval(values[:1]).low)
+    assert np.isfinite(ablation.interval(values[:2]).low)
 
 
 def test_intervals_of_a_table_are_wide_enough_for_all_of_it():
