@@ -13,8 +13,8 @@ from linsim.training import data, dynamics, models
 from linsim.training.names import Activation
 from linsim.training.run import Run, gradient
 
-WIDTH, BATCH, STEPS, RATE, NOISE = 8, 64, 400, 0.05, 0.1
-DEPTHS = (1, 2, 3)
+WIDTH, BATCH, STEPS, RATE, NOISE = 12, 64, 400, 0.05, 0.1
+DEPTHS = (1, 2, 4)
 SMALL_DEVIATION = (
     0.01  # a dimension has collapsed below this fraction of the largest standard deviation
 )
@@ -52,11 +52,11 @@ def embedding_deviations(params: models.Params, seed, *, network: Activation):
 @functools.cache
 def counts(network: Activation, seed: int) -> tuple[list[int], list[int]]:
     """Collapsed dimensions with each number of layers, before and after training, from layers of
-    whose product the singular values are e^(-0.8 k).
+    whose product the singular values are e^(-0.6 k).
     """
     modes, found = jnp.arange(WIDTH), []
     for depth in DEPTHS:
-        widths, values = (WIDTH,) * (depth + 1), jnp.exp(-0.8 * modes / depth)
+        widths, values = (WIDTH,) * (depth + 1), jnp.exp(-0.6 * modes / depth)
         start = models.balanced(jax.random.key(seed), widths, values)
         both = embedding_deviations(start, seed, network=network)
         found.append([int(spectra.collapsed_dimensions(each, SMALL_DEVIATION)) for each in both])
@@ -94,7 +94,7 @@ def linear_layers(seed: int, wrong: float) -> Evidence:
     conditions=CONDITIONS,
 )
 def relu_layers(seed: int, wrong: float) -> Evidence:
-    """With ReLU between them, three layers collapse more dimensions than one, which collapses none;
+    """With ReLU between them, four layers collapse more dimensions than one, which collapses none;
     no layer lowers the count.
     """
     before, after = counts("relu", seed)

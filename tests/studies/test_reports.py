@@ -101,13 +101,35 @@ def test_the_identity_and_the_bound_are_held_against_every_run():
     assert "BELOW" not in alignment._alignment_verdict(aligned_runs(short=0.9e-9))
 
 
+def test_the_table_shows_the_end_of_the_first_run():
+    one = aligned_runs()
+    for layer in (1, 2):
+        values = np.array([[9.0, 9.0, 9.0], [5.0 * layer, 2.0, 0.25]])
+        one[f"w{layer}_singular_values"] = (("time", "hidden_mode"), values)
+    one["mode_group"] = (("seed", "hidden_mode"), [[0, 0, 1], [7, 7, 7]])
+    one["group_angle"] = (("seed", "hidden_mode"), [[3.5, 3.5, 60.0], [7.0, 7.0, 7.0]])
+    one["loss"] = (("noise", "init_scale", "seed", "time"), np.zeros((1, 1, 2, 2)))
+    one["mode_state"][..., 1, :] = 1
+    other = one.assign_coords(noise=[2.0]).copy(deep=True)
+    other["mode_state"][:] = 1
+    both = xr.concat([one, other], "noise", data_vars=["mode_state", "alignment", "loss"])
+    both.attrs |= {"loss": "distance", "solver": "flow"}
+    lines = alignment.tell(both).splitlines()
+    assert lines[0].endswith("noise 0.1, t = 1; table of the first of 4 runs")
+    assert lines[3].split() == ["1", "5", "10", "0.900", "0.900", "1", "3.5", "aligned"]
+    assert lines[5].split() == ["3", "0.25", "0.25", "0.900", "0.000", "2", "60.0", "collapsed"]
+    assert "noise 0.1: of 3 modes 0 to 1 collapsed, 0 to 3 misaligned, 0 to 2 aligned" in lines[-1]
+    assert "noise 2: of 3 modes 0 collapsed, 3 misaligned" in lines[-1]
+
+
 def grown_runs(end, theory, population=((8.0, 2.0, 0.2),), **attrs):
     """Runs of three modes that start with s1 s2 = 0.1: the products at the end, seed by seed, and
     theirs in theory.
     """
 
     def layers(products):
-        strength = np.stack([np.full(np.shape(products), 0.1), np.asarray(products)], axis=1)
+        start = np.full(np.shape(products), 0.1)
+        strength = np.stack([start, 7 * start, np.asarray(products)], axis=1)
         return (("seed", "time", "hidden_mode"), np.sqrt(strength))
 
     seeds = len(end)
@@ -117,10 +139,10 @@ def grown_runs(end, theory, population=((8.0, 2.0, 0.2),), **attrs):
         for prefix, products in (("", end), ("theory_", theory), ("population_", everywhere))
         for layer in (1, 2)
     }
-    arrays["escape_time"] = (("seed", "hidden_mode"), np.tile([1.0, 6.0, np.inf], (seeds, 1)))
+    arrays["escape_time"] = (("seed", "hidden_mode"), np.tile([3.0, 6.0, np.inf], (seeds, 1)))
     return xr.Dataset(
         arrays,
-        coords={"seed": range(seeds), "time": [0.0, 5.0]},
+        coords={"seed": range(seeds), "time": [0.0, 2.5, 5.0]},
         attrs={"no_theory": "", "solver": "descent", **attrs},
     )
 
@@ -141,6 +163,18 @@ def test_nothing_that_escaped_in_both_is_not_compared():
     told = singular._singular_verdict(grown_runs([[4.0, 0.2, 0.2]], [[0.3, 3.0, 0.2]]))
     assert "in 1 of 1 runs" in told  # as many, though not the same
     assert "not compared, as none has in both" in told
+
+
+def test_the_table_shows_start_end_theory_and_escape_of_the_first_run():
+    one = grown_runs([[4.0, 1.21, 0.25], [9.0, 9.0, 9.0]], [[3.61, 1.0, np.nan], [9.0, 9.0, 9.0]])
+    one["theorem_3"] = (("layer", "seed", "time", "hidden_mode"), np.zeros((2, 2, 3, 3)))
+    one["theorem_3"][0, 0, -1] = 1.5
+    one["theorem_3"][1, 0, -1] = 2.5
+    one["loss"] = (("seed", "time"), np.zeros((2, 3)))
+    one = one.assign_coords(layer=[0, 1]).expand_dims(noise=[0.1], init_scale=[1.0])
+    one.attrs |= {"loss": "distance", "dtype": "float32"}
+    row = singular.tell(one).splitlines()[3].split()
+    assert row == ["1", "0.316", "2", "1.9", "1.5", "2", "1.9", "2.5", "2.828", "3"]
 
 
 def test_what_cannot_be_told_is_not():
@@ -176,17 +210,18 @@ def test_settings_are_named_where_there_are_several():
 
 def deep(start, end, theory):
     """Counts of two seeds for each depth, which are given from the deepest on."""
-    counts = np.array([start, end])[None, :, :, None] * np.ones(2)  # network, time, depth, seed
+    middle = np.full(len(end), 7)
+    counts = np.array([start, middle, end])[None, :, :, None] * np.ones(2)
     return xr.Dataset(
         {
             "collapsed": (("network", "time", "depth", "seed"), counts),
-            "theory_collapsed": (("depth", "time"), np.array([start, theory], float).T),
-            "population_collapsed": (("depth", "time"), np.array([start, theory], float).T),
+            "theory_collapsed": (("depth", "time"), np.array([start, middle, theory], float).T),
+            "population_collapsed": (("depth", "time"), np.array([start, middle, theory], float).T),
             "alpha_ii": (("network", "time", "depth", "seed"), 0.5 + 0 * counts),
         },
         coords={
             "network": ["linear"],
-            "time": [0.0, 20.0],
+            "time": [0.0, 10.0, 20.0],
             "depth": np.arange(len(end), 0, -1),
             "seed": [0, 1],
             "mode": range(16),
@@ -198,11 +233,18 @@ def deep(start, end, theory):
 @pytest.mark.parametrize(
     ("start", "end", "theory", "expected"),
     [
-        ([2, 1, 0], [5, 3, 0], [5, 3, 1], "grow with depth (0, 3, 5 collapsed dimensions, 0, 1, 2"),
+        (
+            [2, 1, 0],
+            [5, 3, 0],
+            [5, 3, 1],
+            "dimensions grow with depth (0, 3, 5 collapsed dimensions, 0, 1, 2",
+        ),
         ([0, 0, 0], [3, 5, 0], [3, 5, 0], "do NOT grow with depth (0, 5, 3"),
         ([0, 0, 0], [3, 3, 0], [3, 3, 0], "do NOT grow with depth"),
         ([5, 3, 0], [5, 3, 0], [5, 3, 0], "nothing has changed yet, more --steps would tell"),
         ([1], [5], [5], "one depth cannot tell"),
+        ([1, 1], [5, 3], [5, 3], "dimensions grow with depth (3, 5"),
+        ([0, 0, 1], [5, 3, 1], [5, 3, 1], "dimensions grow with depth (1, 3, 5"),
     ],
 )
 def test_growth_with_depth(start, end, theory, expected):
@@ -210,6 +252,19 @@ def test_growth_with_depth(start, end, theory, expected):
     assert expected in told
     right = 2 * int(np.sum(np.array(end) == theory))
     assert f"as many as theory predicts in {right} of {2 * len(end)} runs" in told
+
+
+def test_counts_are_not_compared_where_no_theory_is_known():
+    one = deep([0, 0], [5, 3], [5, 3])
+    relu = verdict(depth.tell(one.assign_coords(network=["relu"])))
+    assert "relu: " in relu
+    assert "theory predicts" not in relu
+    one["theory_collapsed"] = one["theory_collapsed"] * np.nan
+    assert "theory predicts" not in verdict(depth.tell(one))
+    assert [line.split()[:2] for line in depth.tell(one).splitlines()[3:5]] == [
+        ["2", "-"],
+        ["1", "-"],
+    ]
 
 
 # --- kinds of collapse ------------------------------------------------------------------------
@@ -260,6 +315,15 @@ def test_kinds_are_compared_objective_by_objective(found, expected, still, agree
     told = verdict(kinds.tell(ended(found, expected, still)))
     assert told.startswith(f"verdict: the kind of collapse that theory predicts in {agree} of 2")
     assert ("cannot tell in 1" in told and told.endswith("(second)")) == early
+
+
+def test_the_table_of_kinds_shows_what_is_left_at_the_end():
+    one = ended(("none", "none"), "none", still=False)
+    one["theory_embedding_spectrum"] = one["theory_embedding_spectrum"] * xr.DataArray(
+        [1.0, 1.0, 0.5], dims="mode"
+    )
+    row = kinds.tell(one).splitlines()[-3].split()
+    assert row == ["second", "1.2", "0.5", "0.25", "none", "(none)"]
 
 
 @pytest.mark.parametrize(("last", "expected"), [(1.09, True), (1.12, False), (1 / 1.12, False)])
