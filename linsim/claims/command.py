@@ -8,9 +8,9 @@ import importlib.metadata
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -59,15 +59,12 @@ def main(argv: Sequence[str]) -> None:
     config = parsed(VerifySettings, list(argv), prog="linsim verify")
     check_flags(config)
     configure_jax()
-    import jax
-
-    with jax.enable_x64(True):
-        asked = chosen(config)
-        claims = [claim for claim in asked if not claim.missing]
-        outcomes = examined(claims, config.seeds, config.seed)
-        print(table(outcomes))
-        if config.power:
-            print("", power(claims, config.seeds, config.seed), sep="\n")
+    asked = chosen(config)
+    claims = [claim for claim in asked if not claim.missing]
+    outcomes = list(of_each(examine, claims, config))
+    print(table(outcomes))
+    if config.power:
+        print("", power(claims, config), sep="\n")
     for claim in asked:
         if claim.missing:
             print(
@@ -121,19 +118,39 @@ def chosen(config: VerifySettings) -> list[Claim]:
     return found
 
 
-def examined(claims: Sequence[Claim], seeds: int, first: int) -> list[Outcome]:
-    """Every claim's outcome."""
-    return [examine(claim, seeds, first) for claim in shown(claims)]
+Found = TypeVar("Found")
+Work = Callable[[Claim, int, int], Found]
 
 
-def shown(claims: Sequence[Claim]) -> Iterator[Claim]:
-    """The claims one after the other; on a terminal with a progress bar."""
+def of_each(work: Work[Found], claims: Sequence[Claim], config: VerifySettings) -> Iterator[Found]:
+    """What some work on each claim finds, in order; on a terminal with a progress bar.
+
+    Quick claims are shared by as many processes as there are cores; those that train, which use
+    all cores themselves, follow one after the other.
+    """
+    from joblib import Parallel, cpu_count, delayed
     from tqdm import tqdm
 
-    with tqdm(claims, unit=" claims", leave=False, disable=None) as bar:
-        for claim in bar:
-            bar.set_postfix_str(claim.id)
-            yield claim
+    calls = [(work, claim, config.seeds, config.seed) for claim in claims]
+    quick = [call for call in calls if not call[1].slow]
+    workers = min(cpu_count(), len(quick))
+    shared: Iterator[Any] = map(in_float64, *zip(*quick, strict=True)) if quick else iter(())
+    if workers > 1:
+        tasks = (delayed(in_float64)(*call) for call in quick)
+        shared = iter(Parallel(n_jobs=workers, return_as="generator")(tasks))
+    with tqdm(calls, unit=" claims", leave=False, disable=None) as bar:
+        for call in bar:
+            bar.set_postfix_str(call[1].id)
+            yield in_float64(*call) if call[1].slow else next(shared)
+
+
+def in_float64(work: Work[Found], claim: Claim, seeds: int, first: int) -> Found:
+    """The work on one claim, in whichever process this is."""
+    configure_jax()
+    import jax
+
+    with jax.enable_x64(True):
+        return work(claim, seeds, first)
 
 
 COLUMNS = ("id", "where", "verdict", "residual", "tolerance", "counter-check")
@@ -153,15 +170,13 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def power(claims: Sequence[Claim], seeds: int, first: int) -> str:
+def power(claims: Sequence[Claim], config: VerifySettings) -> str:
     """A table of the smallest error that each claim's check notices, and of the recorded one."""
-    rows = [("id", "smallest error noticed", "recorded", f"what is wrong ({seeds} seeds)")]
-    for claim in shown(claims):
-        if claim.by is None:
-            rows.append((claim.id, "-", "-", claim.counter))
-            continue
-        found = smallest_error(claim, seeds, first)
-        rows.append((claim.id, size(found), size(claim.by), claim.error.format("by so much")))
+    header = ("id", "smallest error noticed", "recorded", f"what is wrong ({config.seeds} seeds)")
+    rows: list[tuple[str, ...]] = [header]
+    for claim, found in zip(claims, of_each(smallest_error, claims, config), strict=True):
+        sizes = ("-", "-") if claim.by is None else (size(found), size(claim.by))
+        rows.append((claim.id, *sizes, claim.error.format("by so much")))
     return "\n".join(aligned(rows))
 
 

@@ -43,8 +43,6 @@ class GaussianData(Settings):
 class Descent(Settings):
     """The optimiser."""
 
-    learning_rate: Positive = DEFAULT_RATE
-    """Step size on the MEAN loss."""
     optimizer: OptimizerName = "sgd"
     """The theory is that of sgd."""
     momentum: Fraction = 0.9

@@ -57,6 +57,27 @@ def test_probe_reads_what_is_linearly_there_and_nothing_else():
     assert np.isnan(probe.accuracies(features[:, :0], labels, train, test, (5,), 0)).all()
 
 
+def test_probes_are_those_of_the_docs():
+    """Ridge and logistic penalties by powers of ten, 3 folds and draws, 200 sharp neighbours."""
+    np.testing.assert_allclose(probe.INVERSE_PENALTIES, [1e-3, 1e-2, 0.1, 1, 10, 100])
+    np.testing.assert_allclose(probe.PENALTIES, [1, 10, 100, 1e3, 1e4, 1e5])
+    assert (probe.FOLDS, probe.DRAWS, probe.NEIGHBOURS, probe.SHARPNESS) == (3, 3, 200, 0.07)
+
+
+def test_a_class_may_have_two_images_and_a_run_may_have_diverged():
+    rng = np.random.default_rng(0)
+    labels = np.array([0, 0, 1, 1, 0, 1])
+    features = np.eye(2)[labels] + 0.1 * rng.standard_normal((6, 2))
+    train, test = np.arange(4), np.arange(4, 6)
+    assert probe.accuracy(features, labels, train, test) == 1.0
+    assert probe.nearest(features, labels, train, test) == 1.0  # fewer than 200 neighbours
+    diverged = features.copy()
+    diverged[0, 0] = np.inf
+    found = probe.accuracies(diverged, labels, train, test, (2, 2), 0)
+    assert found.shape == (3,)
+    assert np.isnan(found).all()
+
+
 def test_test_images_do_not_reach_the_probe():
     rng = np.random.default_rng(1)
     labels = np.repeat(np.arange(2), 30)

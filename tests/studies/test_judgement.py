@@ -97,9 +97,9 @@ def test_strengths_that_have_not_moved_tell_nothing(monkeypatch):
 def compared(measured=1.0, theory=1.0, **fields: Any) -> Compared:
     """One comparison, with four standard errors allowed."""
     plain: dict[str, Any] = {"block": "clean", "time": 1.0, "error": 0.001, "limit": 4.0}
-    return Compared(
-        measured=measured, theory=theory, **plain | {"left_out": 0.0, "start": 0.01} | fields
-    )
+    plain |= {"left_out": 0.0, "start": 0.01, "measured": measured, "theory": theory}
+    plain |= fields
+    return Compared(**plain)
 
 
 @pytest.mark.parametrize(

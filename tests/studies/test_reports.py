@@ -1,5 +1,7 @@
 """Every study's verdict on constructed data, of which the right one is known both ways."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -10,7 +12,7 @@ from linsim.studies.collapse_kinds import table as kinds
 from linsim.studies.depth import table as depth
 from linsim.studies.phase_diagram import table as phases
 from linsim.studies.singular_values import table as singular
-from linsim.studies.two_layers import modes, words
+from linsim.studies.two_layers import TwoLayerSettings, modes, words
 
 
 def verdict(text):
@@ -58,6 +60,44 @@ def test_degenerate_modes_are_judged_by_their_span(a, together):
     else:
         assert names == ["aligned", "misaligned", "misaligned", "collapsed"]
         assert angle[:2] == pytest.approx([60.0, 60.0])
+
+
+@pytest.mark.parametrize(
+    ("angle", "state"), [(9.9, "aligned as a group"), (10.1, "misaligned"), (12.9, "misaligned")]
+)
+def test_a_group_is_aligned_up_to_ten_degrees(angle, state):
+    """The first two modes are turned by 60 degrees among themselves, then out of their plane."""
+    values = np.array([4.0, 3.9, 2.0, 2.0])
+    a = turned(60.0) @ turned(angle, first=1)
+    group, found, states = modes.judge(a, values, values, 0.1)
+    assert found[:2] == pytest.approx([angle, angle])
+    assert modes.STATES[states[0]] == state
+    assert group.tolist() == [0, 0, 1, 1]
+
+
+def test_collapsed_modes_are_groups_of_their_own():
+    values = np.array([4.0, 0.1, 0.1, 0.1])
+    group, angle, _ = modes.judge(turned(40.0, first=1), values, values, 0.1)
+    assert group.tolist() == [0, 1, 2, 3]
+    assert angle == pytest.approx([0.0, 40.0, 40.0, 0.0], abs=1e-5)
+
+
+def test_modes_are_judged_at_the_final_time_run_by_run():
+    values = np.array([4.0, 2.2, 1.5, 0.1])
+    a = np.stack([[turned(60.0), turned(60.0), end] for end in (np.eye(4), turned(60.0))])
+    held = np.broadcast_to(values, (2, 3, 4))
+    runs = xr.Dataset(
+        {
+            "alignment": (("seed", "time", "mode_w2", "mode_w1"), a),
+            "w1_singular_values": (("seed", "time", "hidden_mode"), held),
+            "w2_singular_values": (("seed", "time", "hidden_mode"), held),
+        },
+        coords={"time": [0.0, 1.0, 2.0], "step": ("time", [0, 1, 2])},
+    )
+    found = modes.add(runs, TwoLayerSettings(group_gap=0.1))["mode_state"]
+    names = [[modes.STATES[each] for each in row] for row in found.values]
+    assert names[0] == ["aligned"] * 3 + ["collapsed"]
+    assert names[1] == ["misaligned"] * 2 + ["aligned", "collapsed"]
 
 
 @pytest.mark.parametrize(("weak", "state"), [(0.101, "aligned"), (0.099, "collapsed")])
@@ -134,7 +174,7 @@ def grown_runs(end, theory, population=((8.0, 2.0, 0.2),), **attrs):
 
     seeds = len(end)
     everywhere = np.broadcast_to(population, (seeds, 3))
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{prefix}w{layer}_singular_values": layers(products)
         for prefix, products in (("", end), ("theory_", theory), ("population_", everywhere))
         for layer in (1, 2)

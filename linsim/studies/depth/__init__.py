@@ -45,6 +45,8 @@ class Layers(Settings):
 class DepthSettings(StudySettings, Descent, GaussianData, Layers):
     """What the study on depth can be asked."""
 
+    learning_rate: Positive = 0.05
+    """Step size on the MEAN loss."""
     collapse_threshold: Fraction = 0.01
     """A dimension counts as collapsed below this fraction of the largest standard deviation of the
     embeddings.
@@ -58,7 +60,7 @@ class DepthSettings(StudySettings, Descent, GaussianData, Layers):
 
 PRESETS = {
     "weak": Preset(
-        DepthSettings(learning_rate=0.05, steps=1000, noisy_dims=16, seeds=5),
+        DepthSettings(steps=1000, noisy_dims=16, seeds=5),
         "weak noise in all coordinates",
     )
 }
