@@ -22,6 +22,7 @@ from linsim.training import data, models
 
 SIZE, DRAWS = 64, 130_000
 SAMPLED = Tolerance(0.05, f"4 standard errors of {DRAWS:,} samples, and what is of order 1/N²")
+SAMPLED_DOT = Tolerance(0.08, f"5 standard errors of {DRAWS:,} samples, and what is of order 1/N²")
 UNIT = np.ones(DIM)
 
 
@@ -68,7 +69,7 @@ def uniform(seed: int, count: int = DIM) -> jax.Array:
     tolerance=SAMPLED,
     recorded="holds",
     error="the threshold {} too high",
-    by=0.05,
+    by=0.1,
 )
 def growth_of_weak_modes(seed: int, wrong: float) -> Evidence:
     """P03 in samples: a weak mode grows at the rate 2a - c, and so from c = 2a on not at all."""
@@ -102,7 +103,7 @@ def no_pull_at_the_fixed_point(seed: int, wrong: float) -> Evidence:
     tolerance=SAMPLED,
     recorded="holds",
     error="the anchor's noise variance {} too large",
-    by=0.1,
+    by=0.2,
 )
 def two_noisy_views_settle(seed: int, wrong: float) -> Evidence:
     """P05 in samples: two noisy views of any noise s pull at no mode at m* > 0 of a = 1 + s² and
@@ -173,10 +174,10 @@ TAU = 0.5
     "S08",
     "new",
     WHERE,
-    tolerance=SAMPLED,
+    tolerance=SAMPLED_DOT,
     recorded="holds",
     error="m* {} too large",
-    by=0.1,
+    by=0.2,
 )
 def dot_pull_falls_linearly(seed: int, wrong: float) -> Evidence:
     """P08 in samples: the dot loss pulls at a mode with 2k(1 - m/m*)/τ: logistic growth."""
@@ -194,10 +195,10 @@ def dot_pull_falls_linearly(seed: int, wrong: float) -> Evidence:
     "S09",
     "new",
     WHERE,
-    tolerance=SAMPLED,
+    tolerance=SAMPLED_DOT,
     recorded="holds",
     error="γ {} too large",
-    by=0.1,
+    by=0.2,
 )
 def dot_pull_balances_weight_decay(seed: int, wrong: float) -> Evidence:
     """P09 in samples: at m* = (τk - γτ²/2)/(aa') the dot loss pulls with γ."""
