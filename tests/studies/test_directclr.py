@@ -230,11 +230,11 @@ def test_broken_folders_and_flags_are_one_sentence(tmp_path):
         (
             ["--few", "500"],
             "--few 500 is not allowed: it must be at most the training images of the smallest "
-            "class, here 116",
+            "class, here 77",
         ),
         (
             ["--batch-size", "2000"],
-            "--batch-size 2000 is not allowed: it must be at most the training images, here 1198",
+            "--batch-size 2000 is not allowed: it must be at most the training images, here 796",
         ),
         (["--crop", "0"], "--crop 0.0 is not allowed"),
         (["--projectors", "conv"], "--projectors"),
@@ -425,7 +425,7 @@ def test_a_folder_decides_which_encoder_it_gets(folder, tmp_path):
     assert isinstance(STUDY.parse(inside), DenseSettings)
     assert STUDY.parse([]).preset == "digits"
     assert STUDY.parse(["--data", "digits"]).preset == "digits"
-    assert len(projectors.NAMES) == 10
+    assert len(projectors.NAMES) == 11
 
 
 def test_settings_from_python_are_checked_against_the_images():
@@ -490,7 +490,7 @@ def names(**fields):
         ("d0", 16),
         ("seed", 1),
         ("noise", 0.5),
-        ("shift", 1),
+        ("shift", 2),
         ("flip", True),
         ("crop", 0.7),
         ("width", 64),
