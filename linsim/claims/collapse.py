@@ -114,7 +114,7 @@ def alignment_flow(w, x, x_pos):
     tolerance=solver(FLOW),
     recorded="exact",
     error="x' - x {} too large",
-    by=1e-05,
+    by=1e-06,
 )
 def alignment_only_is_a_matrix_exponential(seed: int, wrong: float) -> Evidence:
     """Without negatives W(t) = W(0) e^{-Σn t}, Σn the batch's second moment of x' - x: here Theorem
@@ -154,7 +154,7 @@ def solved(rates: Any, w, wp, mean, aug, weight_decay, ratio, time):
     tolerance=solver(FLOW),
     recorded="exact",
     error="η {} too large",
-    by=1e-05,
+    by=1e-06,
 )
 def conserved_relation(seed: int, wrong: float) -> Evidence:
     """With predictor (learning-rate ratio ρ), stop-gradient and weight decay η: W Wᵀ - Wpᵀ Wp / ρ =

@@ -133,7 +133,7 @@ def threshold(seed: int, wrong: float) -> Evidence:
     return Evidence(int(jnp.sum((m < VANISHED) != (ratios * variances >= limit))))
 
 
-@claim("P04", "new", WHERE, tolerance=SETTLED, recorded="exact", error="c {} too large", by=1e-05)
+@claim("P04", "new", WHERE, tolerance=SETTLED, recorded="exact", error="c {} too large", by=1e-06)
 def fixed_point(seed: int, wrong: float) -> Evidence:
     """Below the threshold a mode settles at m* = (1/u - 1)/a, u = (-1 + √(1 + 4c/a))/2."""
     a, ratios = (
@@ -239,7 +239,7 @@ def dot_modes(seed: int):
     return k, noise, rotation(seed, DIM)
 
 
-@claim("P08", "new", WHERE, tolerance=SETTLED, recorded="exact", error="time {} too late", by=1e-05)
+@claim("P08", "new", WHERE, tolerance=SETTLED, recorded="exact", error="time {} too late", by=1e-06)
 def dot_mode_is_logistic(seed: int, wrong: float) -> Evidence:
     """Dot loss: m(t) = m*/(1 + (m*/m0 - 1) e^{-4kt/τ}) with m* = τk/(aa'): no threshold."""
     k, noise, axes = dot_modes(seed)
@@ -253,7 +253,7 @@ def dot_mode_is_logistic(seed: int, wrong: float) -> Evidence:
     return Evidence(error(m, jnp.stack(stated)))
 
 
-@claim("P09", "new", WHERE, tolerance=SETTLED, recorded="exact", error="γ {} too large", by=1e-05)
+@claim("P09", "new", WHERE, tolerance=SETTLED, recorded="exact", error="γ {} too large", by=1e-06)
 def weight_decay_restores_a_threshold(seed: int, wrong: float) -> Evidence:
     """Dot loss with weight decay γ: m* = (τk - γτ²/2)/(aa'), and a mode vanishes if k ≤ γτ/2."""
     k, noise, axes = dot_modes(seed)
