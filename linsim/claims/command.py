@@ -4,6 +4,7 @@ Imports no numerical library until the command line has been read.
 """
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import math
@@ -58,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
     """
     config = parsed(VerifySettings, list(argv), prog="linsim verify")
     check_flags(config)
-    configure_jax()
+    start_jax()
     asked = chosen(config)
     claims = [claim for claim in asked if not claim.missing]
     outcomes = list(of_each(examine, claims, config))
@@ -131,26 +132,34 @@ def of_each(work: Work[Found], claims: Sequence[Claim], config: VerifySettings) 
     from joblib import Parallel, cpu_count, delayed
     from tqdm import tqdm
 
-    calls = [(work, claim, config.seeds, config.seed) for claim in claims]
-    quick = [call for call in calls if not call[1].slow]
+    calls = {claim.id: (work, claim.id, config.seeds, config.seed) for claim in claims}
+    quick = [calls[claim.id] for claim in claims if not claim.slow]
     workers = min(cpu_count(), len(quick))
     shared: Iterator[Any] = map(in_float64, *zip(*quick, strict=True)) if quick else iter(())
     if workers > 1:
         tasks = (delayed(in_float64)(*call) for call in quick)
         shared = iter(Parallel(n_jobs=workers, return_as="generator")(tasks))
-    with tqdm(calls, unit=" claims", leave=False, disable=None) as bar:
-        for call in bar:
-            bar.set_postfix_str(call[1].id)
-            yield in_float64(*call) if call[1].slow else next(shared)
+    with tqdm(claims, unit=" claims", leave=False, disable=None) as bar:
+        for claim in bar:
+            bar.set_postfix_str(claim.id)
+            yield in_float64(*calls[claim.id]) if claim.slow else next(shared)
 
 
-def in_float64(work: Work[Found], claim: Claim, seeds: int, first: int) -> Found:
-    """The work on one claim, in whichever process this is."""
+@functools.cache
+def start_jax() -> None:
+    """Set up JAX in this process, once."""
     configure_jax()
+
+
+def in_float64(work: Work[Found], name: str, seeds: int, first: int) -> Found:
+    """The work on the claim of this id, in whichever process this is: its module starts JAX."""
+    start_jax()
     import jax
 
+    from linsim.claims.catalogue import LEDGER
+
     with jax.enable_x64(True):
-        return work(claim, seeds, first)
+        return work(LEDGER[name], seeds, first)
 
 
 COLUMNS = ("id", "where", "verdict", "residual", "tolerance", "counter-check")

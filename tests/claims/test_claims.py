@@ -265,6 +265,15 @@ def test_command_checks_what_was_asked_for_and_writes_it_down(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted(files)
 
 
+def test_processes_take_one_claim_after_the_other():
+    names = ("C12", "P01", "C04", "A04", "P07", "C13", "C01")
+    done = verify(*names, "--seeds", "1")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:8]] == list(names)
+    assert lines[-1] == "verdict: 7 of 7 claims as recorded"
+
+
 def test_command_ends_with_1_when_a_verdict_has_changed(monkeypatch, capsys):
     changed = dataclasses.replace(LEDGER["C04"], recorded="fails")
     monkeypatch.setitem(ledger.LEDGER, "C04", changed)
