@@ -135,7 +135,7 @@ def of_each(work: Work[Found], claims: Sequence[Claim], config: VerifySettings) 
     calls = {claim.id: (work, claim.id, config.seeds, config.seed) for claim in claims}
     quick = [calls[claim.id] for claim in claims if not claim.slow]
     workers = min(cpu_count(), len(quick))
-    shared: Iterator[Any] = map(in_float64, *zip(*quick, strict=True)) if quick else iter(())
+    shared: Iterator[Any] = (in_float64(*call) for call in quick)
     if workers > 1:
         tasks = (delayed(in_float64)(*call) for call in quick)
         shared = iter(Parallel(n_jobs=workers, return_as="generator")(tasks))
