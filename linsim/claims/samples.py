@@ -66,7 +66,7 @@ def uniform(seed: int, count: int = DIM) -> jax.Array:
     "S03",
     "new",
     WHERE,
-    tolerance=SAMPLED,
+    tolerance=SAMPLED._replace(value=0.06),  # the noisiest mode has c = 3a
     recorded="holds",
     error="the threshold {} too high",
     by=0.1,
