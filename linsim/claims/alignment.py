@@ -35,7 +35,7 @@ WHERE = "docs/theory.md"
 
 
 @claim(
-    "A01", "new", WHERE, tolerance=solver(FLOW), recorded="exact", error="C {} too large", by=1e-06
+    "A01", "new", WHERE, tolerance=solver(FLOW), recorded="exact", error="C {} too large", by=1e-6
 )
 def alignment_identity(seed: int, wrong: float) -> Evidence:
     """Along gradient flow of any loss of the product A_jk (σ1_k² - σ2_j²) = v2_jᵀ C u1_k, C = W1
@@ -50,7 +50,7 @@ def alignment_identity(seed: int, wrong: float) -> Evidence:
 
 
 @claim(
-    "A02", "new", WHERE, tolerance=solver(FLOW), recorded="exact", error="C {} too small", by=1e-05
+    "A02", "new", WHERE, tolerance=solver(FLOW), recorded="exact", error="C {} too small", by=1e-5
 )
 def alignment_bound(seed: int, wrong: float) -> Evidence:
     """Along gradient flow of any loss of the product |A_kk| ≥ √(1 - |C|₂²/δ_k²), δ_k = min_{j≠k}
@@ -98,7 +98,7 @@ def tilted_flow(seed: int) -> tuple[Float[Array, "T _out _in"], ...]:
     tolerance=rounding(200 * DIM),
     recorded="exact",
     error="the drift {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def identity_under_descent(seed: int, wrong: float) -> Evidence:
     """Along gradient descent on any loss of the product the identity holds with C + Σ η² (W2ᵀ G Gᵀ
@@ -118,7 +118,7 @@ def identity_under_descent(seed: int, wrong: float) -> Evidence:
     tolerance=rounding(DIM**2),
     recorded="exact",
     error="C {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def bound_is_sharp(seed: int, wrong: float) -> Evidence:
     """The bound cannot be improved: two neighbouring modes of equal layers, turned against each
@@ -190,7 +190,7 @@ def degenerate_modes_align_as_a_subspace(seed: int, wrong: float) -> Evidence:
     tolerance=SETTLED,
     recorded="exact",
     error="c {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def alignment_is_known_before_training(seed: int, wrong: float) -> Evidence:
     """InfoNCE on infinite batches ends with |A_kk| ≥ √(1 - |C|₂²/δ_k²), δ_k = min_{j≠k} |s_k - s_j|

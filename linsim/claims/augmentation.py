@@ -42,7 +42,7 @@ def frozen(w, x):
     tolerance=solver(FLOW),
     recorded="exact",
     error="X {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def frozen_contrast_gives_an_exponential(seed: int, wrong: float) -> Evidence:
     """With X held fixed, W(t) = W(0) e^{Xt}: directions in which X is negative vanish at that

@@ -114,7 +114,7 @@ def alignment_flow(w, x, x_pos):
     tolerance=solver(FLOW),
     recorded="exact",
     error="x' - x {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def alignment_only_is_a_matrix_exponential(seed: int, wrong: float) -> Evidence:
     """Without negatives W(t) = W(0) e^{-Σn t}, Σn the batch's second moment of x' - x: here Theorem
@@ -154,7 +154,7 @@ def solved(rates: Any, w, wp, mean, aug, weight_decay, ratio, time):
     tolerance=solver(FLOW),
     recorded="exact",
     error="η {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def conserved_relation(seed: int, wrong: float) -> Evidence:
     """With predictor (learning-rate ratio ρ), stop-gradient and weight decay η: W Wᵀ - Wpᵀ Wp / ρ =
@@ -178,7 +178,7 @@ def conserved_relation(seed: int, wrong: float) -> Evidence:
     ),
     recorded="exact",
     error="η {} too large",
-    by=1e-05,
+    by=1e-5,
 )
 def predictor_fixed_point(seed: int, wrong: float) -> Evidence:
     """From a balanced start a mode settles at p = w = (σ + √(σ² - 4η(σ + a)))/(2(σ + a)), and
@@ -260,7 +260,7 @@ def loss_gradient(objective: ObjectiveName, params, x, x_pos):
     tolerance=rounding(512),
     recorded="exact",
     error="η {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def flows_are_gradients_of_the_losses(seed: int, wrong: float) -> Evidence:
     """Each model's flow is minus the expected gradient of its loss, with and without predictor and

@@ -129,20 +129,16 @@ def of_each(work: Work[Found], claims: Sequence[Claim], config: VerifySettings) 
     Quick claims are shared by as many processes as there are cores; those that train, which use
     all cores themselves, follow one after the other.
     """
-    from joblib import Parallel, cpu_count, delayed
     from tqdm import tqdm
 
-    calls = {claim.id: (work, claim.id, config.seeds, config.seed) for claim in claims}
-    quick = [calls[claim.id] for claim in claims if not claim.slow]
-    workers = min(cpu_count(), len(quick))
-    shared: Iterator[Any] = (in_float64(*call) for call in quick)
-    if workers > 1:
-        tasks = (delayed(in_float64)(*call) for call in quick)
-        shared = iter(Parallel(n_jobs=workers, return_as="generator")(tasks))
+    from linsim.studies.side_by_side import side_by_side
+
+    of_one = functools.partial(in_float64, work, seeds=config.seeds, first=config.seed)
+    shared = side_by_side(of_one, [{"name": claim.id} for claim in claims if not claim.slow])
     with tqdm(claims, unit=" claims", leave=False, disable=None) as bar:
         for claim in bar:
             bar.set_postfix_str(claim.id)
-            yield in_float64(*calls[claim.id]) if claim.slow else next(shared)
+            yield of_one(name=claim.id) if claim.slow else next(shared)
 
 
 @functools.cache

@@ -42,6 +42,7 @@ EQUIVALENT = Tolerance(
 )
 WEAK = "weak augmentation and 5 labels per class (digits); within noise elsewhere"
 SHUFFLED = "an encoder trained on shuffled positives"
+trained_claim = functools.partial(claim, slow=True, extra="probe")
 
 
 @functools.cache
@@ -84,7 +85,7 @@ def largest_error(found, expected) -> float:
     tolerance=NT_XENT,
     recorded="holds as corrected",
     error="τ {} too large",
-    by=1e-06,
+    by=1e-6,
     erratum="the printed loss lacks the minus sign and the temperature, and takes its negatives "
     "from the first view, the anchor itself among them",
 )
@@ -178,7 +179,7 @@ def trajectory(params: Residual, x: jax.Array, q: jax.Array):
     tolerance=rounding(ROWS * WIDTH * 8),
     recorded="exact",
     error="Q {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def an_orthogonal_projector_is_not_seen(seed: int, wrong: float) -> Evidence:
     """A fixed orthogonal projector leaves the encoder's trajectory unchanged, step by step."""
@@ -238,7 +239,7 @@ def lies_above(*advantages: Interval) -> Evidence:
     return Evidence(-low, undecided=low <= 0 <= high)
 
 
-@claim(
+@trained_claim(
     "C22",
     "6",
     "Fig. 7b",
@@ -247,8 +248,6 @@ def lies_above(*advantages: Interval) -> Evidence:
     error="DirectCLR with a linear last block for the nonlinear projector",
     conditions="strong augmentation (RankMe of r, digits); under weak augmentation a nonlinear "
     "projector leaves far less rank, and yet the better probe",
-    slow=True,
-    extra="probe",
 )
 def a_projector_prevents_collapse(seed: int, wrong: float) -> Evidence:
     """Without a projector the representation collapses, with a nonlinear one it does not: it keeps
@@ -259,7 +258,7 @@ def a_projector_prevents_collapse(seed: int, wrong: float) -> Evidence:
     return found._replace(outside=-advantage("weak", "nonlinear", "none", "rankme").high)
 
 
-@claim(
+@trained_claim(
     "C23",
     "6",
     "Proposition 1",
@@ -268,8 +267,6 @@ def a_projector_prevents_collapse(seed: int, wrong: float) -> Evidence:
     error=f"{SHUFFLED} for one behind a trained diagonal projector",
     conditions="accuracies can differ by a point or more; with noise 0.25 a diagonal projector is "
     "far behind a linear one",
-    slow=True,
-    extra="probe",
 )
 def a_diagonal_projector_is_enough(seed: int, wrong: float) -> Evidence:
     """A linear projector only needs to be diagonal: with few labels or all the probe is the same
@@ -289,7 +286,7 @@ def a_diagonal_projector_is_enough(seed: int, wrong: float) -> Evidence:
     return Evidence(float(np.max(bounds)), undecided="does not hold" not in outcomes)
 
 
-@claim(
+@trained_claim(
     "C24",
     "6",
     "Proposition 2",
@@ -297,8 +294,6 @@ def a_diagonal_projector_is_enough(seed: int, wrong: float) -> Evidence:
     recorded="holds",
     error=f"{SHUFFLED} for one behind a low-rank projector",
     conditions=WEAK,
-    slow=True,
-    extra="probe",
 )
 def a_low_rank_projector_is_enough(seed: int, wrong: float) -> Evidence:
     """A linear projector only needs to be low-rank: a fixed low-rank one gives a better probe than
@@ -307,7 +302,7 @@ def a_low_rank_projector_is_enough(seed: int, wrong: float) -> Evidence:
     return lies_above(advantage("weak", "shuffled" if wrong else "low-rank", "none"))
 
 
-@claim(
+@trained_claim(
     "C27",
     "6",
     "App. F",
@@ -315,8 +310,6 @@ def a_low_rank_projector_is_enough(seed: int, wrong: float) -> Evidence:
     recorded="holds",
     error=f"{SHUFFLED} for DirectCLR's whole r",
     conditions=WEAK,
-    slow=True,
-    extra="probe",
 )
 def the_whole_is_better_than_the_subvector(seed: int, wrong: float) -> Evidence:
     """A probe on all of r is better than one on r[:, :d0] alone."""
@@ -324,7 +317,7 @@ def the_whole_is_better_than_the_subvector(seed: int, wrong: float) -> Evidence:
     return lies_above(advantage("weak", whole, "directclr", part="r[:d0]"))
 
 
-@claim(
+@trained_claim(
     "C28",
     "6",
     "App. F",
@@ -332,8 +325,6 @@ def the_whole_is_better_than_the_subvector(seed: int, wrong: float) -> Evidence:
     recorded="within noise",
     error=f"{SHUFFLED} for DirectCLR's",
     conditions="5 labels per class, under weak and under strong augmentation (digits)",
-    slow=True,
-    extra="probe",
 )
 def a_random_subset_is_worse(seed: int, wrong: float) -> Evidence:
     """A random subset in every step gives a worse probe than a fixed subvector."""
@@ -350,7 +341,7 @@ def over_both_ends(preset: str, setup: str) -> tuple[Interval, Interval]:
     return over_none, ablation.interval(gained, len(ablation.asked(dataset)))
 
 
-@claim(
+@trained_claim(
     "C29",
     "6",
     "Fig. 12",
@@ -358,8 +349,6 @@ def over_both_ends(preset: str, setup: str) -> tuple[Interval, Interval]:
     recorded="holds",
     error=f"{SHUFFLED} for DirectCLR's",
     conditions=WEAK,
-    slow=True,
-    extra="probe",
 )
 def accuracy_rises_and_falls_with_d0(seed: int, wrong: float) -> Evidence:
     """The probe's accuracy rises, then falls, with d0: at the d0 that was chosen on other images it

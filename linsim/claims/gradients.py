@@ -27,7 +27,7 @@ def off_diagonal(w, x, x_pos):
     tolerance=rounding(SAMPLES),
     recorded="exact",
     error="g_z' {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def weights_follow_the_embedding_gradients(seed: int, wrong: float) -> Evidence:
     """dW/dt = -G with G = Σ_i (g_zi x_iᵀ + g_z'i x'_iᵀ)."""
@@ -44,7 +44,7 @@ def weights_follow_the_embedding_gradients(seed: int, wrong: float) -> Evidence:
     tolerance=rounding(SAMPLES),
     recorded="exact",
     error="a share of {} of α_ij for α_ji in the second sum",
-    by=1e-06,
+    by=1e-6,
 )
 def embedding_gradients_of_infonce(seed: int, wrong: float) -> Evidence:
     """g_zi = Σ_{j≠i} α_ij (z_j - z'_i) + Σ_{j≠i} α_ji (z_j - z_i) and g_z'i = Σ_{j≠i} α_ij (z'_i -
@@ -77,7 +77,7 @@ def misprinted_contrast(w, x, x_pos):
     tolerance=rounding(SAMPLES),
     recorded="holds as corrected",
     error="Σ̂1 {} too large",
-    by=1e-06,
+    by=1e-6,
     erratum="Eq. 6 in the main text prints a minus before the first sum; Appendix B.2 has it right",
 )
 def gradient_is_minus_w_times_contrast(seed: int, wrong: float) -> Evidence:
@@ -101,7 +101,7 @@ def gradient_is_minus_w_times_contrast(seed: int, wrong: float) -> Evidence:
     tolerance=rounding(SAMPLES**2),
     recorded="exact",
     error="Σ̂1 {} too small",
-    by=1e-06,
+    by=1e-6,
 )
 def contrast_is_a_difference_of_covariances(seed: int, wrong: float) -> Evidence:
     """X = Σ̂0 - Σ̂1, Σ̂0 = Σ_{i≠j} α_ij (x_i - x_j)(x_i - x_j)ᵀ and Σ̂1 = Σ_i (1 - α_ii)(x'_i -

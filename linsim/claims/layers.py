@@ -78,7 +78,7 @@ def layer_gradients(params, x, x_pos):
     tolerance=rounding(SAMPLES),
     recorded="exact",
     error="dW2/dt {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def layers_follow_the_gradient_of_their_product(seed: int, wrong: float) -> Evidence:
     """dW1/dt = -W2ᵀ G and dW2/dt = -G W1ᵀ, G = dL/d(W2 W1)."""
@@ -95,7 +95,7 @@ def layers_follow_the_gradient_of_their_product(seed: int, wrong: float) -> Evid
     tolerance=rounding(SAMPLES),
     recorded="exact",
     error="X at a product {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def gradient_of_the_product(seed: int, wrong: float) -> Evidence:
     """G = -W2 W1 X, X the contrast matrix at the product W2 W1."""
@@ -128,7 +128,7 @@ def descent(params, x, x_pos):
     tolerance=solver(FLOW),
     recorded="exact",
     error="W2 {} too large at the end",
-    by=1e-06,
+    by=1e-6,
 )
 def imbalance_is_conserved(seed: int, wrong: float) -> Evidence:
     """C = W1 W1ᵀ - W2ᵀ W2 is constant under gradient flow; a step η of descent adds exactly η² (W2ᵀ
@@ -281,7 +281,7 @@ def moving(seed: int) -> tuple[singular.Svd, singular.Svd, Differences]:
     tolerance=DIFFERENCES,
     recorded="exact",
     error="dW1/dt {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def singular_value_rates(seed: int, wrong: float) -> Evidence:
     """dσ_k/dt = u_kᵀ (dW/dt) v_k."""
@@ -297,7 +297,7 @@ def singular_value_rates(seed: int, wrong: float) -> Evidence:
     tolerance=DIFFERENCES,
     recorded="holds as corrected",
     error="σ {} too large",
-    by=1e-06,
+    by=1e-6,
     erratum="H is printed with the opposite sign, which gives exactly -1 times the derivative",
 )
 def singular_vector_rates(seed: int, wrong: float) -> Evidence:
@@ -323,7 +323,7 @@ def singular_vector_rates(seed: int, wrong: float) -> Evidence:
     tolerance=DIFFERENCES,
     recorded="holds as corrected",
     error="σ1 {} too large",
-    by=1e-06,
+    by=1e-6,
     erratum="H is printed with the opposite sign, as in Lemma 5",
 )
 def alignment_rate(seed: int, wrong: float) -> Evidence:
@@ -346,7 +346,7 @@ def alignment_rate(seed: int, wrong: float) -> Evidence:
     tolerance=DIFFERENCES,
     recorded="exact",
     error="σ1 and σ2 {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def layer_singular_value_rates(seed: int, wrong: float) -> Evidence:
     """dσ1_k/dt = -Σ_j (v2_j·u1_k) σ2_j (u2_jᵀ G v1_k), likewise dσ2_k/dt."""
@@ -378,7 +378,7 @@ def theorem_3(params: models.Params, seed: int, wrong: float = 0.0) -> float:
     tolerance=DIFFERENCES,
     recorded="holds as corrected",
     error="σ2 {} too large",
-    by=1e-06,
+    by=1e-6,
     erratum="alignment is printed as V2 = U1ᵀ; it must be V2 = U1",
 )
 def aligned_layers(seed: int, wrong: float) -> Evidence:

@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Verdict = Literal[
     "exact",
@@ -136,43 +136,19 @@ EXTRAS = {"probe": "sklearn"}  # a package of each extra that claims may need
 LEDGER: dict[str, Claim] = {}
 
 
-def claim(
-    id: str,
-    section: Section,
-    where: str,
-    *,
-    tolerance: Tolerance,
-    recorded: Verdict,
-    error: str,
-    by: float | None = None,
-    erratum: str = "",
-    conditions: str = "",
-    rejected_as: Verdict = "fails",
-    slow: bool = False,
-    extra: str = "",
-) -> Callable[[Check], Check]:
-    """Enter a check into the ledger; its docstring is the statement. Raises: ValueError if the id
-    is taken.
+def claim(id: str, section: Section, where: str, **fields: Any) -> Callable[[Check], Check]:
+    """Enter a check into the ledger; its docstring is the statement.
+
+    Args: as `Claim`; fields: all others of it. Raises: ValueError if the id is taken; TypeError for
+    a field that is missing or unknown.
     """
 
     def enter(check: Check) -> Check:
         if id in LEDGER:
             raise ValueError(f"claim {id} is entered twice")
+        statement = " ".join((check.__doc__ or "").split())
         LEDGER[id] = Claim(
-            id=id,
-            section=section,
-            where=where,
-            statement=" ".join((check.__doc__ or "").split()),
-            tolerance=tolerance,
-            recorded=recorded,
-            check=check,
-            error=error,
-            by=by,
-            erratum=erratum,
-            conditions=conditions,
-            rejected_as=rejected_as,
-            slow=slow,
-            extra=extra,
+            id=id, section=section, where=where, statement=statement, check=check, **fields
         )
         return check
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.arrays import Array
-from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding
+from linsim.claims.ledger import COUNT, Assumption, Evidence, Tolerance, claim, rounding
 from linsim.claims.setups import (
     FLOW,
     above,
@@ -65,7 +65,7 @@ def settle(seed: int, variances, noise_variances, time: float):
     tolerance=rounding(DIM**2),
     recorded="exact",
     error="Σn {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def population_contrast_is_the_gradient(seed: int, wrong: float) -> Evidence:
     """(R + I)RΣ - Σn, R = (I + ΣS)⁻¹, is X of the loss ½tr(SΣn) - ½log det(I + ΣS) - ½tr(ΣSR), S =
@@ -133,7 +133,7 @@ def threshold(seed: int, wrong: float) -> Evidence:
     return Evidence(int(jnp.sum((m < VANISHED) != (ratios * variances >= limit))))
 
 
-@claim("P04", "new", WHERE, tolerance=SETTLED, recorded="exact", error="c {} too large", by=1e-06)
+@claim("P04", "new", WHERE, tolerance=SETTLED, recorded="exact", error="c {} too large", by=1e-6)
 def fixed_point(seed: int, wrong: float) -> Evidence:
     """Below the threshold a mode settles at m* = (1/u - 1)/a, u = (-1 + √(1 + 4c/a))/2."""
     a, ratios = (
@@ -151,7 +151,7 @@ def fixed_point(seed: int, wrong: float) -> Evidence:
     tolerance=SETTLED,
     recorded="exact",
     error="the anchor's noise variance {} too large",
-    by=1e-05,
+    by=1e-5,
 )
 def two_noisy_views_never_collapse(seed: int, wrong: float) -> Evidence:
     """With two views of noise s each a = 1 + s² and c = 2s² < 2a: m* > 0 for every s."""
@@ -180,6 +180,11 @@ def beyond_the_threshold(seed: int):
     return cov, noise, population_flow((w,), cov, noise, np.array([0.0, 1000.0, 3000.0]))[0][-1]
 
 
+def not_commuting(cov, noise) -> Assumption:
+    """The assumption that two covariances do not commute."""
+    return above("|ΣΣn - ΣnΣ| over |ΣΣn|", error(cov @ noise, noise @ cov), 0.01)
+
+
 @claim(
     "P06",
     "new",
@@ -196,10 +201,7 @@ def generalised_eigenvalues(seed: int, wrong: float) -> Evidence:
     cov, noise, trained = beyond_the_threshold(seed)
     stated = population.collapsed_dimensions(cov, noise / (1 + wrong))
     vanished = int(np.sum(np.linalg.svd(trained, compute_uv=False) ** 2 < VANISHED))
-    commutator = error(cov @ noise, noise @ cov)
-    return Evidence(
-        abs(vanished - stated), assumptions=(above("|ΣΣn - ΣnΣ| over |ΣΣn|", commutator, 0.01),)
-    )
+    return Evidence(abs(vanished - stated), assumptions=(not_commuting(cov, noise),))
 
 
 @claim(
@@ -209,7 +211,7 @@ def generalised_eigenvalues(seed: int, wrong: float) -> Evidence:
     tolerance=rounding(DIM**2),
     recorded="exact",
     error="τ {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def dot_contrast_is_the_gradient(seed: int, wrong: float) -> Evidence:
     """(K + Kᵀ)/τ - (ΣMΣ' + Σ'MΣ)/τ² is X of the loss -tr(MK)/τ + tr(MΣMΣ')/(2τ²), M = WᵀW."""
@@ -239,7 +241,7 @@ def dot_modes(seed: int):
     return k, noise, rotation(seed, DIM)
 
 
-@claim("P08", "new", WHERE, tolerance=SETTLED, recorded="exact", error="time {} too late", by=1e-06)
+@claim("P08", "new", WHERE, tolerance=SETTLED, recorded="exact", error="time {} too late", by=1e-6)
 def dot_mode_is_logistic(seed: int, wrong: float) -> Evidence:
     """Dot loss: m(t) = m*/(1 + (m*/m0 - 1) e^{-4kt/τ}) with m* = τk/(aa'): no threshold."""
     k, noise, axes = dot_modes(seed)
@@ -253,7 +255,7 @@ def dot_mode_is_logistic(seed: int, wrong: float) -> Evidence:
     return Evidence(error(m, jnp.stack(stated)))
 
 
-@claim("P09", "new", WHERE, tolerance=SETTLED, recorded="exact", error="γ {} too large", by=1e-06)
+@claim("P09", "new", WHERE, tolerance=SETTLED, recorded="exact", error="γ {} too large", by=1e-6)
 def weight_decay_restores_a_threshold(seed: int, wrong: float) -> Evidence:
     """Dot loss with weight decay γ: m* = (τk - γτ²/2)/(aa'), and a mode vanishes if k ≤ γτ/2."""
     k, noise, axes = dot_modes(seed)
@@ -339,7 +341,7 @@ def product_rates(params: models.Params, rates: models.Params) -> tuple[Array, A
     tolerance=rounding(DIM**2),
     recorded="exact",
     error="w {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def balanced_depth(seed: int, wrong: float) -> Evidence:
     """L balanced layers: dw/dt = L w^{3 - 2/L} λ(w²) for each singular value w of the product."""
@@ -359,7 +361,7 @@ def balanced_depth(seed: int, wrong: float) -> Evidence:
     tolerance=rounding(DIM**2),
     recorded="exact",
     error="κ {} too large",
-    by=1e-06,
+    by=1e-6,
 )
 def imbalance_removes_the_slow_modes(seed: int, wrong: float) -> Evidence:
     """Two layers with C = κI: dw/dt = w √(κ² + 4w²) λ(w²), so that small modes grow exponentially
@@ -431,6 +433,12 @@ def condensed_strength(seed: int, wrong: float) -> Evidence:
     return Evidence(float(max(errors)), assumptions=(above("α_ii", min(alphas), CONDENSED),))
 
 
+def by_views(noise_variance: float) -> list[tuple[float, float, float]]:
+    """a, c and ρ of a noisy mode of unit clean variance, with one noisy view and with two."""
+    both = (data.mode_moments(noise_variance, views) for views in ("one", "two"))
+    return [(float(each.anchor), float(each.step), float(each.covariance)) for each in both]
+
+
 @claim(
     "P15",
     "new",
@@ -450,7 +458,7 @@ def leading_order(seed: int, wrong: float) -> Evidence:
     """
     s2, clean, noisy = 1.0 + 0.5 * float(jax.random.uniform(jax.random.key(seed))), 32, 4
     errors = []
-    for moments in ((1.0, s2, 0.0), (1 + s2, 2 * s2, -s2)):
+    for moments in by_views(s2):
         exact, leading = (
             late_time.settled(*moments, clean_modes=clean, noisy_modes=noisy, order=order)
             for order in ("fermi-dirac", "leading")

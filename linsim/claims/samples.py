@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from linsim import spectra
 from linsim.arrays import Array
+from linsim.claims.augmentation import SMALL_VARIANCE
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim
-from linsim.claims.population import DIM, VARIANCES, WHERE, product_rates
-from linsim.claims.setups import above, error, mean_contrast, rotation, train
+from linsim.claims.population import DIM, VARIANCES, WHERE, by_views, not_commuting, product_rates
+from linsim.claims.setups import above, mean_contrast, rotation, train
 from linsim.theory import late_time, population
 from linsim.training import data, models
 
@@ -66,7 +68,7 @@ def uniform(seed: int, count: int = DIM) -> jax.Array:
     "S03",
     "new",
     WHERE,
-    tolerance=SAMPLED._replace(value=0.06),  # the noisiest mode has c = 3a
+    tolerance=Tolerance(0.06, f"4 standard errors of {DRAWS:,} samples of a mode with c = 3a"),
     recorded="holds",
     error="the threshold {} too high",
     by=0.1,
@@ -159,12 +161,9 @@ def trained_collapsed_dimensions(seed: int, wrong: float) -> Evidence:
     """
     cov, noise, w = oblique(seed)
     variances = np.linalg.svd(w, compute_uv=False) ** 2
-    collapsed = int(np.sum(variances < 1e-4 * variances[0]))
+    collapsed = int(spectra.collapsed_dimensions(variances, SMALL_VARIANCE))
     stated = population.collapsed_dimensions(cov, noise / (1 + wrong))
-    commutator = error(cov @ noise, noise @ cov)
-    return Evidence(
-        abs(collapsed - stated), assumptions=(above("|ΣΣn - ΣnΣ| over |ΣΣn|", commutator, 0.01),)
-    )
+    return Evidence(abs(collapsed - stated), assumptions=(not_commuting(cov, noise),))
 
 
 TAU = 0.5
@@ -347,7 +346,7 @@ def no_pull_under_many_clean_modes(seed: int, wrong: float) -> Evidence:
     """
     noise = 0.8 + 0.4 * float(uniform(seed, 1)[0])
     errors = []
-    for a, c, rho in ((1.0, noise, 0.0), (1 + noise, 2 * noise, -noise)):
+    for a, c, rho in by_views(noise):
         m = late_time.settled(
             a,
             (1 + wrong) * c,

@@ -1,15 +1,19 @@
-"""Independent pieces of theory, computed side by side in as many processes as there are cores."""
+"""Independent pieces of work, such as theory, done side by side in as many processes as there are
+cores.
+"""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from joblib import Parallel, cpu_count, delayed
 
 Found = TypeVar("Found")
 
 
-def side_by_side(function: Callable[..., Found], calls: Sequence[dict[str, Any]]) -> list[Found]:
-    """The function's values for keyword arguments, in order.
+def side_by_side(
+    function: Callable[..., Found], calls: Sequence[dict[str, Any]]
+) -> Iterator[Found]:
+    """The function's values for keyword arguments, in order, each as soon as it is there.
 
     The processes are told the function by its name, and stay for the next time. How many there are
     at most, the environment variable LOKY_MAX_CPU_COUNT says.
@@ -17,6 +21,7 @@ def side_by_side(function: Callable[..., Found], calls: Sequence[dict[str, Any]]
     """
     workers = min(cpu_count(), len(calls))
     if workers < 2:
-        return [function(**call) for call in calls]
-    found = Parallel(n_jobs=workers)(delayed(function)(**call) for call in calls)
-    return cast(list[Found], found)
+        yield from (function(**call) for call in calls)
+        return
+    tasks = (delayed(function)(**call) for call in calls)
+    yield from Parallel(n_jobs=workers, return_as="generator")(tasks)  # type: ignore[misc]

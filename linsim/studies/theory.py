@@ -119,7 +119,7 @@ def layers_in_time(
         {"layers": start, **_circumstances(run), **options}
         for run, start in zip(runs, layers, strict=True)
     ]
-    return side_by_side(finite_batch.layer_flow, calls)
+    return list(side_by_side(finite_batch.layer_flow, calls))
 
 
 def _circumstances(run: Run) -> dict[str, Any]:

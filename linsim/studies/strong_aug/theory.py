@@ -88,7 +88,7 @@ def _first_orders(runs: list[Run], times: np.ndarray) -> Sequence[FirstOrder | N
         for run in runs
         for groups, _ in [mode_groups(run)]
     ]
-    return side_by_side(minibatch.first_order, calls)
+    return list(side_by_side(minibatch.first_order, calls))
 
 
 def _cell(
