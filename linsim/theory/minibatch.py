@@ -66,16 +66,27 @@ class FirstOrder(NamedTuple):
 
     strengths: the mean of tr(S_gg)/k_g for the first group, and for the others that of the Schur
     complement of the first group, S_gg - S_g0 S_00^-1 S_0g: what singular values show, and what
-    `linsim.training.observe.block_strength` measures. flow: the strengths in the limit of small
-    rates. spread: standard deviation sqrt(V_gg) of an
-    off-diagonal entry of S within the block, in units of the strength; level: that of the logarithm
-    of a block's strength between runs. Each (T, G).
+    `linsim.training.observe.block_strength` measures. mapped: the strengths with finite steps but
+    without the noise of minibatches; flow: in the limit of small rates. spread: standard deviation
+    sqrt(V_gg) of an off-diagonal entry of S within the block, in units of the strength; level: that
+    of the logarithm of a block's strength between runs. Each (T, G).
     """
 
     strengths: Values
+    mapped: Values
     flow: Values
     spread: Values
     level: Values
+
+    @property
+    def left_out(self) -> Values:
+        """A bound for the terms of second order in ln m, (T, G): twice the change by the noise of
+        minibatches times all that the rate changes. Of finite steps the map has all orders.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            by_noise = np.abs(np.log(self.strengths / self.mapped))
+            by_steps = np.abs(np.log(self.mapped / self.flow))
+        return 2 * by_noise * (by_noise + by_steps)
 
 
 def stiffness(groups: Sequence[Modes], strengths: Values, *, batch_size: int) -> Values:
@@ -236,7 +247,7 @@ def first_order(
         rows: Rows of all random batches at one point of the path.
 
     Returns:
-        Strengths, their limit of small rates, spread and level, each (T, G).
+        Strengths, those of the map and in the limit of small rates, spread and level, each (T, G).
 
     Raises:
         ValueError: As `finite_batch.flow` does.
@@ -262,7 +273,7 @@ def first_order(
         fixed = bent**2 / dataset_size, np.sum(moved**2 * 2 / (dataset_size * count), axis=2)
         strengths = strengths * np.exp(_log_of_mean(*fixed, count))
         within, between = within + fixed[0], between + fixed[1]
-    return FirstOrder(strengths, small_rates, np.sqrt(within), np.sqrt(between))
+    return FirstOrder(strengths, mapped, small_rates, np.sqrt(within), np.sqrt(between))
 
 
 def _log_of_mean(within: Values, between: Values, count: Values) -> Values:
@@ -296,7 +307,7 @@ def singular_values(
     Example:
         >>> groups = [Modes.of(1.0, 0.0, 0.0, 2), Modes.of(1.0, 1.0, 0.0, 1)]
         >>> m, none = np.array([[4.0, 1.0]]), np.zeros((1, 2))
-        >>> exact = FirstOrder(m, m, none, none)
+        >>> exact = FirstOrder(m, m, m, none, none)
         >>> singular_values(exact, groups, draws=1).tolist()
         [[[2.0, 2.0, 1.0]]]
     """
@@ -306,7 +317,7 @@ def singular_values(
         entries = rng.normal(size=(draws, group.count, group.count))
         values = np.linalg.eigvalsh((entries + entries.transpose(0, 2, 1)) / np.sqrt(2))
         values -= values.mean(axis=1, keepdims=True)
-        m, _, spread, level = (part[:, g, None, None] for part in found)
+        m, _, _, spread, level = (part[:, g, None, None] for part in found)
         mean = _log_of_mean(spread**2, level**2, np.array(group.count))
         moved = spread * values + level * rng.normal(size=(draws, 1))
         blocks.append(m * np.exp(moved - mean))

@@ -164,6 +164,13 @@ def test_a_block_has_moved_by_half_a_unit_of_ln_m_or_has_collapsed(theory, start
         ({"measured": 1.2, "left_out": 0.19}, "disagrees"),
         ({"measured": 9.0, "left_out": 0.24}, "disagrees"),
         ({"measured": 9.0, "left_out": 0.26}, "cannot tell"),
+        (
+            {"measured": 2e-5, "theory": 1e-5, "error": 1e-7, "left_out": 0.71},
+            "cannot tell",
+        ),  # above ln 2
+        ({"measured": 2e-5, "theory": 1e-5, "error": 1e-7, "left_out": 0.67}, "disagrees"),
+        ({"measured": 1.0, "theory": 1e-5, "left_out": 2.9}, "cannot tell"),  # a quarter of ln m
+        ({"measured": 1.0, "theory": 1e-5, "left_out": 2.8}, "disagrees"),
     ],
 )
 def test_the_outcome_of_one_strength(fields, expected):
@@ -211,11 +218,14 @@ def test_the_spread_of_seeds_is_that_of_all_times_or_of_one_if_larger():
     assert_close(judgement.comparisons(one)[0].limit, limit, rtol=1e-9)
 
 
-def test_what_is_left_out_of_a_weak_block_is_meant_of_ln_m():
-    one = runs(left_out=0.5)
-    one["theory_block_strength"][-1, 1] = np.exp(-10.0)
-    *_, strong, weak = judgement.comparisons(one)
-    assert_close([strong.left_out, weak.left_out], [0.5, 0.005], rtol=1e-9)
+def test_counts_are_not_held_against_a_theory_of_first_order_that_leaves_out_much():
+    wrong = {"counts": (0, 1, 0, 0), "shares": (1.0, 0.0)}
+    assert outcome(**wrong, left_out=0.24).outcome == "disagrees"
+    found = outcome(**wrong, left_out=0.26)
+    assert found.outcome == "cannot tell"
+    assert "collapsed dimensions" in found.reason
+    assert "26 %" in found.reason
+    assert outcome(left_out=0.26).outcome == "agrees"
 
 
 def test_a_theory_of_each_seeds_start_is_compared_by_its_median():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from helpers import ROOT, command
@@ -129,13 +130,13 @@ def _workers(pid):
     """The children that run their own command: until then a child borrows its parent's memory, and
     stopped there it would stop its parent, which waits for it in vfork.
     """
-    children = open(f"/proc/{pid}/task/{pid}/children").read().split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children if "--process-id" in _words(child)]
 
 
 def _words(pid):
     with contextlib.suppress(OSError):  # a child of a moment, for instance git
-        return open(f"/proc/{pid}/cmdline").read().split("\0")
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     return []
 
 

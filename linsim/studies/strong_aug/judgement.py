@@ -16,7 +16,7 @@ from scipy.stats import t as student_t
 from linsim.studies.words import count_range, number
 
 SHOWN_FROM = 1.0  # the first record that is compared is at this time or later
-LEFT_OUT = 0.02  # relative, by what theory leaves out: second orders, the data set (docs/theory.md)
+LEFT_OUT = 0.02  # relative, of second orders and the data set, wherever these are not larger
 BEYOND = 0.25  # the same, from which a theory of first order says nothing
 WEAK = 1e-3  # of weaker blocks that is meant of ln m
 MISTAKE = 0.01  # the probability that a table of a right theory says that it disagrees
@@ -39,8 +39,8 @@ class Compared(NamedTuple):
     """The mean strength of a block at one time beside theory's.
 
     error: standard error of the mean, nan if unknown; limit: how many of them a right theory may be
-    off; left_out: relative size of what theory leaves out at this learning rate and data set;
-    start: its first value.
+    off; left_out: size of what theory leaves out of ln m at this learning rate and data set; start:
+    its first value.
     """
 
     block: str
@@ -62,13 +62,17 @@ class Compared(NamedTuple):
         """Measured less theory, in standard errors; nan if these are unknown."""
         return (self.measured - self.theory) / self.error if self.error > 0 else np.nan
 
+    @property
+    def unit(self) -> float:
+        """Of deviations of ln m: 1, or of a weak block, of which ln m is meant, ln m itself."""
+        return abs(float(np.log(self.theory))) if 0 < self.theory < WEAK else 1.0
+
     def within(self, allowed: float) -> bool:
         """Whether the deviation is within a relative one, of ln m if the block is weak."""
         if not (self.theory > 0 and self.measured > 0):
             return max(self.theory, self.measured) < WEAK**4
         if self.theory < WEAK:
-            apart = np.log(self.measured / self.theory)
-            return bool(abs(apart) <= allowed * abs(np.log(self.theory)))
+            return bool(abs(np.log(self.measured / self.theory)) <= allowed * self.unit)
         return bool(abs(self.off) <= allowed)
 
     def moved(self) -> bool:
@@ -141,7 +145,7 @@ def _compared(one: xr.Dataset, block: int, record: int, mistake: float) -> Compa
         theory=theory,
         error=theory * spread / np.sqrt(len(values)),
         limit=float(limit),
-        left_out=float(at["theory_left_out"]) / (abs(np.log(theory)) if theory < WEAK else 1) ** 2,
+        left_out=float(at["theory_left_out"]),
         start=float(predicted_strength(of_block)[0]),
     )
 
@@ -159,9 +163,9 @@ def judge(one: xr.Dataset, counts: xr.DataArray, settings: int) -> Judgement:
     every = comparisons(one, settings)
     left_out = max(each.left_out for each in every)  # one block or time drives the others
     found = [_strength(each, left_out) for each in every]
+    if all(judgement.outcome != "cannot tell" for judgement in found):  # counts depend on these
+        found.append(_counts(one, counts, RARE / settings, left_out))
     unclear = [judgement.reason for judgement in found if judgement.outcome == "cannot tell"]
-    if not unclear:  # the counts depend on the strengths
-        found.append(_counts(one, counts, RARE / settings))
     wrong = [judgement.reason for judgement in found if judgement.outcome == "disagrees"]
     if wrong:
         return Judgement("disagrees", "; ".join(wrong))
@@ -181,22 +185,29 @@ def _strength(each: Compared, left_out: float) -> Judgement:
         if each.within(VAGUE) or each.limit < MANY_ERRORS:
             return Judgement("agrees")
         return Judgement("cannot tell", f"{each.told()}, which may be chance: more --seeds")
-    if each.within(left_out) or left_out > BEYOND:
-        return Judgement(
-            "cannot tell",
-            f"{each.told()}, where theory leaves out terms of {100 * left_out:.2g} %: "
-            "a lower --learning-rate, or --batches fresh",
-        )
+    if each.within(left_out / each.unit) or left_out / each.unit > BEYOND:
+        return _too_coarse(each.told(), left_out)
     return Judgement("disagrees", each.told())
 
 
-def _counts(one: xr.Dataset, counts: xr.DataArray, rare: float) -> Judgement:
+def _too_coarse(told: str, left_out: float) -> Judgement:
+    """The judgement of a deviation as large as what theory leaves out."""
+    return Judgement(
+        "cannot tell",
+        f"{told}, where theory leaves out terms of {100 * left_out:.2g} %: "
+        "a lower --learning-rate, or if from a data set --batches fresh",
+    )
+
+
+def _counts(one: xr.Dataset, counts: xr.DataArray, rare: float, left_out: float) -> Judgement:
     """Whether each count is one that so many runs show with a probability of `rare` or more."""
     share = one["collapsed_probability"].values
     seen = 1 - (1 - share[counts.values.astype(int)]) ** counts.size  # in any of the runs
     if np.all(seen >= rare):
         return Judgement("agrees")
     measured = f"{count_range(counts)} collapsed dimensions where theory has {expected(one)}"
+    if left_out > BEYOND:
+        return _too_coarse(measured, left_out)
     return Judgement("disagrees", measured)
 
 

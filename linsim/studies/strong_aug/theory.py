@@ -121,7 +121,7 @@ def _degenerate(
     low, middle, high = np.quantile(drawn, (0.05, 0.5, 0.95), axis=1)
     strength, level, left_out, population_strength = np.full((4, len(times), 2), np.nan)
     strength[:, present], level[:, present] = found.strengths, found.level
-    left_out[:, present] = _size(found.strengths, found.flow) ** 2
+    left_out[:, present] = found.left_out
     if run.batches == "dataset":  # whose covariance error mixes strong modes into weak ones
         left_out += found.strengths.max(axis=1, keepdims=True) / run.dataset_size
     variance, noise = np.array([(g.variance, g.noise_variance) for g in groups]).T
