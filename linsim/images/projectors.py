@@ -171,9 +171,7 @@ class RandomSubset(Kind):
         """See `Kind`."""
 
         def apply(_: Any, r: Representation, key: PRNGKeyArray | None) -> Embedding:
-            if key is None:
-                raise ValueError("a random subset needs a key in every step")
-            return r[:, jax.random.permutation(key, width)[: self.d0]]
+            return r[:, jax.random.permutation(_of_step(key), width)[: self.d0]]
 
         return Projector((), apply)
 
@@ -189,12 +187,17 @@ class Shuffled(Kind):
         """See `Kind`."""
 
         def apply(_: Any, r: Representation, key: PRNGKeyArray | None) -> Embedding:
-            if key is None:
-                raise ValueError("shuffled positives need a key in every step")
             first, second = jnp.split(r, 2)
-            return jnp.concatenate([first, jax.random.permutation(key, second)])
+            return jnp.concatenate([first, jax.random.permutation(_of_step(key), second)])
 
         return Projector((), apply)
+
+
+def _of_step(key: PRNGKeyArray | None) -> PRNGKeyArray:
+    """The key of a step. Raises: ValueError if there is none."""
+    if key is None:
+        raise ValueError("a projector that draws anew needs a key in every step")
+    return key
 
 
 NAMES = tuple(name for name in get_args(Setup) if not name.endswith(LINEAR_BLOCK))

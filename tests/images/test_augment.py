@@ -97,6 +97,16 @@ def test_a_crop_keeps_its_share_of_a_side_and_stays_inside(smallest):
     assert_close(inner, np.repeat(inner[:, :1], 3, axis=1), size=64)
     assert smallest - 1e-6 <= inner.min() < smallest + 0.1
     assert 0.9 < inner.max() <= 1
+    left, right = (
+        positions[:, 3] - 3.5 * inner[:, 0] + 0.5,
+        positions[:, 3] + 4.5 * inner[:, 0] + 0.5,
+    )
+    room = 8 - (right - left)
+    placed = (left / room)[room > 0.5]  # uniform in what the crop leaves free
+    assert placed.min() > -1e-6
+    assert placed.max() < 1 + 1e-6
+    assert abs(placed.mean() - 0.5) < 4 / np.sqrt(12 * len(placed))
+    assert np.ptp(placed) > 0.9
 
 
 def test_views_differ_by_key_and_images_by_draw():
@@ -104,6 +114,30 @@ def test_views_differ_by_key_and_images_by_draw():
     first, again, other = (augment.view(jax.random.key(k), IMAGES, strength) for k in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.allclose(first, other, atol=0.2)
+
+
+def test_a_fifth_of_the_images_turns_grey_and_four_fifths_change_colour():
+    images = jnp.asarray(np.random.default_rng(0).uniform(0.4, 0.6, (4000, 2, 2, 3)))
+    seen = np.asarray(colour.view(KEY, images, 0.2))
+    grey = np.ptp(seen, axis=3).max(axis=(1, 2)) < 1e-6
+    same = np.all(np.isclose(seen, images, atol=1e-6), axis=(1, 2, 3))
+    four_errors = 4 * np.sqrt(0.2 * 0.8 / 4000)
+    assert abs(grey.mean() - 0.2) < four_errors
+    assert abs(same[~grey].mean() - 0.2) < four_errors / np.sqrt(0.8)
+
+
+def test_amounts_are_uniform_about_no_change():
+    """Factors in 1 +- 0.8 strength and at least 0, turns of the hue in +- 0.2 strength."""
+    for strength, (low, high) in {0.5: (0.6, 1.4), 1.5: (0.0, 2.2)}.items():
+        order, (*factors, turns) = colour.amounts(KEY, 4000, strength)
+        assert sorted(order.tolist()) == [0, 1, 2, 3]
+        for drawn, least, most in [(f, low, high) for f in factors] + [
+            (turns, -0.2 * strength, 0.2 * strength)
+        ]:
+            reach = most - least
+            assert 0 <= drawn.min() - least < 0.01 * reach
+            assert 0 <= most - drawn.max() < 0.01 * reach
+            assert abs(drawn.mean() - (least + most) / 2) < 4 * reach / np.sqrt(12 * 4000)
 
 
 ALL = np.asarray(IMAGES)

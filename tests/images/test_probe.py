@@ -78,6 +78,14 @@ def test_a_class_may_have_two_images_and_a_run_may_have_diverged():
     assert np.isnan(found).all()
 
 
+def test_one_feature_is_enough_for_a_probe():
+    labels = np.repeat(np.arange(2), 20)
+    features = labels[:, None] + np.tile([0.1, -0.1], 20)[:, None]
+    train, test = np.arange(0, 40, 2), np.arange(1, 40, 2)
+    found = probe.accuracies(features, labels, train, test, (5,), 0, probe.ridge)
+    assert found.tolist() == [1.0, 1.0]
+
+
 def test_test_images_do_not_reach_the_probe():
     rng = np.random.default_rng(1)
     labels = np.repeat(np.arange(2), 30)

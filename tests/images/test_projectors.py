@@ -170,6 +170,34 @@ def test_every_projector_maps_representations_and_its_parameters_get_gradients(n
         assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradients))
 
 
+def test_trained_projectors_are_their_formulas():
+    r = np.asarray(jax.random.normal(jax.random.key(0), (COUNT, WIDTH)))
+    rng = np.random.default_rng(0)
+    first, second = rng.standard_normal((2, WIDTH, WIDTH))
+    linear, diagonal, nonlinear = (
+        made(projectors.named(name, D0)).apply for name in ("linear", "diagonal", "nonlinear")
+    )
+    assert_close(linear((first,), r, None), r @ first.T, size=WIDTH)
+    assert_close(diagonal((first[0],), r, None), r * first[0])
+    expected = np.maximum(r @ first.T, 0) @ second.T
+    assert_close(nonlinear((first, second), r, None), expected, size=WIDTH**2)
+
+
+@pytest.mark.parametrize(
+    ("name", "variances"),
+    [("linear", [1]), ("nonlinear", [2, 2]), ("trainable-orthogonal", [1]), ("diagonal", [])],
+)
+def test_trained_projectors_start_so_that_they_keep_lengths(name, variances):
+    """Variance 1 / width of a linear map's entries, 2 / width before and behind a ReLU."""
+    width = 200
+    params = projectors.named(name, D0).made(jax.random.key(0), width).params
+    if name == "diagonal":
+        assert np.all(np.asarray(params[0]) == 1)
+    assert [p.shape for p in params if p.ndim == 2] == [(width, width)] * len(variances)
+    found = [width * float(np.var(p)) for p in params if p.ndim == 2]
+    assert_close(found, variances, rtol=0.05)
+
+
 def test_low_rank_projectors_have_rank_d0_and_a_random_subset_changes():
     r = jax.random.normal(jax.random.key(0), (COUNT, WIDTH))
     for name in ("low-rank", "low-rank-diagonal", "directclr", "random-subset"):

@@ -313,7 +313,7 @@ def test_counts_are_not_compared_where_no_theory_is_known():
 def ended(found, expected, still=True):
     """Two objectives with two seeds, and the kinds that were found and expected of the second."""
     time = np.array([0.0, 4.0, 8.0, 9.0, 10.0])
-    growth = np.ones(5) if still else np.array([1.0, 1.0, 1.0, 1.05, 1.2])
+    growth = np.ones(5) if still else np.array([0.8, 1.0, 1.0, 1.05, 1.2])
     spectrum = growth[:, None] * np.array([1.0, 1.0, 0.5])
     shape = (2, 2, 5, 3)
     names = ("objective", "seed", "time", "mode")
@@ -363,17 +363,25 @@ def test_the_table_of_kinds_shows_what_is_left_at_the_end():
         [1.0, 1.0, 0.5], dims="mode"
     )
     row = kinds.tell(one).splitlines()[-3].split()
-    assert row == ["second", "1.2", "0.5", "0.25", "none", "(none)"]
+    assert row == ["second", "1.5", "0.5", "0.25", "none", "(none)"]
 
 
 @pytest.mark.parametrize(("last", "expected"), [(1.09, True), (1.12, False), (1 / 1.12, False)])
 def test_a_spectrum_has_settled_once_nothing_changes_by_a_tenth_over_half_the_time(last, expected):
     values = np.ones((5, 2))
-    values[0] = 9.0  # long ago
+    values[:2] = 9.0  # long ago
     values[-1, 1] = last
-    spectrum = xr.DataArray(values, dims=("time", "mode"), coords={"time": [0, 1, 5, 8, 10]})
-    assert kinds.settled(spectrum) is expected
-    assert not kinds.settled(spectrum.isel(time=[0, 2, 4]))  # two records are no plateau
+    assert kinds.settled(in_time(values)) is expected
+    assert not kinds.settled(in_time(values).isel(time=[0, 2, 4]))  # two records are no plateau
+
+
+def test_a_spectrum_that_crept_by_a_tenth_has_not_settled():
+    values = np.array([9.0, 9.0, 1.06, 1.0, 0.95])[:, None]
+    assert not kinds.settled(in_time(values))
+
+
+def in_time(values):
+    return xr.DataArray(values, dims=("time", "mode"), coords={"time": [0, 1, 5, 8, 10]})
 
 
 # --- phase diagram ----------------------------------------------------------------------------

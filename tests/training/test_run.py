@@ -18,7 +18,7 @@ from linsim.training import observe, optimizers, starts
 from linsim.training.names import LossName, OneLayerStart, OptimizerName, TwoLayerStart
 from linsim.training.optimizers import Optimizer
 from linsim.training.records import described
-from linsim.training.run import Run, begin, population_drive, step, train
+from linsim.training.run import Run, begin, gradient, population_drive, step, train
 
 RUN = Run(dim=5, noisy_dims=2, batch_size=8, record_at=(0, 1, 6))
 LAYERS = dataclasses.replace(RUN, hidden=(4,), start=starts.Spectral())
@@ -79,6 +79,36 @@ def test_a_solved_loss_drives_along_minus_the_gradient_of_its_own_population(nam
     w = make_case(2, 4, 5, 5).w
     drive = population_drive(run)
     assert_close(-w @ drive(w).contrast, jax.grad(lambda w: drive(w).loss)(w), size=1000)
+
+
+def test_relu_layers_descend_the_mean_loss_of_their_embeddings():
+    case = make_case(3, 12, 5, 4)
+    run = dataclasses.replace(RUN, hidden=(4,), activation="relu")
+    layers = run.layers(jax.random.key(1))
+    towards, drive = gradient(run, layers, case.x, case.x_pos)
+
+    def value(layers):
+        first, second = layers
+        z, z_pos = (jnp.maximum(x @ first.T, 0) @ second.T for x in (case.x, case.x_pos))
+        return losses.infonce(z, z_pos) / len(z)
+
+    for ours, stated in zip(towards, jax.grad(value)(layers), strict=True):
+        assert_close(ours, stated, size=1000)
+    assert_close(drive.loss, value(layers), size=1000)
+
+
+def test_descent_tallies_what_the_imbalance_of_two_linear_layers_drifts():
+    run = dataclasses.replace(LAYERS, learning_rate=0.5, init_scale=1.0)
+    trajectory = jax.jit(train)(run, jax.random.key(0)).trajectory
+    first, second = trajectory.weights
+    imbalance = first @ first.transpose(0, 2, 1) - second.transpose(0, 2, 1) @ second
+    assert trajectory.tally is not None
+    assert_close(trajectory.tally, imbalance - imbalance[0], size=1000)
+    assert np.linalg.norm(trajectory.tally[-1]) > 0.01
+    for other in ({"optimizer": Optimizer(name="adam")}, {"hidden": (4, 4)}):
+        fields = {"start": starts.Orthogonal()} | other
+        told = train(dataclasses.replace(run, **fields), jax.random.key(0)).trajectory.tally
+        assert told is None
 
 
 @pytest.mark.parametrize("name", get_args(OptimizerName))
@@ -155,6 +185,8 @@ def test_every_field_tells_runs_apart(field):
 def test_a_run_that_cannot_be_is_not_made(fields, message):
     with pytest.raises(ValueError, match=message):
         Run(**fields)
+    assert Run(noisy_dims=0).noisy_dims == 0
+    assert Run(noisy_dims=16).noisy_dims == 16
 
 
 NAMES = """
