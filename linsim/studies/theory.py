@@ -110,7 +110,7 @@ def spectrum(groups: Sequence[Modes], values: np.ndarray) -> np.ndarray:
 
 
 def layers_in_time(
-    runs: Sequence[Run], layers: Sequence[tuple[np.ndarray, ...]], **options: float
+    runs: Sequence[Run], layers: Sequence[tuple[np.ndarray, ...]], **options: Any
 ) -> list[tuple[np.ndarray, ...]]:
     """The layers of runs at their records by the exact theory, finite steps included, each (T, out,
     in), from given initial ones. Options: of `finite_batch.layer_flow`.

@@ -111,7 +111,7 @@ def compare(dataset: xr.Dataset, settings: KindsSettings) -> xr.Dataset:
     def kind(spectrum, total):
         return spectra.KINDS.index(
             spectra.collapse_kind(
-                spectrum, total, complete=settings.complete, dimensional=settings.dimensional
+                spectrum, float(total), complete=settings.complete, dimensional=settings.dimensional
             )
         )
 

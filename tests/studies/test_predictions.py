@@ -1,0 +1,270 @@
+"""What studies say that theory predicts of their runs: for the right runs, of the right numbers.
+
+Sizes are not symmetric: five coordinates, two of them noisy, batches of 16.
+"""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import assert_close, assert_not_close
+
+import linsim
+from linsim import spectra
+from linsim.studies import theory
+from linsim.studies.strong_aug import theory as strong_aug
+from linsim.theory import finite_batch, late_time, minibatch, population
+from linsim.theory.modes import Modes
+from linsim.training import observe, starts
+from linsim.training.loss import AlignmentOnly, Cosine, Dot
+from linsim.training.optimizers import Optimizer
+from linsim.training.run import Run
+
+RUN = Run(noise=1.2, dim=5, noisy_dims=2, batch_size=16, record_at=(0, 2, 7), batches="dataset")
+LAYERS = replace(RUN, hidden=(4,), start=starts.Spectral())
+
+
+@pytest.mark.parametrize(
+    ("fields", "covered", "exact", "first_order"),
+    [
+        ({}, True, True, True),
+        ({"loss": Dot(temperature=0.3)}, True, True, False),
+        ({"loss": Dot(temperature=0.3), "start": starts.Gaussian()}, True, True, False),
+        ({"loss": Dot(temperature=0.3), "noise_shape": "graded"}, True, False, False),
+        ({"loss": Cosine(temperature=0.3)}, False, False, False),
+        ({"loss": AlignmentOnly()}, True, False, False),
+        ({"optimizer": Optimizer(name="adam")}, False, False, False),
+        ({"optimizer": optax.sgd(0.1)}, False, False, False),
+        ({"batches": "fixed"}, True, False, False),
+        ({"batches": "fresh"}, True, True, True),
+        ({"solver": "flow"}, True, False, False),
+        ({"solver": "population"}, True, False, False),
+        ({"start": starts.Gaussian()}, True, True, False),
+        ({"noise_shape": "graded"}, True, True, False),
+        ({"hidden": (4,), "start": starts.Spectral()}, True, True, False),
+        ({"views": "two"}, True, True, True),
+        ({"views": "two", "start": starts.Gaussian()}, True, False, False),
+        ({"views": "two", "noise_shape": "graded"}, True, False, False),
+        ({"activation": "relu", "hidden": (4,)}, False, False, False),
+    ],
+)
+def test_which_theory_is_known_of_which_run(fields, covered, exact, first_order):
+    run = replace(RUN, **fields)
+    assert theory.covers(run) == covered
+    assert theory.any_batch_size(run) == exact
+    assert theory.is_known_to_first_order(run) == first_order
+
+
+def test_why_theory_is_silent():
+    assert theory.silence(RUN) == ""
+    assert "no theory is known for the cosine loss" in theory.silence(replace(RUN, loss=Cosine()))
+    momentum = replace(RUN, optimizer=Optimizer(name="momentum"))
+    assert "plain gradient descent" in theory.silence(momentum)
+
+
+def test_modes_of_the_blocks_that_there_are():
+    one, present = theory.block_modes((0.5, 1.5), (3, 2), "one")
+    assert present == [0, 1]
+    assert one == [Modes.of(1.0, 0.25, 0.0, 3), Modes.of(1.0, 2.25, 0.0, 2)]
+    two, present = theory.block_modes((0.0, 1.5), (0, 2), "two")
+    assert present == [1]
+    assert two == [Modes.of(3.25, 4.5, -2.25, 2)]
+    groups, present = theory.mode_groups(replace(RUN, noise=1.5))
+    assert present == [0, 1]
+    assert groups == [Modes.of(1.0, 0.0, 0.0, 3), Modes.of(1.0, 2.25, 0.0, 2)]
+    clean, present = theory.mode_groups(replace(RUN, noisy_dims=0))
+    assert (present, [group.count for group in clean]) == ([0], [5])
+
+
+def test_a_spectrum_repeats_the_values_of_a_block_and_is_sorted():
+    groups, _ = theory.mode_groups(RUN)
+    found = theory.spectrum(groups, np.array([[1.0, 2.0], [3.0, 0.5]]))
+    assert found.tolist() == [[2, 2, 1, 1, 1], [3, 3, 3, 0.5, 0.5]]
+
+
+@pytest.mark.parametrize("views", ["one", "two"])
+def test_layers_are_driven_by_the_moments_of_the_runs_views(views):
+    """One view: anchors of covariance 1, a step of covariance noise^2; two: both, and -noise^2."""
+    run, rng = replace(LAYERS, views=views), np.random.default_rng(0)
+    start = 0.3 * rng.standard_normal((4, 5)), 0.3 * rng.standard_normal((5, 4))
+    (found,) = theory.layers_in_time([run], [start], anchors=64)
+    noise = np.diag([0, 0, 0, 1.44, 1.44])
+    two = views == "two"
+    expected = finite_batch.layer_flow(
+        layers=start,
+        times=0.128 * np.array([0.0, 2, 7]),
+        data_cov=np.eye(5) + two * noise,
+        noise_cov=(2 if two else 1) * noise,
+        covariance=-two * noise,
+        batch_size=16,
+        learning_rate=0.128,
+        anchors=64,
+    )
+    for ours, stated in zip(found, expected, strict=True):
+        assert_close(ours, stated, rtol=1e-6)
+    assert_close(found[0][0], start[0])
+
+
+def test_the_flow_of_infinite_batches_is_at_the_runs_own_times():
+    run = replace(RUN, record_at=(0, 8, 40))
+    trained = theory.population_flow(run, 0.1 * jnp.eye(5))
+    clean, noisy = (
+        population.balanced_flow(np.array([0.1]), 0.128 * np.array([0, 8, 40]), 1, 1.0, variance)
+        for variance in (0.0, 1.44)
+    )
+    found = np.asarray(trained.trajectory.weights[0])
+    assert_close(found[:, 0, 0], clean[:, 0], rtol=1e-6)
+    assert_close(found[:, 4, 4], noisy[:, 0], rtol=1e-6)
+    assert_close(trained.data_cov, np.eye(5))
+
+
+def test_two_layers_are_observed_with_their_whole_hidden_space():
+    rng = np.random.default_rng(1)
+    first, second = rng.standard_normal((3, 7, 5)), rng.standard_normal((3, 5, 7))
+    found = theory._two_layers((first, second))
+    for at in range(3):
+        w1, w2 = (spectra.singular_values(w[at]) for w in (first, second))
+        assert_close(found["theory_w1_singular_values"][at], [*w1, 0, 0], size=100)
+        assert_close(found["theory_w2_singular_values"][at], [*w2, 0, 0], size=100)
+        product = spectra.singular_values(second[at] @ first[at]) ** 2
+        assert_close(found["theory_embedding_spectrum"][at], product, size=100)
+        expected = np.abs(spectra.alignment_matrix(first[at], second[at]))
+        assert_close(np.abs(found["theory_alignment"][at])[:5, :5], expected[:5, :5], size=100)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Of one linear layer, two seeds, two noises; and the study's settings."""
+    settings = {"noise": [1.2, 1.6], "seeds": 2, "dim": 5, "noisy_dims": 2, "batch_size": 16}
+    settings |= {"steps": 300, "dataset_size": 4000}
+    return linsim.run("strong_aug", **settings)
+
+
+def test_strengths_are_those_of_first_order_and_the_data_set(small):
+    times = small["time"].values
+    for noise in (1.2, 1.6):
+        groups = [Modes.of(1.0, 0.0, 0.0, 3), Modes.of(1.0, noise**2, 0.0, 2)]
+        found = minibatch.first_order(
+            times, [0.01, 0.01], groups, batch_size=16, learning_rate=0.128, dataset_size=4000
+        )
+        one = small.sel(noise=noise).isel(init_scale=0)
+        assert_close(one["theory_block_strength"], found.strengths, rtol=1e-9)
+        assert_close(one["theory_level"], found.level, rtol=1e-9)
+        left_out = found.left_out + found.strengths.max(axis=1, keepdims=True) / 4000
+        assert_close(one["theory_left_out"], left_out, rtol=1e-9)
+        drawn = minibatch.singular_values(found, groups, draws=strong_aug.DRAWS)
+        bounds = np.quantile(drawn, (0.05, 0.95), axis=1)
+        assert_close(one["theory_singular_value_low"], bounds[0], rtol=1e-9)
+        assert_close(one["theory_singular_value_high"], bounds[1], rtol=1e-9)
+        assert_close(one["theory_weight_singular_values"], np.median(drawn, axis=1), rtol=1e-9)
+        cutoff = small.attrs["collapse_threshold"] * drawn[-1].max(axis=1, keepdims=True)
+        counts = np.sum(drawn[-1] < cutoff, axis=1)
+        shares = [np.mean(counts == count) for count in range(6)]
+        assert_close(one["collapsed_probability"], shares, rtol=1e-9)
+        for block, variance in enumerate((0.0, noise**2)):
+            limit = population.balanced_flow(np.array([0.1]), times, 1, 1.0, variance)[:, 0] ** 2
+            assert_close(one["population_block_strength"].isel(block=block), limit, rtol=1e-5)
+
+
+def test_fixed_points_and_counts_of_the_population(small):
+    settled = [population.fixed_point(1.0, variance) for variance in (1.44, 2.56)]
+    assert_close(small["population_settled"].isel(block=1), settled, rtol=1e-9)
+    assert np.isinf(small["population_settled"].isel(block=0)).all()
+    assert small["predicted_collapsed"].values.tolist() == [0, 2]
+    late = [late_time.settled(1.0, n**2, 0.0, clean_modes=3, noisy_modes=2) for n in (1.2, 1.6)]
+    assert_close(small["late_settled"].isel(block=1), late, rtol=1e-9)
+    assert np.isinf(small["late_settled"].isel(block=0)).all()
+
+
+@pytest.mark.parametrize("noisy_dims", [0, 5])
+def test_nothing_settles_late_without_two_blocks(noisy_dims):
+    run = replace(RUN, noisy_dims=noisy_dims)
+    assert np.isnan(strong_aug.late_settled(run)).all()
+
+
+@pytest.mark.parametrize("fields", [{"loss": Cosine()}, {"optimizer": Optimizer(name="adam")}])
+def test_nothing_is_predicted_where_theory_is_silent(fields):
+    run = replace(RUN, **fields)
+    assert np.isnan(strong_aug.late_settled(run)).all()
+    assert np.isnan(strong_aug.population_settled(run)).all()
+    assert np.isnan(strong_aug.collapsed(run))
+
+
+def test_other_starts_have_the_median_over_the_seeds_own_starts():
+    settings = {"noise": 1.2, "seeds": 3, "dim": 3, "noisy_dims": 1, "batch_size": 16, "steps": 9}
+    found = linsim.run("strong_aug", init="gaussian", **settings).isel(noise=0, init_scale=0)
+    own, strengths = [], []
+    for seed in range(3):
+        start = np.asarray(found["initial_weights"].isel(seed=seed).transpose("output", "input"))
+        run = replace(RUN, dim=3, noisy_dims=1, record_at=tuple(found["step"].values.tolist()))
+        ((path,),) = theory.layers_in_time([run], [(start,)])
+        own.append(np.linalg.svd(path, compute_uv=False))
+        strengths.append([observe.block_strength(w, 1) for w in path])
+    low, middle, high = np.quantile(own, (0, 0.5, 1), axis=0)
+    assert_close(found["theory_weight_singular_values"], middle, rtol=1e-5)
+    assert_close(found["theory_singular_value_low"], low, rtol=1e-5)
+    assert_close(found["theory_singular_value_high"], high, rtol=1e-5)
+    assert np.isnan(found["theory_level"]).all()
+    assert_close(found["theory_block_strength"], np.median(strengths, axis=0), rtol=1e-5)
+
+
+def test_the_dot_loss_has_the_map_of_its_blocks():
+    settings = {"noise": 1.2, "seeds": 2, "dim": 5, "noisy_dims": 2, "batch_size": 16, "steps": 40}
+    found = linsim.run("strong_aug", loss="dot", temperature=0.3, **settings)
+    found = found.isel(noise=0, init_scale=0)
+    groups = [Modes.of(1.0, 0.0, 0.0, 3), Modes.of(1.0, 1.44, 0.0, 2)]
+    rate = 0.3 / (4 * (1 + 1.44))
+    strengths = [
+        finite_batch.flow(
+            found["time"].values,
+            np.full(2, 0.01),
+            groups,
+            batch_size=16,
+            learning_rate=each,
+            temperature=0.3,
+        )
+        for each in (rate, 0.0)
+    ]
+    assert_close(found["theory_block_strength"], strengths[0], rtol=1e-4)
+    left_out = np.abs(np.log(strengths[0] / strengths[1]))
+    assert_close(found["theory_left_out"], left_out, rtol=1e-2)
+    assert np.abs(left_out).max() > 0.01
+
+
+def test_kinds_of_collapse_have_the_theory_of_their_batch_size():
+    settings = {"seeds": 1, "steps": 60, "dim": 5, "noisy_dims": 2, "batch_size": 16}
+    names = ["infonce-two-views", "infonce-one-view", "predictor"]
+    found = linsim.run("collapse_kinds", objective=names, **settings).isel(seed=0)
+    attrs = found.attrs
+    base, noise = attrs["base_noise"] ** 2, attrs["noise"] ** 2
+    modes = {
+        "infonce-one-view": [Modes.of(1.0, base, 0.0, 3), Modes.of(1.0, noise, 0.0, 2)],
+        "infonce-two-views": [
+            Modes.of(1 + base, 2 * base, -base, 3),
+            Modes.of(1 + noise, 2 * noise, -noise, 2),
+        ],
+    }
+    for name, groups in modes.items():
+        start = np.full(2, attrs["init_scale"] ** 2)
+        options = {"batch_size": 16, "learning_rate": attrs["learning_rate"]}
+        strengths = finite_batch.flow(found["time"].values, start, groups, **options)
+        expected = np.sort(np.repeat(strengths, [3, 2], axis=1))[:, ::-1]
+        one = found.sel(objective=name)
+        assert_close(one["theory_embedding_spectrum"], expected, rtol=1e-6)
+        assert_not_close(one["theory_embedding_spectrum"], one["population_embedding_spectrum"])
+    one = found.sel(objective="predictor")
+    np.testing.assert_array_equal(
+        one["theory_embedding_spectrum"], one["population_embedding_spectrum"]
+    )
+    for name in names:
+        for prefix, kind in (("", "kind"), ("theory_", "theory_kind")):
+            spectrum = found.sel(objective=name)[f"{prefix}embedding_spectrum"].values
+            stated = spectra.collapse_kind(
+                spectrum[-1],
+                float(spectrum[0].sum()),
+                complete=attrs["complete"],
+                dimensional=attrs["dimensional"],
+            )
+            assert spectra.KINDS[int(found.sel(objective=name)[kind])] == stated
