@@ -494,14 +494,15 @@ def clean_growth_exponent(seed: int, wrong: float) -> Evidence:
     "P17",
     "new",
     WHERE,
-    tolerance=Tolerance(1.2e-3, "of the order of 1 - α_ii: up to 12 times it, where it is 1e-4"),
+    tolerance=Tolerance(1.2e-3, "of the order of 1 - α_ii: up to 20 times it, where it is 1e-4"),
     recorded="holds",
     error="N - 1 {} too large",
     by=0.002,
 )
 def pair_loss(seed: int, wrong: float) -> Evidence:
     """Once α_ii → 1 the mean loss is that of single pairs, (N - 1) E log(1 + e^η): its contrast
-    matrix is X_N.
+    matrix is X_N. Compared are the m X of both blocks, relative to the larger one, since X vanishes
+    where a block settles.
     """
     rng = np.random.default_rng(seed)
     errors, alphas = [], []
@@ -511,7 +512,8 @@ def pair_loss(seed: int, wrong: float) -> Evidence:
         theory = finite_batch.predict(groups, m, batch_size=BATCH)
         _, slopes = late_time.pair_average(list(zip(groups, m, strict=True)))
         stated = -2 * (1 + wrong) * (BATCH - 1) * slopes / np.array([6, 2])
-        errors.append(np.abs(stated / theory.contrast - 1).max())
+        pull = m * theory.contrast
+        errors.append(np.abs(m * stated - pull).max() / np.abs(pull).max())
         alphas.append(theory.alpha_ii)
     return Evidence(float(max(errors)), assumptions=(above("α_ii", min(alphas), 1 - 1e-4),))
 

@@ -59,8 +59,15 @@ def cividis() -> Colormap:
 
 
 def rendered(figure: Figure, suffix: str) -> bytes:
-    """A figure as the bytes of a png, pdf or svg file."""
-    buffer = io.BytesIO()
+    """A figure as the bytes of a png, pdf or svg file.
+
+    The layout is made here, once: matplotlib would make it, and draw, twice.
+    """
+    buffer, layout = io.BytesIO(), figure.get_layout_engine()
+    if layout is not None:
+        with look():
+            layout.execute(figure)
+        figure.set_layout_engine(None)
     figure.savefig(buffer, format=suffix, metadata={"Date": None} if suffix == "svg" else {})
     return buffer.getvalue()
 

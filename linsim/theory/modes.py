@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import chdtri, ndtri
-from scipy.stats import qmc
 
 from linsim.theory.mellin import Values
 
@@ -139,11 +138,17 @@ def _product(columns: list[Values]) -> Values:
 
 def chi_squares(counts: tuple[int, ...], number: int) -> Values:
     """`number` quasi-random (scrambled Sobol', always the same) squared lengths per group."""
-    points = qmc.Sobol(len(counts), rng=0).random(number)
+    points = _sobol(len(counts), number)
     return np.stack([chdtri(k, 1 - u) for k, u in zip(counts, points.T, strict=True)], axis=1)
 
 
 @cache
 def normal_anchors(dim: int, number: int) -> Values:
     """`number` quasi-random standard normal vectors (scrambled Sobol', always the same)."""
-    return ndtri(qmc.Sobol(dim, rng=0).random(number))
+    return ndtri(_sobol(dim, number))
+
+
+def _sobol(dim: int, number: int) -> Values:
+    from scipy.stats import qmc  # slow to import
+
+    return qmc.Sobol(dim, rng=0).random(number)

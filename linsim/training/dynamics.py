@@ -8,7 +8,6 @@ learning rate x steps. One run is the unit; `linsim.sweeps` vectorises.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -181,6 +180,8 @@ def integrate(
     Args: velocity y -> its rate; start, any arrays; times (T,), increasing. Returns: y at `times`,
     leading axis T; to be differentiated in forward mode only.
     """
+    import diffrax  # slow to import, and descent does without
+
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda _, y, __: velocity(y)),
         diffrax.Dopri8(),

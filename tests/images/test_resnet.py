@@ -157,3 +157,13 @@ def test_rank_of_the_gradient_at_r_and_behind_the_last_block(linear):
     behind, here = spectra.numerical_rank(np.asarray(found))
     assert here == d0
     assert behind == d0 if linear else behind >= 7  # of 8; a channel may be dead
+
+
+def test_every_stage_behind_the_first_doubles_the_channels():
+    assert [resnet.representation_width(4, (1,) * stages) for stages in (1, 2, 4)] == [4, 8, 32]
+
+
+def test_the_cpu_computes_in_the_default_float():
+    assert resnet.compute_dtype() == np.float64
+    with jax.enable_x64(False):
+        assert resnet.compute_dtype() == np.float32
