@@ -50,8 +50,12 @@ class BadInput(ValueError):
     """
 
 
-class CannotWrite(Exception):
-    """A result could not be written; the message is one sentence: what, where and why."""
+class CannotGoOn(Exception):
+    """A command has to stop before its end; the message is one sentence: what, where and why."""
+
+
+class CannotWrite(CannotGoOn):
+    """A result could not be written."""
 
 
 class Rule:
@@ -295,15 +299,15 @@ def stop(message: str, code: int) -> NoReturn:
 
 
 @contextlib.contextmanager
-def one_sentence(on_failed_write: str = "{}") -> Iterator[None]:
-    """Inside, BadInput ends the program with code 2 and CannotWrite with code 1, each with its
+def one_sentence(on_failure: str = "{}") -> Iterator[None]:
+    """Inside, BadInput ends the program with code 2 and CannotGoOn with code 1, each with its
     sentence and no traceback.
 
-    Args: on_failed_write: what is told of a CannotWrite; {} stands for its message.
+    Args: on_failure: what is told of a CannotGoOn; {} stands for its message.
     """
     try:
         yield
     except BadInput as error:
         stop(str(error), 2)
-    except CannotWrite as error:
-        stop(on_failed_write.format(error), 1)
+    except CannotGoOn as error:
+        stop(on_failure.format(error), 1)

@@ -11,6 +11,7 @@ at once.
 import dataclasses
 import inspect
 import os
+import pickle
 import signal
 import sys
 from abc import ABC, abstractmethod
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from linsim.config import BadInput, flag, made, one_sentence, parsed, require, stop
-from linsim.sweeps import cluster
+from linsim.sweeps import cluster, elsewhere
 from linsim.sweeps.code import package_digest
 from linsim.sweeps.runtime import configure_jax, guard_against_deadlock, prepare_folder
 from linsim.sweeps.settings import Execution, Training, identity
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from linsim.sweeps.archive import Archive
+    from linsim.sweeps.archive import Folder
     from linsim.sweeps.engine import Engine
     from linsim.sweeps.sweep import Sweep
 
@@ -105,12 +106,18 @@ class Study(ABC, Generic[S]):
     def solve(self, settings: S, engine: "Engine") -> "tuple[xr.Dataset | None, ...]":
         """The result of each sweep; None where runs of other processes are missing."""
         return tuple(
-            engine.run(sweep, turn=turn) for turn, sweep in enumerate(self.sweeps(settings, engine))
+            engine.run(sweep, turn=turn) for turn, sweep in enumerate(self._made(settings, engine))
         )
 
     def missing(self, settings: S, engine: "Engine") -> int:
         """How many runs are still to be trained."""
-        return sum(engine.missing(sweep) for sweep in self.sweeps(settings, engine))
+        return sum(engine.missing(sweep) for sweep in self._made(settings, engine))
+
+    def _made(self, settings: S, engine: "Engine") -> "tuple[Sweep[Any], ...]":
+        """`sweeps`, made once for an engine, since their runs have names and programs."""
+        if "sweeps" not in engine.made:
+            engine.made["sweeps"] = self.sweeps(settings, engine)
+        return engine.made["sweeps"]
 
     def inputs(self, settings: S) -> Mapping[str, object]:
         """What decides the result beside the settings, as what a folder holds that they name."""
@@ -140,13 +147,13 @@ class Study(ABC, Generic[S]):
 
         with jax.enable_x64(settings.x64):
             if out is None:
-                return self._compared(settings, self._engine(settings), _all)
+                return self._compared(settings, self.engine(settings), _all)
             prepare_folder(settings.out)
             folder = self._folder(settings)
             dataset = folder.finished()
             if dataset is None:
                 dataset = self._compared(
-                    settings, self._engine(settings, archive=folder.archive), _all
+                    settings, self.engine(settings, archive=folder.archive), _all
                 )
                 folder.finish(dataset, self._drawn(dataset, settings.format), settings.format)
             return dataset
@@ -180,8 +187,8 @@ class Study(ABC, Generic[S]):
         """The study's command: train what is missing, compare, draw, tell.
 
         Args: argv without the program, or None for sys.argv; prog: the program's name in the help;
-        own_process: whether this process does nothing else, so that it may start others like it,
-        and end at once on Ctrl-C (default: without argv). Ends the program with code 2 on bad
+        own_process: whether this process does nothing else, so that it may end at once on Ctrl-C
+        (default: without argv). Ends the program with code 2 on bad
         input, with 1 if training diverged or a result could not be written, with 130 if
         interrupted. Runs that have ended stay, and so does the old result until the new one is
         complete.
@@ -190,25 +197,24 @@ class Study(ABC, Generic[S]):
             settings = self.parse(argv, prog)
             share = cluster.find(settings, os.environ)
             prepare_folder(settings.out)
-            alone = argv is None if own_process is None else own_process
-            if alone:
+            if argv is None if own_process is None else own_process:
                 signal.signal(signal.SIGINT, partial(_interrupted, settings.out))
+                # of what joblib's processes leave behind then
+                os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
             configure_jax(devices=settings.devices, compilation_cache=settings.compilation_cache)
             import jax
 
             with jax.enable_x64(settings.x64):
-                self._command(
-                    settings, share, [sys.executable, *sys.orig_argv[1:]] if alone else []
-                )
+                self._command(settings, share)
 
-    def _command(self, settings: S, share: cluster.Share, command: list[str]) -> None:
+    def _command(self, settings: S, share: cluster.Share) -> None:
         cluster.join(settings, share, os.environ)
         folder = self._folder(settings)
         dataset = folder.finished()
         new = dataset is None
         if dataset is None:
             try:
-                dataset = self._shared(settings, share, command, folder.archive)
+                dataset = self._shared(settings, share, folder)
             except Diverged as error:
                 path = folder.finish_diverged(error.dataset)
                 stop(f"{error}; what was recorded is in {path}", 1)
@@ -226,23 +232,33 @@ class Study(ABC, Generic[S]):
         )
         print(f"saved {folder.path} and {picture}\n\n{self.table(dataset)}")
 
-    def _shared(
-        self, settings: S, share: cluster.Share, command: list[str], archive: "Archive"
-    ) -> "xr.Dataset | None":
-        """The result, from runs that several processes share; None in a process that leaves it to
-        another.
+    def _shared(self, settings: S, share: cluster.Share, folder: "Folder") -> "xr.Dataset | None":
+        """The result, from runs that other processes may train, too; None in a process that leaves
+        it to another.
 
-        The second pass solves what this process's workers left undone, and finds what others
-        finished in the meantime.
+        The second pass trains what is left undone elsewhere, and finds what others finished in the
+        meantime.
         """
-        engine = self._engine(settings, archive=archive, share=share, meanwhile=self._imports)
-        with cluster.workers(settings, share, command, self.missing(settings, engine)) as mine:
-            results = self.solve(settings, dataclasses.replace(engine, share=mine))
+        engine = self.engine(settings, archive=folder.archive, share=share, meanwhile=self._imports)
+        results = self.solve(settings, self._sharing(settings, engine, folder))
         if any(each is None for each in results):
             results = self.solve(settings, engine)
-        if any(each is None for each in results) or cluster.is_worker(os.environ):
+        if any(each is None for each in results):
             return None
         return self._compared(settings, engine, lambda *_: results)
+
+    def _sharing(self, settings: S, engine: "Engine", folder: "Folder") -> "Engine":
+        """The engine, with other processes to train in its stead where that pays."""
+        from linsim.studies import task
+
+        if engine.share.count > 1:
+            return engine
+        where = elsewhere.chosen(settings, self.missing(settings, engine))
+        if where is None:
+            return engine
+        states = folder.archive.folder.absolute()
+        asked = partial(task.trained, self.name, pickle.dumps(settings), package_digest(), states)
+        return dataclasses.replace(engine, elsewhere=partial(where.trained, asked))
 
     def _compared(self, settings: S, engine: "Engine", solve: Any) -> "xr.Dataset":
         from linsim.studies.words import divergence
@@ -253,7 +269,10 @@ class Study(ABC, Generic[S]):
                 raise Diverged(message, each)
         return self.compare(results, settings)
 
-    def _engine(self, settings: S, **where: Any) -> "Engine":
+    def engine(self, settings: S, **where: Any) -> "Engine":
+        """Where the runs of these settings are trained: on this process's devices. Options: of
+        `linsim.sweeps.engine.Engine`.
+        """
         import jax
 
         from linsim.sweeps import results
@@ -264,13 +283,12 @@ class Study(ABC, Generic[S]):
             devices, settings.chunk_size, attributes=partial(results.provenance, settings), **where
         )
 
-    def _folder(self, settings: S):
+    def _folder(self, settings: S) -> "Folder":
         from linsim.sweeps.archive import Folder
 
         what = identity(settings) | dict(self.inputs(settings))
         what |= {"study": self.name, "code": package_digest()}
-        worker = cluster.is_worker(os.environ)
-        return Folder(settings.out, self.name, what, overwrite=settings.overwrite, worker=worker)
+        return Folder(settings.out, self.name, what, overwrite=settings.overwrite)
 
     def _drawn(self, dataset: "xr.Dataset", suffix: str) -> bytes:
         from linsim.studies.style import rendered

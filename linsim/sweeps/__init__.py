@@ -4,7 +4,8 @@
 - sweep: a grid of runs, and the one dataset that they are merged into
 - programs, engine: compiled chunks, and the engine that solves what is missing of a sweep
 - archive, code: trained runs under a name that says what they are, and which code computed them
-- cluster: several processes that share a sweep
+- elsewhere: chunks trained by other processes, here or on a Dask cluster
+- cluster: processes that were started together (srun) and share a sweep
 - results: labelled datasets, written atomically
 - runtime: how JAX is started
 """

@@ -26,6 +26,7 @@ import xarray as xr
 
 from linsim.sweeps import results
 
+Kept = tuple[xr.Dataset, list[str]]  # runs that were trained together, and their names
 OVERWRITE = ".new"  # ending of the folder that --overwrite trains into
 
 
@@ -48,7 +49,7 @@ class Archive(ABC):
         """Keep runs, which lie along the dimension `run`. Raises: CannotWrite."""
 
     @abstractmethod
-    def load(self, ids: Iterable[str]) -> Iterator[tuple[xr.Dataset, list[str]]]:
+    def load(self, ids: Iterable[str]) -> Iterator[Kept]:
         """The runs of these names, some at a time: a Dataset, and what its runs are called."""
 
     @abstractmethod
@@ -59,28 +60,34 @@ class Archive(ABC):
 class InMemory(Archive):
     """Runs that last as long as the process."""
 
-    def __init__(self) -> None:
-        self._kept: list[tuple[xr.Dataset, list[str]]] = []
-        self._states: tempfile.TemporaryDirectory[str] | None = None
+    def __init__(self, states: Path | None = None) -> None:
+        """Args: where unfinished runs keep their state, if that folder is there (default: in one
+        that goes with this process).
+        """
+        self.kept: list[Kept] = []
+        self._states = states
+        self._own: tempfile.TemporaryDirectory[str] | None = None
 
     def held(self) -> set[str]:
         """See `Archive`."""
-        return {name for _, names in self._kept for name in names}
+        return {name for _, names in self.kept for name in names}
 
     def save(self, runs: xr.Dataset, ids: Sequence[str]) -> None:
         """See `Archive`."""
-        self._kept.append((runs, list(ids)))
+        self.kept.append((runs, list(ids)))
 
-    def load(self, ids: Iterable[str]) -> Iterator[tuple[xr.Dataset, list[str]]]:
+    def load(self, ids: Iterable[str]) -> Iterator[Kept]:
         """See `Archive`."""
         wanted = set(ids)
-        return ((runs, names) for runs, names in self._kept if wanted & set(names))
+        return ((runs, names) for runs, names in self.kept if wanted & set(names))
 
     def state_path(self, name: str) -> Path:
-        """See `Archive`; in a folder that goes with this process."""
-        if self._states is None:
-            self._states = tempfile.TemporaryDirectory(prefix="linsim-")
-        return Path(self._states.name) / f"{name}.state"
+        """See `Archive`."""
+        if self._states is not None and self._states.is_dir():
+            return self._states / f"{name}.state"
+        if self._own is None:
+            self._own = tempfile.TemporaryDirectory(prefix="linsim-")
+        return Path(self._own.name) / f"{name}.state"
 
 
 class InFolder(Archive):
@@ -102,7 +109,7 @@ class InFolder(Archive):
         results.write(names.encode(), self.folder / f"{digest}.ids")
         results.write(content, self.folder / f"{digest}.nc")
 
-    def load(self, ids: Iterable[str]) -> Iterator[tuple[xr.Dataset, list[str]]]:
+    def load(self, ids: Iterable[str]) -> Iterator[Kept]:
         """See `Archive`."""
         missing = set(ids)
         for digest, names in self._files().items():
@@ -168,18 +175,15 @@ class Folder:
         identity: Mapping[str, Any],
         *,
         overwrite: bool = False,
-        worker: bool = False,
     ) -> None:
-        """Args: out; name of the study; identity: what decides the result; overwrite; worker: one
-        of several processes.
-        """
+        """Args: out; name of the study; identity: what decides the result; overwrite."""
         self.out, self.name = out, name
         self.path = out / f"{name}.nc"
         self.identity = json.loads(json.dumps(identity, default=str))
         self._main = InFolder(out / f"{name}.runs")
         self._anew = InFolder(out / f"{name}.runs{OVERWRITE}")
         self.overwrite = overwrite
-        if overwrite and not worker:
+        if overwrite:
             shutil.rmtree(self._anew.folder, ignore_errors=True)
         self.archive = self._anew if overwrite else self._main
         self.archive.drop_damaged()

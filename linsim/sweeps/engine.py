@@ -1,13 +1,14 @@
 """From one run to a grid of runs: chunks of runs of one static part, each one compiled call.
 
 Runs that differ in leaves alone share a program and are mapped over; every other difference is a
-program of its own. Chunks are independent: they may be solved by several processes
-(`linsim.sweeps.cluster`), are kept as they end (`linsim.sweeps.archive`), and runs that are there
-already are not solved again. Nothing but a chunk and the result is ever in memory.
+program of its own. Chunks are independent: they may be trained by other processes
+(`linsim.sweeps.elsewhere`), or shared by processes that were started together
+(`linsim.sweeps.cluster`); they are kept as they end (`linsim.sweeps.archive`), and runs that are
+there already are not trained again. Nothing but a chunk and the result is ever in memory.
 """
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,11 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
 
-from linsim.arrays import Array
 from linsim.sweeps import results
-from linsim.sweeps.archive import Archive, InMemory
+from linsim.sweeps.archive import Archive, InMemory, Kept
 from linsim.sweeps.cluster import WHOLE, Share
 from linsim.sweeps.programs import Device, Program, dividing, vectorised
-from linsim.sweeps.sweep import Point, Sweep, merged, points_of, run_keys
+from linsim.sweeps.sweep import Point, Sweep, merged, run_keys
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,27 @@ class Engine:
     """Where sweeps run.
 
     devices: to spread over (default: all of this process); chunk_size: runs per call and file, at
-    most (default: by memory); share: this process's part of the chunks; archive: where runs are
-    kept; attributes: start -> provenance; meanwhile: what to do while the devices compute, at every
-    chunk.
+    most (default: by memory); share: this process's part of the chunks; only: the names of the runs
+    that are asked of this process, which then leaves their merging to who asked; elsewhere: trains
+    the chunks of these names in its stead; archive: where runs are kept; attributes: start ->
+    provenance; meanwhile: what to do while the devices compute, at every chunk; made: programs, and
+    what a study makes but once.
     """
 
     devices: tuple[Device, ...] = ()
     chunk_size: int | None = None
     share: Share = WHOLE
+    only: frozenset[str] | None = None
+    elsewhere: Callable[[Sequence[list[str]]], Iterator[list[Kept]]] | None = None
     archive: Archive = field(default_factory=InMemory)
     attributes: Callable[[datetime.datetime], Mapping[str, Any]] = lambda started: {}
     meanwhile: Callable[[], object] = lambda: None
+    made: dict[Any, Any] = field(default_factory=dict)
 
     def missing(self, sweep: Sweep[Any]) -> int:
         """How many of a sweep's runs are not in the archive."""
         held = self.archive.held()
-        return sum(point.name not in held for point in points_of(sweep))
+        return sum(point.name not in held for point in sweep.points)
 
     def run(self, sweep: Sweep[Any], *, turn: int = 0) -> xr.Dataset | None:
         """Solve what is missing of a sweep, as far as it is this process's share.
@@ -53,15 +58,23 @@ class Engine:
         Args: sweep; turn: the process that takes the first chunk, so that many small sweeps are
         shared evenly.
         Returns: Dataset with dimensions (*axes, seed, ..), or None if runs of other processes are
-        still missing. Shows a progress bar on a terminal. Raises: CannotWrite.
+        still missing. Shows a progress bar on a terminal. Raises: CannotGoOn.
         """
-        points, keys = points_of(sweep), run_keys(sweep.seed, sweep.seeds)
         groups: dict[Any, list[Point]] = {}
-        for point in points:
+        for point in sweep.points:
             groups.setdefault(point.static, []).append(point)
-        with _Bar(self, [point.name for point in points]) as tick:
+        with _Bar(self, [point.name for point in sweep.points]) as tick:
+            asked: list[list[str]] = []
             for index, group in enumerate(groups.values()):
-                self._solve(sweep, group, keys, turn + index, len(groups), tick)
+                program = self._program(sweep, group)
+                size, chunks = self._chunks(program, group, turn + index, len(groups))
+                if self.elsewhere is not None:
+                    asked += [[point.name for point in chunk] for chunk in chunks]
+                    continue
+                for chunk in chunks:
+                    self._solve(program, chunk, size)
+                    tick()
+            self._ask(asked, tick)
         return self._merged(sweep)
 
     def each(
@@ -78,15 +91,20 @@ class Engine:
 
         Args: sweep; solve(run, key, path, tick) -> Dataset of one run, where path is for the state
         of an unfinished run and tick is told how much of its `work`, counted in `unit`, is done;
-        turn as `run`. Raises: CannotWrite.
+        turn as `run`. Raises: CannotGoOn.
         """
-        points, keys = points_of(sweep), run_keys(sweep.seed, sweep.seeds)
+        keys, held = run_keys(sweep.seed, sweep.seeds), self.archive.held()
         mine = [
             point
-            for place, point in enumerate(points)
-            if (turn * sweep.seeds + place) % self.share.count == self.share.index
+            for place, point in enumerate(sweep.points)
+            if self._is_mine(turn * sweep.seeds + place) and self._is_asked(point)
         ]
-        with self.progress(work * len(mine), 0, unit, unit_scale=True) as bar:
+        if self.elsewhere is not None:
+            with _Bar(self, [point.name for point in sweep.points]) as tick_runs:
+                self._ask([[point.name] for point in mine if point.name not in held], tick_runs)
+            return self._merged(sweep)
+        hidden = self.only is not None
+        with self.progress(work * len(mine), 0, unit, hidden=hidden, unit_scale=True) as bar:
             for index, point in enumerate(mine):
                 start = index * work
 
@@ -123,45 +141,66 @@ class Engine:
 
         return call
 
-    def _solve(
-        self,
-        sweep: Sweep[Any],
-        group: list[Point],
-        keys: Array,
-        turn: int,
-        groups: int,
-        tick: Callable,
-    ) -> None:
-        """Solve this process's missing runs of one static part.
+    def _program(self, sweep: Sweep[Any], group: list[Point]) -> Program:
+        """The program of the runs of one static part, compiled when it is first used."""
+        name = id(sweep), group[0].static
+        if name not in self.made:
+            keys = run_keys(sweep.seed, sweep.seeds)
+            self.made[name] = Program(sweep, group[0].static, keys, self._devices(len(group)))
+        return self.made[name]
+
+    def _chunks(
+        self, program: Program, group: list[Point], turn: int, groups: int
+    ) -> tuple[int, list[list[Point]]]:
+        """The size of a chunk of one static part, and what is missing of this process's chunks.
 
         With at least one static part for each process, each part is left to one of them and
         compiled once.
         """
-        program = Program(sweep, group[0].static, keys, self._devices(len(group)))
         held = self.archive.held()
-        if all(point.name in held for point in group):
-            return
-        size = program.chunk_size(group, self.chunk_size, self.share.count == 1)
-        chunks = [group[start : start + size] for start in range(0, len(group), size)]
+        if all(point.name in held or not self._is_asked(point) for point in group):
+            return 1, []
+        alone = self.share.count == 1 and self.only is None and self.elsewhere is None
+        size = program.chunk_size(group, self.chunk_size, alone)
         together = groups >= self.share.count > 1
-        mine = [
-            chunk
-            for k, chunk in enumerate(chunks)
-            if (turn + (0 if together else k)) % self.share.count == self.share.index
+        missing = [
+            point
+            for place, point in enumerate(group)
+            if self._is_mine(turn + (0 if together else place // size))
+            and self._is_asked(point)
+            and point.name not in held
         ]
-        missing = [point for chunk in mine for point in chunk if point.name not in held]
-        for some in (missing[start : start + size] for start in range(0, len(missing), size)):
-            started = datetime.datetime.now(datetime.UTC)
-            arrays = program.solve(some, size, self.meanwhile)
-            dataset = results.labelled_runs(arrays, ("run",), {}, sweep.dims).assign_attrs(
-                self.attributes(started)
-            )
-            self.archive.save(dataset, [point.name for point in some])
+        return size, [missing[start : start + size] for start in range(0, len(missing), size)]
+
+    def _is_mine(self, turn: int) -> bool:
+        return turn % self.share.count == self.share.index
+
+    def _is_asked(self, point: Point) -> bool:
+        return self.only is None or point.name in self.only
+
+    def _solve(self, program: Program, chunk: list[Point], size: int) -> None:
+        """Solve and keep the runs of one chunk."""
+        started = datetime.datetime.now(datetime.UTC)
+        arrays = program.solve(chunk, size, self.meanwhile)
+        dataset = results.labelled_runs(arrays, ("run",), {}, program.sweep.dims)
+        self.archive.save(
+            dataset.assign_attrs(self.attributes(started)), [point.name for point in chunk]
+        )
+
+    def _ask(self, chunks: Sequence[list[str]], tick: Callable[[], object]) -> None:
+        """Have chunks trained elsewhere, and keep what comes back."""
+        if self.elsewhere is None or not chunks:
+            return
+        for trained in self.elsewhere(chunks):
+            for runs, names in trained:
+                self.archive.save(runs, names)
             tick()
 
     def _merged(self, sweep: Sweep[Any]) -> xr.Dataset | None:
-        """All runs as one Dataset over the grid, or None if any is missing."""
-        held = [point.name for point in points_of(sweep)]
+        """All runs as one Dataset over the grid, or None if any is missing or was not asked for."""
+        if self.only is not None:
+            return None
+        held = [point.name for point in sweep.points]
         merger = merged(sweep, self.archive.load(held))
         dataset = merger.merged(sweep)
         if dataset is None:
@@ -219,7 +258,8 @@ class _Bar:
 
     def __enter__(self) -> Callable[[], None]:
         total, done = len(self.names), self._done()
-        self.bar = self.engine.progress(total, done, "runs", hidden=done == total)
+        hidden = done == total or self.engine.only is not None
+        self.bar = self.engine.progress(total, done, "runs", hidden=hidden)
         return self._tick
 
     def __exit__(self, *_: object) -> None:

@@ -2,6 +2,7 @@
 numerical library.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,6 +11,7 @@ import tyro
 
 from linsim.config import Checked, Count, Natural, Rule, require, whole
 
+ADDRESS = re.compile(r"[a-z]+://[^/]+:[0-9]+")
 Seed = Annotated[int, Rule(lambda v: 0 <= v < 2**32, "a whole number from 0 to 2^32 - 1")]
 
 
@@ -47,6 +49,10 @@ class Execution(Settings):
     """Processes that share the runs; else by cores and runs."""
     process_id: MaybeNatural = None
     """Which of them this is; else as Slurm says."""
+    scheduler: Annotated[
+        str | None, tyro.conf.arg(metavar="tcp://HOST:PORT", help_behavior_hint="")
+    ] = None
+    """A Dask scheduler whose workers train the runs."""
     coordinator: Annotated[
         str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")
     ] = None
@@ -58,11 +64,21 @@ class Execution(Settings):
         """Check the fields against one another. Raises: BadInput."""
         super().relations()
         count, index = self.num_processes, self.process_id
+        given = self.scheduler
+        known = given is None or ADDRESS.fullmatch(given) is not None
+        require(known, "scheduler", given, "the address tcp://HOST:PORT of a Dask scheduler")
         require(
             index is None or count is not None, "process_id", index, "given with --num-processes"
         )
         if count is not None and index is not None:
             require(index < count, "process_id", index, f"below --num-processes, here {count}")
+        alone = count is None and index is None
+        require(
+            self.scheduler is None or alone,
+            "scheduler",
+            self.scheduler,
+            "given without --num-processes: the scheduler has its own workers",
+        )
 
 
 @dataclass(kw_only=True)

@@ -4,6 +4,7 @@ The axes may be any fields of the records, in any order. What a run computes has
 whatever sweep it is a part of.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,20 @@ class Sweep(Generic[Record]):
     coords: Mapping[str, Any] = field(default_factory=dict)
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @functools.cached_property
+    def points(self) -> "list[Point]":
+        """All runs: the grid in the order of its axes, and at each point of it the seeds."""
+        grid = [
+            self.make(**dict(zip(self.axes, values, strict=True)))
+            for values in itertools.product(*self.axes.values())
+        ]
+        code = digest(*filter(None, (self.make, self.simulate)))
+        return [
+            Point(self, self.seeds * index + number, run, number, code)
+            for index, run in enumerate(grid)
+            for number in range(self.seeds)
+        ]
+
 
 def run_keys(seed: int, seeds: int) -> Key[Array, "seeds"]:
     """One key per independent run; the same for every point of the grid, so that points differ by
@@ -82,20 +97,6 @@ def _name(sweep: Sweep[Any], run: Any, number: int, code: str) -> str:
     precision = str(jnp.zeros(()).dtype)
     what = {"run": record, "key": [sweep.seed, number], "kept": sweep.kept}
     return run_id(what | {"dtype": precision, "code": code})
-
-
-def points_of(sweep: Sweep[Any]) -> list[Point]:
-    """All runs of a sweep: its grid in the order of its axes, and at each point of it the seeds."""
-    grid = [
-        sweep.make(**dict(zip(sweep.axes, values, strict=True)))
-        for values in itertools.product(*sweep.axes.values())
-    ]
-    code = digest(*filter(None, (sweep.make, sweep.simulate)))
-    return [
-        Point(sweep, sweep.seeds * index + number, run, number, code)
-        for index, run in enumerate(grid)
-        for number in range(sweep.seeds)
-    ]
 
 
 class Merger:
@@ -142,7 +143,7 @@ class Merger:
 
 def merged(sweep: Sweep[Any], read: Iterable[tuple[xr.Dataset, list[str]]]) -> Merger:
     """The runs of a sweep among those that are read from an archive."""
-    merger = Merger(points_of(sweep))
+    merger = Merger(sweep.points)
     for dataset, names in read:
         merger.add(dataset, names)
     return merger

@@ -266,7 +266,8 @@ def first_order(
     points = [_Coefficients.at(groups, m, batch_size, rng, rows) for m in flow]
     entries, traces, drift, bent, moved = _spread_and_drift(times, path, points)
     mapped = finite_batch.flow(times, start, groups, learning_rate=learning_rate, **options)
-    strengths = mapped * np.exp(learning_rate * drift)
+    with np.errstate(over="ignore"):  # far beyond what first order can say
+        strengths = mapped * np.exp(learning_rate * drift)
     within, between = (learning_rate * np.maximum(v, 0.0) for v in (entries, traces))
     if dataset_size is not None:
         count = np.array([group.count for group in groups])

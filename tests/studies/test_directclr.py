@@ -27,7 +27,6 @@ from linsim.studies.directclr import (
 from linsim.studies.words import collapsed_count
 from linsim.sweeps import results
 from linsim.sweeps.engine import Engine
-from linsim.sweeps.sweep import points_of
 
 FLAGS = [
     *("--preset", "cpu", "--width", "4", "--blocks", "2", "--d0", "2", "--batch-size", "4"),
@@ -480,7 +479,7 @@ def test_a_short_study_from_python_keeps_nothing(folder):
 def names(**fields):
     """The names under which the runs of some settings are kept."""
     sweeps = STUDY.sweeps(STUDY.settings(**fields), Engine())
-    return {point.name for sweep in sweeps for point in points_of(sweep)}
+    return {point.name for sweep in sweeps for point in sweep.points}
 
 
 @pytest.mark.parametrize(

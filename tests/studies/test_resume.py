@@ -111,12 +111,13 @@ def test_two_processes_share_a_sweep_and_one_dies(undisturbed, tmp_path):
 
 
 def test_processes_started_here_make_the_same_bytes_even_if_one_dies(undisturbed, tmp_path):
+    """One is stopped at its first chunk, and killed when the other has trained two."""
     parent = start(tmp_path, "--num-processes", "2")
     deadline = time.monotonic() + 120
-    while not (workers := _workers(parent.pid)):
+    while len(workers := _workers(parent.pid)) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(workers[0], signal.SIGSTOP)  # so that it cannot be done before it is killed
+    os.kill(workers[0], signal.SIGSTOP)
     while chunks(tmp_path) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -131,13 +132,13 @@ def _workers(pid):
     stopped there it would stop its parent, which waits for it in vfork.
     """
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if "--process-id" in _words(child)]
+    return [int(child) for child in children if "popen_loky" in _words(child)]
 
 
 def _words(pid):
     with contextlib.suppress(OSError):  # a child of a moment, for instance git
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    return []
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
 
 
 @pytest.mark.slow

@@ -25,4 +25,3 @@ def test_several_processes_do_not_overwrite():
     worker = dataclasses.replace(overwriting, num_processes=2, process_id=1)
     with pytest.raises(BadInput, match="one process alone, here 2"):
         cluster.find(worker, {})
-    assert cluster.find(worker, {cluster.WORKER: "1"}) == cluster.Share(1, 2)

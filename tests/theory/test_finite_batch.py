@@ -227,9 +227,17 @@ def test_training_follows_the_theory_to_first_order_in_the_rate(noise):
         assert abs(spread[block] / np.sqrt(variance) - 1) < 0.2
 
 
+def test_what_first_order_leaves_out_is_by_noise_and_by_steps_apart():
+    """Even where the two cancel in the sum."""
+    flow, none = np.array([[1.0, 1.0, 1.0]]), np.zeros((1, 3))
+    mapped, strengths = flow * np.exp([-0.2, -0.2, 0.0]), flow * np.exp([0.0, -0.2, 0.1])
+    found = minibatch.FirstOrder(strengths, mapped, flow, none, none)
+    np.testing.assert_allclose(found.left_out, [[2 * 0.2 * 0.4, 0.0, 2 * 0.1 * 0.1]], rtol=1e-12)
+
+
 def test_spectra_of_single_runs_have_the_mean_and_spread_that_were_asked_for():
     m, spread, level = np.array([[[4.0, 1.0]], [[0.05, 0.05]], [[0.005, 0.1]]])
-    found = minibatch.FirstOrder(m, m, spread, level)
+    found = minibatch.FirstOrder(m, m, m, spread, level)
     squares = minibatch.singular_values(found, ONE_VIEW, draws=4000)[0] ** 2
     assert squares.shape == (4000, 16)
     assert np.allclose(squares[:, :8].mean(), 4.0, rtol=2e-3)

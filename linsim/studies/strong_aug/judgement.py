@@ -80,10 +80,17 @@ class Compared(NamedTuple):
 
     def told(self) -> str:
         """The deviation in words."""
-        errors = f" and {self.errors:+.1f} standard errors" if np.isfinite(self.errors) else ""
+        errors = (
+            f" and {in_errors(self.errors)} standard errors" if np.isfinite(self.errors) else ""
+        )
         return (
             f"{self.block} strength at t = {self.time:.3g} off by {100 * self.off:+.2g} %{errors}"
         )
+
+
+def in_errors(errors: float) -> str:
+    """A number of standard errors, with one decimal where that says anything."""
+    return f"{errors:+.1f}" if abs(errors) < 1000 else f"{errors:+.0e}"
 
 
 def at_batch_size(dataset: xr.Dataset) -> bool:

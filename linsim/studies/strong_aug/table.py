@@ -10,6 +10,7 @@ from linsim.studies.strong_aug.judgement import (
     at_batch_size,
     comparisons,
     expected,
+    in_errors,
     judge,
 )
 from linsim.studies.words import collapsed_count, count_range, number
@@ -89,7 +90,7 @@ def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
     last = float(one["time"][-1])
     for each in comparisons(one):
         off = "-" if np.isnan(each.off) else f"{100 * each.off:+.2g} %"
-        errors = "-" if np.isnan(each.errors) else f"{each.errors:+.1f}"
+        errors = "-" if np.isnan(each.errors) else in_errors(each.errors)
         rows.append(
             f"  {each.block:6} {each.time:>8.4g} {each.measured:>12.4g} {number(each.theory):>11}"
             f" {off:>9} {errors:>8}" + (ends[each.block] if each.time == last else "")
