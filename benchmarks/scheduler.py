@@ -1,6 +1,7 @@
 """Tasks on a Dask scheduler: what a small chunk costs beside its training, and whether a worker
-that is twice as slow takes half as many. `python benchmarks/scheduler.py`: starts a scheduler and two
-workers on loopback.
+that is twice as slow takes half as many.
+
+`python benchmarks/scheduler.py` starts a scheduler and two workers on loopback.
 """
 
 import sys
