@@ -411,7 +411,7 @@ def escape_time(w0: Real, depth: int, growth_rate: Real) -> Real:
     rate = jnp.maximum(growth_rate, 0.0)  # 1/0 is inf
     if depth == 1:
         return -jnp.log(w0) / rate
-    return w0 ** -(2 - 2 / depth) / ((2 * depth - 2) * rate)
+    return jnp.asarray(w0) ** -(2 - 2 / depth) / ((2 * depth - 2) * rate)
 
 
 def layer_rates(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import ROOT, command, console
 
+import linsim
 from linsim.sweeps import results
 
 SMALL = [
@@ -228,24 +229,19 @@ def test_figure_formats_and_an_empty_block(tmp_path):
 
 
 def test_any_command_can_follow_any_other_and_trains_only_what_is_new(tmp_path):
-    """Typed one after the other into one folder; the second time each answers from the archive."""
-    flags = [*SMALL, "--steps", "30", "--out", tmp_path, "--chunk-size", "2"]
-    commands = [
-        ("--noise", "2.0"),
-        ("--noise", "0.5", "1", "2"),
-        ("--views", "two", "--noise", "2.0"),
-    ]
+    """One after the other into one folder; the second time each answers from the archive."""
+    common = {"dim": 4, "noisy_dims": 2, "batch_size": 16, "dataset_size": 64, "seeds": 2}
+    common |= {"steps": 20, "chunk_size": 2, "out": tmp_path}
+    asked: list[dict] = [{"noise": 2.0}, {"noise": [0.5, 1, 2]}, {"views": "two", "noise": 2.0}]
     files = []
-    for words in commands:
-        done = command("strong_aug", *words, *flags)
-        assert done.returncode == 0, done.stderr
+    for each in asked:
+        linsim.run("strong_aug", **each, **common)
         files.append(len(list((tmp_path / "strong_aug.runs").glob("*.nc"))))
     assert files == [1, 3, 4]  # two seeds of each setting that is new
-    for words in commands[:2]:
-        again = command("strong_aug", *words, *flags)
-        assert again.returncode == 0
-        noise = results.load(tmp_path / "strong_aug.nc")["noise"].values.tolist()
-        assert noise == [float(word) for word in words if word[0].isdigit()]
+    for each in asked[:2]:
+        linsim.run("strong_aug", **each, **common)
+        noise = results.load(tmp_path / "strong_aug.nc")["noise"].values
+        assert noise.tolist() == np.ravel(each["noise"]).tolist()
         assert len(list((tmp_path / "strong_aug.runs").glob("*.nc"))) == 4
 
 

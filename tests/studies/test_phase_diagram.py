@@ -73,7 +73,7 @@ def test_cells_near_the_boundary():
 
 def test_measured_and_predicted_boundaries_agree(tmp_path):
     """The default's runs on a coarser grid, each against the theory from its own start."""
-    done = command("phase_diagram", "--grid", "7", "7", "--seeds", "1", "--out", tmp_path)
+    done = command("phase_diagram", "--grid", "5", "5", "--seeds", "1", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     verdict = done.stdout.splitlines()[-1]
     assert "NOT" not in verdict

@@ -16,6 +16,8 @@ from helpers import ROOT, command
 
 from linsim.sweeps import results
 
+pytestmark = pytest.mark.xdist_group("resume")  # one undisturbed run for all
+
 TINY = [
     "--noise",
     "0.5",
@@ -80,7 +82,7 @@ def same_bytes(folder, reference):
 
 
 def test_killed_and_resumed_is_bit_identical(undisturbed, tmp_path):
-    for done in (1, 4, 9):
+    for done in (1, 9):
         assert kill_when(start(tmp_path), lambda done=done: chunks(tmp_path) >= done)
     finished = command("strong_aug", *TINY, "--out", tmp_path)
     assert "verdict" in finished.stdout, finished.stderr

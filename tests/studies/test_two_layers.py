@@ -116,24 +116,12 @@ def test_two_layer_flags_are_checked(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["alignment", "singular_values"])
 @pytest.mark.parametrize("hidden", [2, 6])
-def test_hidden_layers_of_any_width(name, hidden, tmp_path):
-    flags = [
-        "--steps",
-        "30",
-        "--batch-size",
-        "16",
-        "--dataset-size",
-        "64",
-        "--dim",
-        "4",
-        "--noisy-dims",
-        "2",
-        "--seeds",
-        "1",
-    ]
-    done = command(name, *flags, "--hidden", hidden, "--noise", "0", "1", "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert results.load(tmp_path / f"{name}.nc").sizes["hidden_mode"] == hidden
+def test_hidden_layers_of_any_width(name, hidden):
+    study, flags = linsim.study(name), {"dim": 4, "noisy_dims": 2, "batch_size": 16, "steps": 6}
+    dataset = study.run(**flags, dataset_size=64, seeds=1, hidden=hidden, noise=[0, 1])
+    assert dataset.sizes["hidden_mode"] == hidden
+    assert study.table(dataset).splitlines()[-1].startswith("verdict: ")
+    study.figure(dataset).canvas.draw()
 
 
 def test_escape_times_are_those_of_each_modes_own_noise():
