@@ -117,8 +117,9 @@ def test_two_layer_flags_are_checked(name, tmp_path):
 @pytest.mark.parametrize("name", ["alignment", "singular_values"])
 @pytest.mark.parametrize("hidden", [2, 6])
 def test_hidden_layers_of_any_width(name, hidden):
-    study, flags = linsim.study(name), {"dim": 4, "noisy_dims": 2, "batch_size": 16, "steps": 6}
-    dataset = study.run(**flags, dataset_size=64, seeds=1, hidden=hidden, noise=[0, 1])
+    study = linsim.study(name)
+    flags: dict = {"dim": 4, "noisy_dims": 2, "batch_size": 16, "dataset_size": 64, "steps": 6}
+    dataset = study.run(seeds=1, hidden=hidden, noise=[0, 1], **flags)
     assert dataset.sizes["hidden_mode"] == hidden
     assert study.table(dataset).splitlines()[-1].startswith("verdict: ")
     study.figure(dataset).canvas.draw()
