@@ -2,9 +2,14 @@
 
 A row of z is the embedding of an anchor, and the same row of z_pos is that of its positive, the
 other view of the same sample. All losses depend on the embeddings only through inner products or
-distances, and are evaluated through one Gram product. They stay finite, with finite gradients, for
-embeddings of norm 1e-8 to 1e8 in float32.
+distances. They stay finite, with finite gradients, for embeddings of norm 1e-8 to 1e8 in float32,
+and keep their digits where they are far below 1 or where all embeddings lie far from the origin:
+each anchor's loss is log(1 + sum_j e^{s_ij - s_ii}) over its negatives j, and the differences of
+scores are taken before anything large is formed. Half precision is raised to float32. Of more than
+ABOVE samples no N x N array is made.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +19,8 @@ from linsim.arrays import Array
 
 Embeddings = Float[Array, "N n"]
 Scalar = Float[Array, ""]
+ABOVE = 1024  # samples from which on anchors are taken BLOCK at a time
+BLOCK = 256
 
 
 def gram(a: Float[Array, "N k"], b: Float[Array, "M k"]) -> Float[Array, "N M"]:
@@ -59,9 +66,11 @@ def unit_rows(z: Embeddings) -> Embeddings:
         >>> np.asarray(unit_rows(jnp.array([[3.0, 4.0], [0.0, 0.0]]))).round(6).tolist()
         [[0.6, 0.8], [0.0, 0.0]]
     """
-    square = jnp.sum(z * z, axis=1, keepdims=True)
-    positive = square > 0
-    return jnp.where(positive, z * jax.lax.rsqrt(jnp.where(positive, square, 1.0)), 0.0)
+    size = jax.lax.stop_gradient(jnp.max(jnp.abs(z), axis=1, keepdims=True))
+    positive = size > 0
+    scaled = z / jnp.where(positive, size, 1.0)  # whose squares neither overflow nor vanish
+    square = jnp.sum(scaled * scaled, axis=1, keepdims=True)
+    return jnp.where(positive, scaled * jax.lax.rsqrt(jnp.where(positive, square, 1.0)), 0.0)
 
 
 def distance_scores(z: Embeddings, z_pos: Embeddings) -> Float[Array, "N N"]:
@@ -125,8 +134,12 @@ def infonce(z: Embeddings, z_pos: Embeddings) -> Scalar:
         >>> bool(infonce(spread, spread) < 1e-9)
         True
     """
-    scores = distance_scores(z, z_pos)
-    return jnp.sum(jax.nn.logsumexp(scores, axis=1) - jnp.diag(scores))
+    z, z_pos = _pair(z, z_pos)
+
+    def differences(anchor, positive):
+        return 0.5 * (jnp.sum((anchor - positive) ** 2) - jnp.sum((z - anchor) ** 2, axis=1))
+
+    return jnp.sum(_per_anchor(differences, z, z_pos))
 
 
 def infonce_dot(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) -> Scalar:
@@ -154,8 +167,14 @@ def infonce_dot(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 
         >>> bool(jnp.allclose(infonce_dot(z, z, temperature=1.0), jnp.log(1 + jnp.exp(-1.0))))
         True
     """
-    scores = gram(z, z_pos) / temperature
-    return jnp.mean(jax.nn.logsumexp(scores, axis=1) - jnp.diag(scores))
+    z, z_pos = _pair(z, z_pos)
+    others = z_pos - jnp.mean(z_pos, axis=0)  # which changes no difference of scores
+
+    def differences(anchor, positive):
+        score = jnp.sum(anchor * positive)
+        return (jnp.matmul(others, anchor, precision="highest") - score) / temperature
+
+    return jnp.mean(_per_anchor(differences, z, others))
 
 
 def ntxent(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) -> Scalar:
@@ -184,7 +203,47 @@ def ntxent(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) 
         >>> bool(jnp.allclose(ntxent(z, z), ntxent(3.0 * z, 0.5 * z)))
         True
     """
+    z, z_pos = _pair(z, z_pos)
     return infonce_dot(unit_rows(z), unit_rows(z_pos), temperature)
+
+
+def ntxent_symmetric(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) -> Scalar:
+    """SimCLR's loss as published: each of the 2N views is an anchor, the 2N - 2 views of other
+    samples are its negatives.
+
+        L = -(1/2N) sum_a log( e^{u_a . u_a' / tau} / sum_{b != a} e^{u_a . u_b / tau} ),  u = z/|z|
+
+    where a runs over all 2N views, a' is the other view of the same sample, and b runs over the
+    2N - 1 others.
+
+    Source: SimCLR (Chen et al. 2020), Eq. 1. MEAN over the 2N anchors.
+
+    Args:
+        z: Embeddings of the first view, shape (N, n).
+        z_pos: Embeddings z' of the second view, shape (N, n).
+        temperature: The temperature tau > 0.
+
+    Returns:
+        The loss, a scalar >= 0.
+
+    Example:
+        Neither view is preferred:
+
+        >>> import jax.numpy as jnp
+        >>> z, z_pos = jnp.eye(3), jnp.array([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+        >>> bool(jnp.isclose(ntxent_symmetric(z, z_pos), ntxent_symmetric(z_pos, z)))
+        True
+    """
+    z, z_pos = _pair(z, z_pos)
+    first, second = unit_rows(z), unit_rows(z_pos)
+    views, partners = jnp.concatenate([first, second]), jnp.concatenate([second, first])
+    centre = jnp.mean(views, axis=0)
+
+    def differences(anchor, positive):
+        score = jnp.sum(anchor * (positive - centre))
+        return (jnp.matmul(views - centre, anchor, precision="highest") - score) / temperature
+
+    return jnp.mean(_per_anchor(differences, views, partners, also=len(z)))
 
 
 def alignment_only(z: Embeddings, z_pos: Embeddings) -> Scalar:
@@ -210,3 +269,36 @@ def alignment_only(z: Embeddings, z_pos: Embeddings) -> Scalar:
         [0.5, 0.005, 0.0]
     """
     return 0.5 * jnp.mean(jnp.sum((z - z_pos) ** 2, axis=1))
+
+
+def _pair(z: Embeddings, z_pos: Float[Array, "M m"]) -> tuple[Embeddings, Embeddings]:
+    """Both views in float32 at least. Raises: ValueError for shapes that differ."""
+    if z.shape != z_pos.shape:
+        raise ValueError(f"both views need the same shape; got {z.shape} and {z_pos.shape}")
+    dtype = jnp.promote_types(jnp.promote_types(z.dtype, z_pos.dtype), jnp.float32)
+    return jnp.asarray(z, dtype), jnp.asarray(z_pos, dtype)
+
+
+def _per_anchor(
+    differences: Callable[[Array, Array], Float[Array, "N"]],
+    anchors: Embeddings,
+    positives: Embeddings,
+    also: int | None = None,
+) -> Float[Array, "N"]:
+    """log(1 + sum_j e^{d_ij}) for each anchor i, over its negatives: all j but i itself, and but
+    its other view, which is `also` places on. Args: differences(anchor, positive) -> d_ij = s_ij -
+    s_ii for all j.
+    """
+    count = len(anchors)
+
+    def loss(row):
+        index, anchor, positive = row
+        own = jnp.arange(count) == index
+        if also is not None:
+            own |= jnp.arange(count) == (index + also) % count
+        d = jnp.where(own, -jnp.inf, differences(anchor, positive))
+        top = jax.lax.stop_gradient(jnp.maximum(jnp.max(d), 0.0))
+        return top + jnp.log1p(jnp.sum(jnp.exp(d - top)) + jnp.expm1(-top))
+
+    rows = jnp.arange(count), anchors, positives
+    return jax.vmap(loss)(rows) if count <= ABOVE else jax.lax.map(loss, rows, batch_size=BLOCK)

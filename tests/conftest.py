@@ -41,6 +41,13 @@ settings.register_profile("linsim", deadline=None, derandomize=True, max_example
 settings.load_profile("linsim")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def programs_go_with_their_module():
+    """Thousands of compiled operations, which are of no use to other modules, hold gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def precision_is_left_as_found():
     yield

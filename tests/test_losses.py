@@ -108,3 +108,97 @@ def test_default_temperature(loss):
     case = make_case(7, 12, 5, 5)
     assert loss(case.z, case.z_pos) == loss(case.z, case.z_pos, 0.1)
     assert_not_close(loss(case.z, case.z_pos, 0.101), loss(case.z, case.z_pos), by=1e-4)
+
+
+def exact_contrast(scores):
+    """Mean of log(1 + sum_j e^{s_ij - s_ii}), in extended precision."""
+    apart = scores - np.diag(scores)[:, None]
+    np.fill_diagonal(apart, -np.inf)
+    top = np.maximum(apart.max(axis=1), 0)
+    rest = np.exp(apart - top[:, None]).sum(axis=1)
+    return float(np.mean(top + np.log1p(rest + np.expm1(-top))))
+
+
+def as_seen(*views):
+    """Views as float32 has them, in extended precision."""
+    return [np.asarray(v, np.float32).astype(np.longdouble) for v in views]
+
+
+def test_a_common_embedding_far_from_the_origin_is_told_from_a_perfect_one():
+    z = jnp.full((32, 4), 5e3, jnp.float32)
+    assert_close(losses.infonce_dot(z, z), np.float32(np.log(32)), rtol=1e-6)
+    assert_close(losses.infonce(z, z) / 32, np.float32(np.log(32)), rtol=1e-6)
+    assert_close(losses.ntxent(z, z), np.float32(np.log(32)), rtol=1e-6)
+
+
+def test_losses_far_below_rounding_keep_their_digits():
+    z = jnp.eye(16, dtype=jnp.float32)
+    assert_close(losses.ntxent(z, z, 0.05), np.float32(15 * np.exp(-20.0)), rtol=1e-5)
+    assert_close(losses.infonce(9 * z, 9 * z) / 16, np.float32(15 * np.exp(-81.0)), rtol=1e-5)
+
+
+def test_distances_inside_clusters_far_apart_keep_their_digits():
+    rng = np.random.default_rng(0)
+    centres = np.repeat([[3e3, 0, 0], [-3e3, 0, 0]], 16, axis=0)
+    z, z_pos = as_seen(centres + rng.normal(size=(32, 3)), centres + rng.normal(size=(32, 3)))
+    scores = -0.5 * np.sum((z[:, None] - z[None]) ** 2, axis=2)
+    np.fill_diagonal(scores, -0.5 * np.sum((z - z_pos) ** 2, axis=1))
+    found = losses.infonce(*(jnp.asarray(np.asarray(v, np.float32)) for v in (z, z_pos))) / 32
+    assert_close(found, np.float32(exact_contrast(scores)), rtol=1e-5)
+
+
+def test_half_precision_is_raised_and_unequal_batches_are_refused():
+    case = make_case(8, 16, 4, 4)
+    z, z_pos = (v.astype(jnp.float16) for v in (case.z, case.z_pos))
+    wide = z.astype(jnp.float32), z_pos.astype(jnp.float32)
+    for loss in (losses.infonce, losses.infonce_dot, losses.ntxent, losses.ntxent_symmetric):
+        value, grads = jax.value_and_grad(loss)(z, z_pos)
+        assert value.dtype == jnp.float32
+        assert_close(value, loss(*wide), rtol=1e-6)
+        assert np.isfinite(grads).all()
+    with pytest.raises(ValueError, match=r"same shape; got \(16, 4\) and \(15, 4\)"):
+        losses._pair(case.z, case.z_pos[1:])  # the losses' own shapes are checked by the tests
+
+
+def test_rows_of_any_size_have_directions():
+    direction = np.array([0.6, -0.8, 0.0])
+    for size in (1e-30, 1e-25, 1.0, 1e30):
+        z = jnp.asarray(size * direction[None], jnp.float32)
+        assert_close(losses.unit_rows(z), np.float32(direction[None]), rtol=1e-6)
+    case = make_case(9, 4, 3, 3)
+    z = case.z
+    stated = lambda z: jnp.sum(z / jnp.linalg.norm(z, axis=1, keepdims=True) * case.z_pos)
+    ours = lambda z: jnp.sum(losses.unit_rows(z) * case.z_pos)
+    assert_close(jax.grad(ours)(z), jax.grad(stated)(z), size=100)
+
+
+def literal_simclr(z, z_pos, temperature):
+    """SimCLR's Eq. 1 word by word."""
+    views = np.concatenate([z, z_pos])
+    u = views / np.linalg.norm(views, axis=1, keepdims=True)
+    count, total = len(z), 0.0
+    for a in range(2 * count):
+        others = [np.exp(u[a] @ u[b] / temperature) for b in range(2 * count) if b != a]
+        total -= np.log(np.exp(u[a] @ u[(a + count) % (2 * count)] / temperature) / sum(others))
+    return total / (2 * count)
+
+
+@given(cases())
+def test_the_symmetric_form_is_simclrs(case):
+    expected = literal_simclr(np.asarray(case.z), np.asarray(case.z_pos), 0.5)
+    found = jax.jit(losses.ntxent_symmetric)(case.z, case.z_pos, 0.5)
+    assert_close(found, expected, size=len(case.x), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.infonce, losses.infonce_dot, losses.ntxent, losses.ntxent_symmetric]
+)
+def test_many_samples_are_taken_in_blocks(loss, monkeypatch):
+    case = make_case(10, 23, 5, 4)
+    both = jax.value_and_grad(loss)
+    value, towards = both(case.z, case.z_pos)
+    monkeypatch.setattr(losses, "ABOVE", 8)
+    monkeypatch.setattr(losses, "BLOCK", 5)
+    in_blocks, gradient = both(case.z, case.z_pos)
+    assert_close(in_blocks, value, size=100)
+    assert_close(gradient, towards, size=100)

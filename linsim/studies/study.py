@@ -103,6 +103,10 @@ class Study(ABC, Generic[S]):
     def table(self, dataset: "xr.Dataset") -> str:
         """The study's table, whose last line is the verdict. Args: a Dataset of `compare`."""
 
+    def meanwhile(self, settings: S) -> None:
+        """What needs no run's result, done beside the first chunk: here drawing is made ready."""
+        import linsim.studies.style  # noqa: F401
+
     def solve(self, settings: S, engine: "Engine") -> "tuple[xr.Dataset | None, ...]":
         """The result of each sweep; None where runs of other processes are missing."""
         return tuple(
@@ -239,7 +243,8 @@ class Study(ABC, Generic[S]):
         The second pass trains what is left undone elsewhere, and finds what others finished in the
         meantime.
         """
-        engine = self.engine(settings, archive=folder.archive, share=share, meanwhile=self._imports)
+        meanwhile = partial(self.meanwhile, settings)
+        engine = self.engine(settings, archive=folder.archive, share=share, meanwhile=meanwhile)
         results = self.solve(settings, self._sharing(settings, engine, folder))
         if any(each is None for each in results):
             results = self.solve(settings, engine)
@@ -294,10 +299,6 @@ class Study(ABC, Generic[S]):
         from linsim.studies.style import rendered
 
         return rendered(self.figure(dataset), suffix)
-
-    def _imports(self) -> None:
-        """Load what drawing needs while the runs compute."""
-        import linsim.studies.style  # noqa: F401
 
     def _description(self) -> str:
         presets = "\n".join(

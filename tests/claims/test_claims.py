@@ -266,12 +266,12 @@ def test_command_checks_what_was_asked_for_and_writes_it_down(tmp_path):
 
 
 def test_processes_take_one_claim_after_the_other():
-    names = ("C12", "P01", "C04", "A04", "P07", "C13", "C01")
+    names = ("C12", "P01", "C04")
     done = verify(*names, "--seeds", "1")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[1:8]] == list(names)
-    assert lines[-1] == "verdict: 7 of 7 claims as recorded"
+    assert [line.split()[0] for line in lines[1:4]] == list(names)
+    assert lines[-1] == "verdict: 3 of 3 claims as recorded"
 
 
 def test_command_ends_with_1_when_a_verdict_has_changed(monkeypatch, capsys):

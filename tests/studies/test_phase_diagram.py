@@ -71,13 +71,23 @@ def test_cells_near_the_boundary():
     np.testing.assert_array_equal(runs.near_boundary(counts), expected)
 
 
-def test_measured_and_predicted_boundaries_agree(tmp_path):
+@pytest.mark.parametrize(
+    ("grid", "models"),
+    [
+        (5, ["one-view", "two-layers-random"]),
+        pytest.param(
+            7, ["one-view", "two-views", "two-layers", "two-layers-random"], marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_measured_and_predicted_boundaries_agree(grid, models, tmp_path):
     """The default's runs on a coarser grid, each against the theory from its own start."""
-    done = command("phase_diagram", "--grid", "5", "5", "--seeds", "1", "--out", tmp_path)
+    flags = ["--grid", grid, grid, "--models", *models, "--seeds", "1"]
+    done = command("phase_diagram", *flags, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     verdict = done.stdout.splitlines()[-1]
     assert "NOT" not in verdict
-    assert verdict.count("as predicted") == 4
+    assert verdict.count("as predicted") == len(models)
     dataset = results.load(tmp_path / "phase_diagram.nc")
     assert {0, 2, 4} <= set(np.unique(dataset["collapsed"]))
     assert (tmp_path / "phase_diagram.png").stat().st_size > 10_000

@@ -98,6 +98,7 @@ def test_killed_and_resumed_is_bit_identical(undisturbed, tmp_path):
     assert chunks(tmp_path) == before + 3  # one more seed for each of three noises
 
 
+@pytest.mark.slow  # shares are tested by `test_shares_partition_the_chunks`, deaths by the next
 def test_two_processes_share_a_sweep_and_one_dies(undisturbed, tmp_path):
     flags = ["--num-processes", "2", "--process-id"]
     survivor, victim = (start(tmp_path, *flags, str(index)) for index in range(2))

@@ -157,6 +157,7 @@ def test_kinds_of_constructed_spectra():
             kind(np.array(spectrum), start)
 
 
+@pytest.mark.slow
 def test_collapse_kinds_command(tmp_path):
     done = command(
         "collapse_kinds", "--seeds", "1", "--dim", "8", "--noisy-dims", "4", "--out", tmp_path

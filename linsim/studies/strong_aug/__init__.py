@@ -77,6 +77,13 @@ class StrongAug(Study[StrongAugSettings]):
         )
         return (sweep,)
 
+    def meanwhile(self, settings: StrongAugSettings) -> None:
+        """Drawing is made ready, and what theory says of the runs before they are trained."""
+        from linsim.studies.strong_aug.theory import first_orders
+
+        super().meanwhile(settings)
+        first_orders(settings)
+
     def compare(
         self, results: "tuple[xr.Dataset, ...]", settings: StrongAugSettings
     ) -> "xr.Dataset":

@@ -2,6 +2,7 @@
 two blocks in time, the spectrum that single runs show, and how many dimensions collapse in them.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from linsim import spectra
-from linsim.studies.linear import run_fields
+from linsim.studies.linear import run_fields, time_coords
 from linsim.studies.side_by_side import side_by_side
 from linsim.studies.strong_aug import StrongAugSettings
 from linsim.studies.theory import (
@@ -22,6 +23,7 @@ from linsim.studies.theory import (
     spectrum,
 )
 from linsim.sweeps.results import labelled
+from linsim.sweeps.settings import identity
 from linsim.theory import finite_batch, late_time, minibatch, population
 from linsim.theory.minibatch import FirstOrder
 from linsim.training import data, observe, starts
@@ -46,19 +48,18 @@ def compare(dataset: xr.Dataset, settings: StrongAugSettings) -> xr.Dataset:
     """`dataset` of one-layer runs with every prediction beside it; nan where theory is silent, and
     then why.
     """
-    fixed = Run(**run_fields(settings), start=starts.one_layer(settings.init))
+    fixed = _fixed(settings)
     points = [replace(fixed, noise=noise) for noise in settings.noise]
     added = {
         "population_settled": (("noise", "block"), [population_settled(run) for run in points]),
         "late_settled": (("noise", "block"), [late_settled(run) for run in points]),
         "predicted_collapsed": (("noise",), [collapsed(run) for run in points]),
     }
-    runs = [replace(run, init_scale=scale) for run in points for scale in settings.init_scale]
     grid = len(points), len(settings.init_scale)
     cells = [
         _cell(run, dataset.isel(noise=i, init_scale=j), settings, found)
         for run, (i, j), found in zip(
-            runs, np.ndindex(grid), _first_orders(runs, dataset["time"].values), strict=True
+            _runs(settings), np.ndindex(grid), first_orders(settings), strict=True
         )
     ]
     for name in cells[0]:
@@ -70,10 +71,32 @@ def compare(dataset: xr.Dataset, settings: StrongAugSettings) -> xr.Dataset:
     return dataset.assign_attrs(no_theory=silence(fixed))
 
 
-def _first_orders(runs: list[Run], times: np.ndarray) -> Sequence[FirstOrder | None]:
+def _fixed(settings: StrongAugSettings) -> Run:
+    return Run(**run_fields(settings), start=starts.one_layer(settings.init))
+
+
+def _runs(settings: StrongAugSettings) -> list[Run]:
+    """One run of each setting, over noise and then initial scale."""
+    grid = itertools.product(settings.noise, settings.init_scale)
+    fixed = _fixed(settings)
+    return [replace(fixed, noise=noise, init_scale=scale) for noise, scale in grid]
+
+
+def first_orders(settings: StrongAugSettings) -> Sequence[FirstOrder | None]:
     """Of runs that start with equal singular values, training to first order in the learning rate;
-    of others None.
+    of others None. What was asked for last is not computed again.
     """
+    what = repr(identity(settings))
+    if what not in _latest:
+        _latest.clear()
+        _latest[what] = _found(_runs(settings), time_coords(settings.steps, settings.rate)["time"])
+    return _latest[what]
+
+
+_latest: dict[str, Sequence[FirstOrder | None]] = {}
+
+
+def _found(runs: list[Run], times: np.ndarray) -> Sequence[FirstOrder | None]:
     if not is_known_to_first_order(runs[0]):
         return [None] * len(runs)
     calls = [
