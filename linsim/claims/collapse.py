@@ -39,7 +39,7 @@ def spectra_of(objective: ObjectiveName, seed, noise_factor):
     decay = DECAY if objective == "predictor" else 0.0
 
     def gradient(params, key):
-        value, towards = jax.value_and_grad(OBJECTIVES[objective].loss)(params, *sample(key))
+        value, towards = OBJECTIVES[objective].gradient(params, *sample(key))
         return towards, value, None
 
     key = jax.random.fold_in(jax.random.key(4), seed)

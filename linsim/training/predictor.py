@@ -17,7 +17,7 @@ from jaxtyping import Float, PRNGKeyArray
 from linsim import losses, spectra
 from linsim.arrays import Array
 from linsim.theory import noncontrastive, population
-from linsim.training import data, dynamics, models
+from linsim.training import contrast, data, dynamics, models
 from linsim.training.names import Views
 from linsim.training.observe import Observables
 from linsim.training.records import Real, record, static
@@ -39,6 +39,10 @@ class Objective(ABC):
     def loss(self, params: Pair, x: Batch, x_pos: Batch) -> Float[Array, ""]:
         """Mean loss without weight decay. Args: (W, Wp), Wp maybe ignored; views (N, d)."""
 
+    def gradient(self, params: Pair, x: Batch, x_pos: Batch) -> tuple[Float[Array, ""], Pair]:
+        """The loss, and its gradient. Args: as `loss`."""
+        return jax.value_and_grad(self.loss)(params, x, x_pos)
+
     @abstractmethod
     def rates(self, params: Pair, clean: Square, noise: Square, weight_decay: Real) -> Pair:
         """The population flow: dW/dt and dWp/dt. Args: (W, Wp); covariances of the clean data and
@@ -55,6 +59,12 @@ class Contrastive(Objective):
     def loss(self, params: Pair, x: Batch, x_pos: Batch) -> Float[Array, ""]:
         """`losses.infonce` per anchor."""
         return losses.infonce(x @ params[0].T, x_pos @ params[0].T) / len(x)
+
+    def gradient(self, params: Pair, x: Batch, x_pos: Batch) -> tuple[Float[Array, ""], Pair]:
+        """In closed form, -W X and 0 (paper, Lemma 1)."""
+        w, wp = params
+        now = contrast.distance(w, x, x_pos)
+        return now.loss, (-w @ now.contrast, jnp.zeros_like(wp))
 
     def rates(self, params: Pair, clean: Square, noise: Square, weight_decay: Real) -> Pair:
         """W X and 0."""
@@ -168,7 +178,7 @@ def simulate(run: PredictorRun, key: PRNGKeyArray) -> Observables:
     )
 
     def gradient(params: Pair, step_key: PRNGKeyArray):
-        value, towards = jax.value_and_grad(run.objective.loss)(params, *source(step_key))
+        value, towards = run.objective.gradient(params, *source(step_key))
         return towards, value, None
 
     decay, rate = cast(float, run.decay), cast(float, run.learning_rate)

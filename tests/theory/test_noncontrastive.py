@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_close, assert_not_close, command
+from helpers import assert_close, assert_not_close, command, make_case
 
 from linsim import spectra
 from linsim.studies.collapse_kinds.runs import OBJECTIVES
@@ -82,6 +82,17 @@ def test_rates_are_the_expected_gradients_of_the_losses(objective):
     used = 1 if objective in ("no-predictor", "alignment-only") else 2
     for gradient, layer, rate in list(zip(towards, params, expected, strict=True))[:used]:
         assert_close(-gradient - run.decay * layer, rate, rtol=1e-12)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_objectives_descend_their_own_loss(objective):
+    case, of = make_case(3, 12, 5, 4), OBJECTIVES[objective]
+    params = case.w, make_case(4, 12, 4, 4).w
+    value, towards = jax.jit(of.gradient)(params, case.x, case.x_pos)
+    expected, stated = jax.value_and_grad(of.loss)(params, case.x, case.x_pos)
+    assert_close(value, expected, size=1000)
+    for gradient, exact in zip(towards, stated, strict=True):
+        assert_close(gradient, exact, size=1000)
 
 
 def test_predictor_settles_where_theory_says_and_collapses_beyond():
