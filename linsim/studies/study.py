@@ -151,14 +151,13 @@ class Study(ABC, Generic[S]):
 
         with jax.enable_x64(settings.x64):
             if out is None:
-                return self._compared(settings, self.engine(settings), _all)
+                return self._compared(settings, self.solve(settings, self.engine(settings)))
             prepare_folder(settings.out)
             folder = self._folder(settings)
             dataset = folder.finished()
             if dataset is None:
-                dataset = self._compared(
-                    settings, self.engine(settings, archive=folder.archive), _all
-                )
+                engine = self.engine(settings, archive=folder.archive)
+                dataset = self._compared(settings, self.solve(settings, engine))
                 folder.finish(dataset, self._drawn(dataset, settings.format), settings.format)
             return dataset
 
@@ -250,7 +249,7 @@ class Study(ABC, Generic[S]):
             results = self.solve(settings, engine)
         if any(each is None for each in results):
             return None
-        return self._compared(settings, engine, lambda *_: results)
+        return self._compared(settings, results)
 
     def _sharing(self, settings: S, engine: "Engine", folder: "Folder") -> "Engine":
         """The engine, with other processes to train in its stead where that pays."""
@@ -265,10 +264,10 @@ class Study(ABC, Generic[S]):
         asked = partial(task.trained, self.name, pickle.dumps(settings), package_digest(), states)
         return dataclasses.replace(engine, elsewhere=partial(where.trained, asked))
 
-    def _compared(self, settings: S, engine: "Engine", solve: Any) -> "xr.Dataset":
+    def _compared(self, settings: S, results: "tuple[Any, ...]") -> "xr.Dataset":
+        """All results beside theory. Raises: Diverged."""
         from linsim.studies.words import divergence
 
-        results = solve(self, settings, engine)
         for each in results:
             if (message := divergence(each)) is not None:
                 raise Diverged(message, each)
@@ -314,10 +313,6 @@ class Study(ABC, Generic[S]):
             for word in argv
             for part in (("--preset", named[word]) if word in named else (word,))
         ]
-
-
-def _all(study: Study[S], settings: S, engine: "Engine") -> "tuple[xr.Dataset | None, ...]":
-    return study.solve(settings, engine)
 
 
 def _custom_optimizer(given: dict[str, object]) -> dict[str, object]:

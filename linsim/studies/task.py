@@ -35,7 +35,7 @@ def trained(name: str, settings: bytes, code: str, states: Path, names: list[str
         return archive.kept
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)
 def _prepared(name: str, pickled: bytes) -> tuple[Any, Any, Any]:
     """A study, its settings and an engine, which keeps compiled programs from task to task."""
     settings = pickle.loads(pickled)
