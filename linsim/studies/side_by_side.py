@@ -2,10 +2,14 @@
 cores.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from joblib import Parallel, cpu_count, delayed
+
+from linsim.sweeps.elsewhere import with_its_parent
 
 Found = TypeVar("Found")
 
@@ -23,5 +27,6 @@ def side_by_side(
     if workers < 2:
         yield from (function(**call) for call in calls)
         return
-    tasks = (delayed(function)(**call) for call in calls)
+    asked = delayed(partial(with_its_parent, os.getpid(), function))
+    tasks = (asked(**call) for call in calls)
     yield from Parallel(n_jobs=workers, return_as="generator")(tasks)  # type: ignore[misc]

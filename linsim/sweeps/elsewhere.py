@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from linsim.config import BadInput, CannotGoOn
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from linsim.sweeps.archive import Kept
 
 Task = Callable[[list[str]], "list[Kept]"]
+Found = TypeVar("Found")
 PATIENCE = "10s"  # for a scheduler to answer
 
 
@@ -53,17 +54,22 @@ class Processes(Elsewhere):
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         workers = Parallel(n_jobs=self.count, return_as="generator_unordered")
-        asked = delayed(partial(_with_its_parent, os.getpid(), task))
+        asked = delayed(partial(with_its_parent, os.getpid(), task))
         try:
             yield from workers(asked(names) for names in chunks)  # type: ignore[misc]
         except TerminatedWorkerError:
             return
 
 
-def _with_its_parent(parent: int, task: Task, names: list[str]) -> "list[Kept]":
-    """A task in a process that ends when its parent does, which alone answers Ctrl-C."""
+def with_its_parent(parent: int, function: Callable[..., Found], *args: Any, **more: Any) -> Found:
+    """The value of a function in a process of joblib's that ends when its parent does, which alone
+    answers Ctrl-C.
+
+    Otherwise it would wait for minutes, with the command's output open. Args: the parent's number;
+    the function, and what it is called with.
+    """
     _watch(parent)
-    return task(names)
+    return function(*args, **more)
 
 
 @functools.cache
