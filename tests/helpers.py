@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
+from linsim.sweeps import results
+
 ROOT = Path(__file__).parents[1]
 
 # Relative tolerance = factor x machine epsilon x problem size (number of summed terms).
@@ -87,6 +89,28 @@ def command(name, *flags, timeout=300) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, str(ROOT / "experiments" / f"{name}.py"), *map(str, flags)]
     return subprocess.run(
         words, capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT
+    )
+
+
+def started(name, *flags) -> subprocess.Popen[str]:
+    """A study's script that runs in its own process."""
+    words = [sys.executable, str(ROOT / "experiments" / f"{name}.py"), *map(str, flags)]
+    return subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+
+
+def chunks(folder: Path) -> int:
+    """How many files of runs `strong_aug` keeps in a folder."""
+    return len(list((folder / "strong_aug.runs").glob("*.nc")))
+
+
+def same_bytes(folder: Path, reference: Path) -> bool:
+    """Whether two results of `strong_aug` hold the same variables, to the last bit."""
+    first, second = (results.load(each / "strong_aug.nc") for each in (folder, reference))
+    assert set(first.variables) == set(second.variables)
+    return all(
+        first[name].values.tobytes() == second[name].values.tobytes() for name in first.variables
     )
 
 

@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
     """
     config = parsed(VerifySettings, list(argv), prog="linsim verify")
     check_flags(config)
-    start_jax()
+    configure_jax()
     asked = chosen(config)
     claims = [claim for claim in asked if not claim.missing]
     outcomes = list(of_each(examine, claims, config))
@@ -141,15 +141,9 @@ def of_each(work: Work[Found], claims: Sequence[Claim], config: VerifySettings) 
             yield of_one(name=claim.id) if claim.slow else next(shared)
 
 
-@functools.cache
-def start_jax() -> None:
-    """Set up JAX in this process, once."""
-    configure_jax()
-
-
 def in_float64(work: Work[Found], name: str, seeds: int, first: int) -> Found:
     """The work on the claim of this id, in whichever process this is: its module starts JAX."""
-    start_jax()
+    configure_jax()
     import jax
 
     from linsim.claims.catalogue import LEDGER

@@ -191,10 +191,9 @@ class Study(ABC, Generic[S]):
 
         Args: argv without the program, or None for sys.argv; prog: the program's name in the help;
         own_process: whether this process does nothing else, so that it may end at once on Ctrl-C
-        (default: without argv). Ends the program with code 2 on bad
-        input, with 1 if training diverged or a result could not be written, with 130 if
-        interrupted. Runs that have ended stay, and so does the old result until the new one is
-        complete.
+        (default: without argv). Ends the program with code 2 on bad input, with 1 if it cannot go
+        on or training diverged, with 130 if interrupted. Runs that have ended stay, and so does the
+        old result until the new one is complete.
         """
         with one_sentence("{}; runs that ended stay, and the same command goes on from them"):
             settings = self.parse(argv, prog)

@@ -39,11 +39,6 @@ def trained(name: str, settings: bytes, code: str, states: Path, names: list[str
 def _prepared(name: str, pickled: bytes) -> tuple[Any, Any, Any]:
     """A study, its settings and an engine, which keeps compiled programs from task to task."""
     settings = pickle.loads(pickled)
-    _start(settings.devices, settings.compilation_cache)
+    configure_jax(devices=settings.devices, compilation_cache=settings.compilation_cache)
     asked = study(name)
     return asked, settings, asked.engine(settings)
-
-
-@functools.cache
-def _start(devices: int | None, compilation_cache: bool) -> None:
-    configure_jax(devices=devices, compilation_cache=compilation_cache)

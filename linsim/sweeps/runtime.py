@@ -9,6 +9,7 @@ afterwards.
 """
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import os
@@ -18,9 +19,10 @@ from pathlib import Path
 from linsim.config import BadInput
 
 
+@functools.cache
 def configure_jax(*, devices: int | None = None, compilation_cache: bool = True) -> None:
-    """Set up JAX for a script: the cache of programs, and on the CPU devices and threads. Call
-    before all computation.
+    """Set up JAX for a script, once: the cache of programs, and on the CPU devices and threads.
+    Call before all computation.
 
     Several CPU devices get a pool of threads so large that some thread is always free, which costs
     them half their speed. On CPUs the compiler's first level of optimisation halves the time to

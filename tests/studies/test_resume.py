@@ -6,15 +6,11 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, command
-
-from linsim.sweeps import results
+from helpers import chunks, command, same_bytes, started
 
 pytestmark = pytest.mark.xdist_group("resume")  # one undisturbed run for all
 
@@ -36,21 +32,7 @@ TINY += ["--dataset-size", "64", "--steps", "400", "--chunk-size", "1"]
 
 
 def start(folder, *flags):
-    words = [
-        sys.executable,
-        str(ROOT / "experiments" / "strong_aug.py"),
-        *TINY,
-        "--out",
-        str(folder),
-        *flags,
-    ]
-    return subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
-
-
-def chunks(folder):
-    return len(list((folder / "strong_aug.runs").glob("*.nc")))
+    return started("strong_aug", *TINY, "--out", folder, *flags)
 
 
 def kill_when(process, condition, timeout=120):
@@ -71,14 +53,6 @@ def undisturbed(tmp_path_factory):
     out, error = start(folder).communicate(timeout=300)
     assert "verdict" in out, error
     return folder
-
-
-def same_bytes(folder, reference):
-    first, second = (results.load(f / "strong_aug.nc") for f in (folder, reference))
-    assert set(first.variables) == set(second.variables)
-    return all(
-        first[name].values.tobytes() == second[name].values.tobytes() for name in first.variables
-    )
 
 
 def test_killed_and_resumed_is_bit_identical(undisturbed, tmp_path):

@@ -8,10 +8,10 @@ import sys
 import time
 
 import pytest
-from helpers import ROOT, command
+from helpers import chunks, command, same_bytes, started
 
 from linsim.config import BadInput
-from linsim.sweeps import elsewhere, results
+from linsim.sweeps import elsewhere
 from linsim.sweeps.settings import Execution
 
 TINY = [
@@ -69,23 +69,8 @@ def scheduler(tmp_path):
         process.wait()
 
 
-def chunks(folder):
-    return len(list((folder / "strong_aug.runs").glob("*.nc")))
-
-
-def same_bytes(first, second):
-    one, other = (results.load(folder / "strong_aug.nc") for folder in (first, second))
-    return set(one.variables) == set(other.variables) and all(
-        one[name].values.tobytes() == other[name].values.tobytes() for name in one.variables
-    )
-
-
 def start(folder, address):
-    words = [sys.executable, str(ROOT / "experiments" / "strong_aug.py"), *TINY]
-    words += ["--out", str(folder), "--scheduler", address]
-    return subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
+    return started("strong_aug", *TINY, "--out", folder, "--scheduler", address)
 
 
 def test_workers_that_die_cost_nothing_and_a_scheduler_that_dies_costs_a_sentence(
