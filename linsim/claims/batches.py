@@ -11,7 +11,7 @@ import numpy as np
 from linsim.arrays import Array
 from linsim.claims.ledger import Evidence, Tolerance, claim
 from linsim.claims.setups import above, below, noisy_block, train
-from linsim.theory import finite_batch, minibatch, population
+from linsim.theory import batch_noise, finite_batch, minibatch, population
 from linsim.theory.modes import Modes
 from linsim.training import contrast, observe
 from linsim.training.run import Run
@@ -41,14 +41,14 @@ def measured_contrast(
     modes. Args: of_batches(views, strengths of the modes) -> contrast matrices (B, d, d).
     """
     modes = groups(moments)
-    views = minibatch.random_views(modes, BATCHES, SMALL, np.random.default_rng(seed))
-    found = np.asarray(of_batches(*views, STRENGTHS[minibatch.members(modes)]))
+    views = batch_noise.random_views(modes, BATCHES, SMALL, np.random.default_rng(seed))
+    found = np.asarray(of_batches(*views, STRENGTHS[batch_noise.members(modes)]))
     return np.einsum("bii->i", found).reshape(2, 4).mean(axis=1) / BATCHES
 
 
 @jax.jit
 def dot_contrast(x: Array, x_pos: Array, strengths: Array) -> Array:
-    """`minibatch.contrast_of_batches` of the dot loss."""
+    """`batch_noise.contrast_of_batches` of the dot loss."""
     w = jnp.diag(jnp.sqrt(strengths))
     return jax.vmap(lambda one, pos: contrast.dot(w, one, pos, TEMPERATURE).contrast)(x, x_pos)
 
@@ -71,7 +71,7 @@ def contrast_of_small_batches(seed: int, wrong: float) -> Evidence:
     """
     residuals = []
     for moments in VIEWS.values():
-        measured = measured_contrast(seed, moments, minibatch.contrast_of_batches)
+        measured = measured_contrast(seed, moments, batch_noise.contrast_of_batches)
         theory = finite_batch.predict(
             groups(moments, 1 + wrong), STRENGTHS, batch_size=SMALL
         ).contrast

@@ -18,7 +18,7 @@ from linsim.arrays import Array
 from linsim.studies.side_by_side import side_by_side
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Arrays, Finish
-from linsim.theory import finite_batch, minibatch
+from linsim.theory import batch_noise, finite_batch
 from linsim.theory.modes import Modes
 from linsim.training import data, dynamics, observe, optimizers
 from linsim.training.dynamics import Trajectory
@@ -78,7 +78,7 @@ def is_degenerate(run: Run) -> bool:
 
 def is_known_to_first_order(run: Run) -> bool:
     """Whether `linsim.theory.minibatch`, which adds the noise of minibatches, is of this run."""
-    return any_batch_size(run) and is_degenerate(run) and isinstance(run.loss, Distance)
+    return any_batch_size(run) and is_degenerate(run)
 
 
 def mode_groups(run: Run) -> tuple[list[Modes], list[int]]:
@@ -106,7 +106,7 @@ def block_modes(
 
 def spectrum(groups: Sequence[Modes], values: np.ndarray) -> np.ndarray:
     """Values of groups of modes, (..., G), as those of all their modes, largest first, (..., d)."""
-    return np.sort(values[..., minibatch.members(groups)], axis=-1)[..., ::-1]
+    return np.sort(values[..., batch_noise.members(groups)], axis=-1)[..., ::-1]
 
 
 def layers_in_time(
@@ -181,12 +181,13 @@ def flows(
 
 
 def one_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
-    """`flows` of one layer, unless its modes are degenerate and each has a flow of its own.
+    """`flows` of one layer, unless its modes are degenerate and each has a flow of its own
+    (`linsim.theory.population.balanced_flow`).
 
     Args: a run of the sweep, for its static part; the engine.
     """
     kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
-    if is_known_to_first_order(fixed):
+    if is_known_to_first_order(fixed) and isinstance(fixed.loss, Distance):
         return lambda _, measured: measured
     if not covers(fixed):
         return unknown(kept)

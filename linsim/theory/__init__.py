@@ -3,6 +3,7 @@
 - infonce: gradients of InfoNCE for one batch (paper, section 4.1)
 - population: infinitely many samples: losses, flows, thresholds, escape times
 - finite_batch: any batch size at any time: losses, contrast matrices, flows, by averages of mellin
+- batch_noise: second moments of the contrast matrices of single batches
 - minibatch: what the learning rate and the noise of minibatches add to these, at first order
 - late_time: finite batches late in training: the condensed regime
 - alignment: what is exactly true about the alignment of two layers (paper, section 5.2)
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from linsim.theory import (
         alignment,
+        batch_noise,
         finite_batch,
         infonce,
         late_time,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "alignment",
+    "batch_noise",
     "finite_batch",
     "infonce",
     "late_time",

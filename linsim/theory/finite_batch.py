@@ -45,6 +45,7 @@ __all__ = [
     "loss",
     "predict",
     "predict_weights",
+    "stiffness",
 ]
 
 
@@ -121,6 +122,49 @@ def loss(
         True
     """
     return predict(groups, strengths, batch_size=batch_size, temperature=temperature).loss
+
+
+def stiffness(
+    groups: Sequence[Modes],
+    strengths: Values | Sequence[float],
+    *,
+    batch_size: int,
+    temperature: float | None = None,
+) -> Values:
+    """The second derivative y_gh of the loss by an entry of S between two different modes.
+
+        l(S + e (E_ab + E_ba)) = l(S) + e^2 y_gh / 2 + ...,   a in g, b in h
+
+    so that the contrast matrix changes by -y_gh e in that entry. Within a group it is twice the
+    difference l_11 - l_12 of second derivatives by the strengths of two of its modes.
+
+    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
+
+    Args:
+        groups: The G groups of modes.
+        strengths: The strength m = sigma^2 >= 0 of each group, shape (G,).
+        batch_size: The number N >= 2 of samples in a batch.
+        temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
+
+    Returns:
+        y, symmetric, shape (G, G).
+
+    Raises:
+        ValueError: As `predict` does.
+
+    Example:
+        Without noise and with equal variances X is a function of S, and y a divided difference:
+
+        >>> groups, m = [Modes.of(1.0, 0.0, 0.0, 2), Modes.of(1.0, 0.0, 0.0, 3)], [1.0, 2.0]
+        >>> x = predict(groups, m, batch_size=8).contrast
+        >>> y = stiffness(groups, m, batch_size=8)[0, 1]
+        >>> bool(np.isclose(y, (x[0] - x[1]) / (m[1] - m[0]), rtol=1e-5))
+        True
+    """
+    m = _checked(groups, strengths, batch_size)
+    if temperature is None:
+        return finite_distance.stiffness_parts(groups, m, batch_size).sum(axis=0)
+    return finite_dot.stiffness(groups, m, batch_size, temperature)
 
 
 def flow(

@@ -41,6 +41,28 @@ def strength_slopes(
     return average, sum((laws.strength_slopes(part) for part in average.parts), np.zeros(()))
 
 
+def stiffness_parts(groups: Sequence[Modes], strengths: Values, batch_size: int) -> Values:
+    """`finite_batch.stiffness` through phi alone, and the rest, (2, G, G)."""
+    laws = Laws.of(groups, np.asarray(strengths, dtype=float))
+    others, weights = batch_size - 1, laws.anchors.weights
+    pairs = [(g, h) for g in range(len(groups)) for h in range(g, len(groups))]
+    found = np.zeros((2, len(groups), len(groups)))
+    for piece in laws.plan(batch_size):
+        phi = piece.negatives.samples(laws.negatives)
+        psi = piece.positives.samples(laws.positives)
+        log_phi = np.log1p(-np.minimum(phi.complement, 1 - 1e-16))
+        measure = weights[:, None] * piece.weights
+        once = measure * others * np.exp((others - 1) * log_phi)
+        twice = measure * others * (others - 1) * np.exp((others - 2) * log_phi)
+        repelled = -measure * np.expm1(others * log_phi)
+        for g, h in pairs:
+            phi_1, phi_2 = phi.changes(*laws.negative_changes(phi.transform.nodes, g, h))
+            psi_1, psi_2 = psi.changes(*laws.positive_changes(psi.transform.nodes, g, h))
+            found[0, g, h] -= np.sum((once * phi_2 + twice * phi_1**2) * psi.value)
+            found[1, g, h] += np.sum(repelled * psi_2 - 2 * once * phi_1 * psi_1)
+    return found + np.triu(found, 1).transpose(0, 2, 1)
+
+
 def of_weights(
     w: Values,
     data_cov: Values,

@@ -22,13 +22,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.fft import next_fast_len
+from scipy.special import eval_hermitenorm, ndtr
 
 from linsim.theory.mellin import Values
 from linsim.theory.modes import Modes, Prediction, normal_anchors, product_anchors
 
 STEP = 0.25  # of the lattice; waves that it misses are weaker than e^(-pi^2/(2 STEP))
-MARGIN = 30.0  # of the lattice beyond the scores
+BELOW, ABOVE = 30.0, 7.0  # of the lattice beyond the scores; exp(-e^v) falls fast above
 DEVIATIONS = 7.0  # of the scores that count
 STEP_AT, STEP_WIDTH = -0.5772, 1.2825  # mean and deviation of the density -d/dv exp(-e^v)
 
@@ -38,24 +39,67 @@ def of_groups(
 ) -> Prediction:
     """Loss, contrast per group and alpha_ii at strengths (G,)."""
     anchors = product_anchors(tuple(group.count for group in groups))
+    a, view, towards, rest, count = _moments(groups)
+    squares, m = a * anchors.squares, strengths / temperature
+    average = averaged(Scores.of(squares, m, view, towards, rest), anchors.weights, batch_size)
+    spread, mean, blur = (slope @ squares for slope in average.slopes)
+    slopes = (2 * m * (view * spread + rest * blur) + towards * mean) / temperature
+    return Prediction(average.loss, -2 * slopes / count, average.alpha_ii)
+
+
+def stiffness(
+    groups: Sequence[Modes], strengths: Values, batch_size: int, temperature: float
+) -> Values:
+    """`finite_batch.stiffness` of the dot loss, (G, G).
+
+    An entry e of S between modes of g and h changes the mean of the positive's score by
+    e x_g x_h (t_g + t_h), and a variance sum_k m_k^2 v_k x_k^2 by 2 e x_g x_h (v_g m_g + v_h m_h)
+    + e^2 (v_g x_h^2 + v_h x_g^2), with v = b or c - rho^2/a, t = k/a and tau = 1.
+    """
+    anchors = product_anchors(tuple(group.count for group in groups))
+    a, view, towards, rest, count = _moments(groups)
+    squares, m, others = a * anchors.squares, strengths / temperature, batch_size - 1
+    scores = Scores.of(squares, m, view, towards, rest)
+    lattice = Lattice.reaching(scores)
+    phi = lattice.blurred(np.zeros_like(scores.mean), scores.negative, orders=4)
+    psi = lattice.blurred(scores.mean, scores.positive, orders=4)
+    measure = STEP * anchors.weights[:, None]
+    push = measure * (1 - phi[0] ** others)
+    by_phi = -measure * others * phi[0] ** (others - 1)
+    twice = -measure * others * (others - 1) * phi[0] ** max(others - 2, 0) * psi[0]
+    found = np.zeros((len(count), len(count)))
+    for g, h in zip(*np.triu_indices(len(count)), strict=True):
+        pair = np.sqrt(squares[:, g] * squares[:, h] / (count[g] * (count[h] + 2 * (g == h))))
+        x_g, x_h = squares[:, g] / count[g], squares[:, h] / count[h]
+        mean = (pair * (towards[g] + towards[h]))[:, None]
+        negative, positive = (
+            (pair * 2 * (v[g] * m[g] + v[h] * m[h]))[:, None] for v in (view, rest)
+        )
+        negative_2, positive_2 = (2 * (v[g] * x_h + v[h] * x_g)[:, None] for v in (view, rest))
+        phi_1 = 0.5 * negative * phi[2]
+        phi_2 = 0.5 * negative_2 * phi[2] + 0.25 * negative**2 * phi[4]
+        psi_1 = mean * psi[1] + 0.5 * positive * psi[2]
+        psi_2 = (mean**2 + 0.5 * positive_2) * psi[2] + mean * positive * psi[3]
+        psi_2 += 0.25 * positive**2 * psi[4]
+        changes = by_phi * (phi_2 * psi[0] + 2 * phi_1 * psi_1) + twice * phi_1**2 + push * psi_2
+        found[g, h] = found[h, g] = np.sum(changes) / temperature**2
+    return found
+
+
+def _moments(groups: Sequence[Modes]) -> tuple[Values, Values, Values, Values, Values]:
+    """a, b, k/a, c - rho^2/a and the number of modes of every group, each (G,)."""
     columns = [
         (
-            g.variance * (g.variance + g.noise_variance + 2 * g.covariance),
-            g.variance + g.covariance,
-            g.variance * g.conditional_variance,
+            g.variance,
+            g.variance + g.noise_variance + 2 * g.covariance,
+            1 + g.covariance / g.variance,
+            g.conditional_variance,
+            g.count,
         )
         for g in groups
     ]
-    negative, centre, positive = np.array(columns).T
-    squares, m = anchors.squares, strengths / temperature
-    scores = Scores(
-        squares @ (m**2 * negative), squares @ (m * centre), squares @ (m**2 * positive)
-    )
-    average = averaged(scores, anchors.weights, batch_size)
-    spread, mean, rest = (slope @ squares for slope in average.slopes)
-    slopes = (2 * m * (negative * spread + positive * rest) + centre * mean) / temperature
-    count = np.array([group.count for group in groups])
-    return Prediction(average.loss, -2 * slopes / count, average.alpha_ii)
+    a, view, towards, rest, count = np.array(columns, dtype=float).T
+    return a, view, towards, rest, count
 
 
 def of_weights(
@@ -93,6 +137,15 @@ class Scores(NamedTuple):
     mean: Values
     positive: Values
 
+    @classmethod
+    def of(
+        cls, squares: Values, m: Values, view: Values, towards: Values, rest: Values
+    ) -> "Scores":
+        """The scores of anchors with squared lengths (A, G) in groups of modes. Args: m/tau, b,
+        k/a and c - rho^2/a of every group, (G,) each.
+        """
+        return cls(squares @ (m**2 * view), squares @ (m * towards), squares @ (m**2 * rest))
+
 
 class Average(NamedTuple):
     """Loss, alpha_ii, and the derivatives of the loss by `Scores`, (3, A)."""
@@ -108,9 +161,9 @@ def averaged(scores: Scores, weights: Values, batch_size: int) -> Average:
     others = batch_size - 1
     phi, _, phi_bent = lattice.blurred(np.zeros_like(scores.mean), scores.negative)
     psi, psi_slope, psi_bent = lattice.blurred(scores.mean, scores.positive)
-    measure = STEP * weights[:, None]
-    push = measure * (1 - phi**others)
-    by_phi = -measure * others * phi ** (others - 1) * psi
+    measure, rest = STEP * weights[:, None], phi ** (others - 1)
+    push = measure * (1 - phi * rest)
+    by_phi = -measure * others * rest * psi
     slopes = [0.5 * by_phi * phi_bent, push * psi_slope, 0.5 * push * psi_bent]
     return Average(
         float(np.sum(push * psi)),
@@ -132,16 +185,16 @@ class Lattice(NamedTuple):
     def reaching(cls, scores: Scores) -> "Lattice":
         """The lattice on which nothing of the scores is cut off."""
         widest = np.sqrt(max(scores.negative.max(), scores.positive.max()))
-        reach = MARGIN + np.abs(scores.mean).max() + DEVIATIONS * widest
-        number = 2 ** int(np.ceil(np.log2(2 * reach / STEP)))
-        v = STEP * (np.arange(number) - number // 2)
+        reach = np.abs(scores.mean).max() + DEVIATIONS * widest
+        below, above = (int(np.ceil((reach + margin) / STEP)) for margin in (BELOW, ABOVE))
+        v = STEP * (np.arange(next_fast_len(below + above, real=True)) - below)
         step = np.exp(-np.exp(np.minimum(v, 7.0)))
         remainder = np.fft.rfft(step - ndtr((STEP_AT - v) / STEP_WIDTH))
-        return cls(v, 2 * np.pi * np.fft.rfftfreq(number, STEP), remainder)
+        return cls(v, 2 * np.pi * np.fft.rfftfreq(len(v), STEP), remainder)
 
-    def blurred(self, mean: Values, variance: Values) -> tuple[Values, Values, Values]:
-        """L and its first and second derivative by v, of every anchor, each (A, V). Args: mean and
-        variance of the scores (A,).
+    def blurred(self, mean: Values, variance: Values, orders: int = 2) -> list[Values]:
+        """L and its derivatives by v up to the given order, of every anchor, each (A, V). Args:
+        mean and variance of the scores (A,); the order.
         """
         waves = self.waves
         damped = self.remainder * np.exp(
@@ -149,10 +202,10 @@ class Lattice(NamedTuple):
         )
         width = np.sqrt(STEP_WIDTH**2 + variance)[:, None]
         z = (STEP_AT - self.v - mean[:, None]) / width
-        density = np.exp(-0.5 * z**2) / (np.sqrt(2 * np.pi) * width)
-        sloped = 1j * waves * damped
-        value, slope, bent = (
-            np.fft.irfft(part, len(self.v), axis=1)
-            for part in (damped, sloped, 1j * waves * sloped)
-        )
-        return np.clip(value + ndtr(z), 0.0, 1.0), slope - density, bent - density * z / width
+        density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+        found = [np.clip(np.fft.irfft(damped, len(self.v), axis=1) + ndtr(z), 0.0, 1.0)]
+        for order in range(1, orders + 1):
+            of_step = density * eval_hermitenorm(order - 1, z) / width**order
+            remainder = np.fft.irfft((1j * waves) ** order * damped, len(self.v), axis=1)
+            found.append(remainder - of_step)
+        return found

@@ -16,9 +16,10 @@ equal modes:
       dV_gh/dt = 2 (X_g + X_h - (m_g + m_h) y_gh) V_gh + eta (m_g + m_h)^2 D_gh
       dU/dt = J U + U J^T + eta Q,   J_gh = d(2 m_g X_g)/dm_h,   Q_gh = 4 m_g m_h E[xi_g xi_h]
 
-  where y_gh (`stiffness`) is the second derivative of the loss by an entry of S between modes of g
-  and h, D_gh the variance of such an entry of xi, and xi_g the mean diagonal entry of xi in g. With
-  Phi = E[d^2 l] the change of the mean loss by the spread, the mean strengths drift by
+  where y_gh (`finite_batch.stiffness`) is the second derivative of the loss by an entry of S
+  between modes of g and h, D_gh the variance of such an entry of xi, and xi_g the mean diagonal
+  entry of xi in g. With Phi = E[d^2 l] the change of the mean loss by the spread, the mean
+  strengths drift by
 
       dm_g/dt = ... - (4/k_g) d Phi / d(ln of the scale of block g)
 
@@ -26,18 +27,19 @@ The eigenvalues of a degenerate block of k modes are then those of a Gaussian sy
 entries of variance V_gg about their mean: for many modes a semicircle of radius 2 sqrt(k V_gg).
 
 The moments of xi are measured on random batches along the path (`batch_noise`); everything else is
-exact. One clean and one noisy view or two, distance loss, mean over anchors. NumPy float64.
+exact. One clean and one noisy view or two, distance or dot loss, mean over anchors. NumPy float64.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.interpolate import make_interp_spline
 
 from linsim.theory import finite_batch, finite_distance
+from linsim.theory.batch_noise import BATCH_ROWS, batch_noise
 from linsim.theory.mellin import Values
 from linsim.theory.modes import Modes
 
@@ -45,20 +47,6 @@ PATH_POINTS = 16  # along a flow, where coefficients are computed; between them 
 FIRST_TIME = 0.03  # of the path, in units of the time constant of weak modes
 SHIFT = 1e-3  # relative, of a strength, for derivatives by it
 VANISHED = 1e-150  # weaker modes are taken to be this strong
-BATCH_ROWS = 10_000  # rows of all random batches at one point of the path
-FEWEST_BATCHES = 48
-
-
-class BatchNoise(NamedTuple):
-    """Second moments of xi = X - X_N on one batch, by groups.
-
-    between: variance D_gh of an entry between two different modes of g and h, (G, G); diagonal:
-    variance of a diagonal entry, (G,); traces: covariance of the mean diagonal entries, (G, G).
-    """
-
-    between: Values
-    diagonal: Values
-    traces: Values
 
 
 class FirstOrder(NamedTuple):
@@ -89,130 +77,6 @@ class FirstOrder(NamedTuple):
         return 2 * by_noise * (by_noise + by_steps)
 
 
-def stiffness(groups: Sequence[Modes], strengths: Values, *, batch_size: int) -> Values:
-    """The second derivative y_gh of the loss by an entry of S between two different modes.
-
-        l(S + e (E_ab + E_ba)) = l(S) + e^2 y_gh / 2 + ...,   a in g, b in h
-
-    so that the contrast matrix changes by -y_gh e in that entry. Within a group it is twice the
-    difference l_11 - l_12 of second derivatives by the strengths of two of its modes.
-
-    Source: this project, docs/theory.md, "Any batch size". Distance loss, mean over anchors.
-
-    Args:
-        groups: The G groups of modes.
-        strengths: The strength m = sigma^2 >= 0 of each group, shape (G,).
-        batch_size: The number N >= 2 of samples in a batch.
-
-    Returns:
-        y, symmetric, shape (G, G).
-
-    Example:
-        Without noise and with equal variances X is a function of S, and y a divided difference:
-
-        >>> groups, m = [Modes.of(1.0, 0.0, 0.0, 2), Modes.of(1.0, 0.0, 0.0, 3)], [1.0, 2.0]
-        >>> x = finite_batch.predict(groups, m, batch_size=8).contrast
-        >>> y = stiffness(groups, np.array(m), batch_size=8)[0, 1]
-        >>> bool(np.isclose(y, (x[0] - x[1]) / (m[1] - m[0]), rtol=1e-5))
-        True
-    """
-    return sum(_stiffness_parts(groups, strengths, batch_size), np.zeros(()))
-
-
-def _stiffness_parts(groups: Sequence[Modes], strengths: Values, batch_size: int) -> Values:
-    """`stiffness` through phi alone, and the rest, (2, G, G)."""
-    laws = finite_distance.Laws.of(groups, np.asarray(strengths, dtype=float))
-    others, weights = batch_size - 1, laws.anchors.weights
-    pairs = [(g, h) for g in range(len(groups)) for h in range(g, len(groups))]
-    found = np.zeros((2, len(groups), len(groups)))
-    for piece in laws.plan(batch_size):
-        phi = piece.negatives.samples(laws.negatives)
-        psi = piece.positives.samples(laws.positives)
-        log_phi = np.log1p(-np.minimum(phi.complement, 1 - 1e-16))
-        measure = weights[:, None] * piece.weights
-        once = measure * others * np.exp((others - 1) * log_phi)
-        twice = measure * others * (others - 1) * np.exp((others - 2) * log_phi)
-        repelled = -measure * np.expm1(others * log_phi)
-        for g, h in pairs:
-            phi_1, phi_2 = phi.changes(*laws.negative_changes(phi.transform.nodes, g, h))
-            psi_1, psi_2 = psi.changes(*laws.positive_changes(psi.transform.nodes, g, h))
-            found[0, g, h] -= np.sum((once * phi_2 + twice * phi_1**2) * psi.value)
-            found[1, g, h] += np.sum(repelled * psi_2 - 2 * once * phi_1 * psi_1)
-    return found + np.triu(found, 1).transpose(0, 2, 1)
-
-
-def contrast_of_batches(x: Values, x_pos: Values, strengths: Values) -> Values:
-    """The contrast matrix of each of B batches under W = diag(sqrt(strengths)), (B, d, d). Args:
-    views (B, N, d); strengths of the d modes.
-    """
-    z, z_pos = x * np.sqrt(strengths), x_pos * np.sqrt(strengths)
-    squares = np.sum(z**2, axis=-1)
-    scores = np.einsum("bid,bjd->bij", z, z, optimize=True)
-    scores -= 0.5 * (squares[:, :, None] + squares[:, None, :])
-    index = np.arange(x.shape[1])
-    scores[:, index, index] = -0.5 * np.sum((z - z_pos) ** 2, axis=-1)
-    scores -= scores.max(axis=2, keepdims=True)
-    alpha = np.exp(scores)
-    alpha /= alpha.sum(axis=2, keepdims=True)
-    pull = 1 - alpha[:, index, index]
-    alpha[:, index, index] = 0
-    alpha += alpha.transpose(0, 2, 1)
-    transposed, step = x.transpose(0, 2, 1), x_pos - x
-    contrast = (transposed * alpha.sum(axis=2)[:, None, :]) @ x - transposed @ alpha @ x
-    contrast -= (step.transpose(0, 2, 1) * pull[:, None, :]) @ step
-    return contrast / x.shape[1]
-
-
-def members(groups: Sequence[Modes]) -> Values:
-    """The group of each of the d modes, (d,)."""
-    return np.repeat(np.arange(len(groups)), [group.count for group in groups])
-
-
-def random_views(
-    groups: Sequence[Modes], batches: int, batch_size: int, rng: np.random.Generator
-) -> tuple[Values, Values]:
-    """Anchors and positives of B random batches with the moments of the groups, (B, N, d) each."""
-    a, rho, rest = (
-        np.array([getattr(group, name) for group in groups])[members(groups)]
-        for name in ("variance", "covariance", "conditional_variance")
-    )
-    x = rng.normal(size=(batches, batch_size, len(a))) * np.sqrt(a)
-    return x, x + (x * (rho / a) + rng.normal(size=x.shape) * np.sqrt(rest))
-
-
-def batch_noise(
-    groups: Sequence[Modes],
-    strengths: Values,
-    *,
-    batch_size: int,
-    rng: np.random.Generator,
-    rows: int = BATCH_ROWS,
-) -> BatchNoise:
-    """The second moments of xi, measured on random batches. Args: groups; strengths (G,); N;
-    generator; rows of all batches together.
-    """
-    member = members(groups)
-    batches = max(rows // batch_size, FEWEST_BATCHES)
-    few = max(1, min(batches, 2_000_000 // batch_size**2))  # at a time, for their memory
-    found = []
-    for first in range(0, batches, few):
-        views = random_views(groups, min(few, batches - first), batch_size, rng)
-        found.append(contrast_of_batches(*views, np.asarray(strengths)[member]))
-    x_n = np.concatenate(found)
-    mean = np.zeros((len(member), len(member)))
-    diagonal = np.einsum("bii->bi", x_n)
-    groupwise = np.stack([diagonal[:, member == g].mean(axis=1) for g in range(len(groups))], 1)
-    mean[np.diag_indices(len(member))] = groupwise.mean(axis=0)[member]
-    squares = np.mean((x_n - mean) ** 2, axis=0)
-    apart = ~np.eye(len(member), dtype=bool)
-    between = np.zeros((len(groups), len(groups)))
-    for g, h in np.ndindex(between.shape):
-        block = np.outer(member == g, member == h) & apart
-        between[g, h] = squares[block].mean() if block.any() else 0.0
-    own = np.array([np.diag(squares)[member == g].mean() for g in range(len(groups))])
-    return BatchNoise(between, own, np.atleast_2d(np.cov(groupwise.T)))
-
-
 def first_order(
     times: Values,
     start: Values | Sequence[float],
@@ -221,6 +85,7 @@ def first_order(
     batch_size: int,
     learning_rate: float,
     dataset_size: int | None = None,
+    temperature: float | None = None,
     seed: int = 0,
     rows: int = BATCH_ROWS,
 ) -> FirstOrder:
@@ -230,8 +95,7 @@ def first_order(
     what the noise of minibatches adds at first order: the Ito term and the curvature of the drift
     under the spread. What is left is of second order.
 
-    Source: this project, docs/theory.md, "Any batch size". Distance loss, mean over anchors, fresh
-    batches.
+    Source: this project, docs/theory.md, "Any batch size". Mean over anchors, fresh batches.
 
     Args:
         times: The times at which they are wanted, increasing, shape (T,), the first one the start.
@@ -242,7 +106,9 @@ def first_order(
         dataset_size: The number n of clean samples that batches are drawn from, or None for fresh
             ones. Its covariance is off by E, entries of variance 1/n (2/n on the diagonal). The
             logarithms of the strengths are moved in proportion, which spreads the blocks, and as
-            the mean of an exponential also raises them; known for one noisy view.
+            the mean of an exponential also raises them; known for the distance loss with one noisy
+            view, and left out of others.
+        temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
         seed: Of the random batches on which the noise is measured.
         rows: Rows of all random batches at one point of the path.
 
@@ -260,12 +126,12 @@ def first_order(
         (True, True)
     """
     times = np.asarray(times, dtype=float)
-    options = {"batch_size": batch_size}
-    path, flow, small_rates = _path(times, start, groups, batch_size)
+    theory = _Theory(groups, batch_size, temperature)
+    path, flow, small_rates = _path(times, start, theory)
     rng = np.random.default_rng(seed)
-    points = [_Coefficients.at(groups, m, batch_size, rng, rows) for m in flow]
+    points = [_Coefficients.at(theory, m, rng, rows) for m in flow]
     entries, traces, drift, bent, moved = _spread_and_drift(times, path, points)
-    mapped = finite_batch.flow(times, start, groups, learning_rate=learning_rate, **options)
+    mapped = theory.flow(times, start, learning_rate)
     with np.errstate(over="ignore"):  # far beyond what first order can say
         strengths = mapped * np.exp(learning_rate * drift)
     within, between = (learning_rate * np.maximum(v, 0.0) for v in (entries, traces))
@@ -325,18 +191,47 @@ def singular_values(
     return np.sqrt(np.sort(np.concatenate(blocks, axis=2), axis=2)[:, :, ::-1])
 
 
+class _Theory(NamedTuple):
+    """The mean theory of a loss at a batch size."""
+
+    groups: Sequence[Modes]
+    batch_size: int
+    temperature: float | None
+
+    @property
+    def loss(self) -> dict[str, Any]:
+        """What tells `linsim.theory.finite_batch` the loss and the batch size."""
+        return {"batch_size": self.batch_size, "temperature": self.temperature}
+
+    def contrast(self, m: Values) -> Values:
+        """X_N at strengths m (G,), one eigenvalue per group."""
+        return finite_batch.predict(self.groups, m, **self.loss).contrast
+
+    def stiffness(self, m: Values) -> Values:
+        """y at strengths m (G,), (G, G)."""
+        return finite_batch.stiffness(self.groups, m, **self.loss)
+
+    def flow(
+        self, times: Values, start: Values | Sequence[float], learning_rate: float = 0.0
+    ) -> Values:
+        """The strengths in time, (T, G)."""
+        return finite_batch.flow(
+            times, start, self.groups, learning_rate=learning_rate, **self.loss
+        )
+
+
 def _path(
-    times: Values, start: Values | Sequence[float], groups: Sequence[Modes], batch_size: int
+    times: Values, start: Values | Sequence[float], theory: _Theory
 ) -> tuple[Values, Values, Values]:
     """The flow at PATH_POINTS times from the start to the end of `times`, (P,) and (P, G): evenly
     spaced by how much ln t and the logarithms of the strengths change; and at `times`, (T, G).
     """
-    weak = finite_batch.predict(groups, np.full(len(groups), 1e-12), batch_size=batch_size)
-    first = FIRST_TIME / max(float(np.abs(weak.contrast).max()), 1e-3)
+    weak = theory.contrast(np.full(len(theory.groups), 1e-12))
+    first = FIRST_TIME / max(float(np.abs(weak).max()), 1e-3)
     length = max(times[-1] - times[0], 2 * first)
     fine = times[0] + np.concatenate([[0.0], np.geomspace(first, length, 12 * PATH_POINTS)])
     every = np.union1d(fine, times)
-    found = finite_batch.flow(every, start, groups, batch_size=batch_size)
+    found = theory.flow(every, start)
     flow = np.maximum(found[np.searchsorted(every, fine)], VANISHED)
     moved = np.abs(np.diff(np.log(flow), axis=0)).clip(max=0.5).sum(axis=1)
     length = np.concatenate([[0.0], np.cumsum(moved + np.diff(_clock(fine, fine)))])
@@ -364,34 +259,26 @@ class _Coefficients(NamedTuple):
     move: Values  # of d ln m_g/dt per mean diagonal entry of E in block h, (G, G)
 
     @classmethod
-    def at(
-        cls,
-        groups: Sequence[Modes],
-        m: Values,
-        batch_size: int,
-        rng: np.random.Generator,
-        rows: int,
-    ) -> "_Coefficients":
+    def at(cls, theory: _Theory, m: Values, rng: np.random.Generator, rows: int) -> "_Coefficients":
         """The coefficients at strengths m (G,)."""
-        k = np.array([g.count for g in groups], dtype=float)
+        k = np.array([g.count for g in theory.groups], dtype=float)
         steps = SHIFT * (m + SHIFT * max(m.max(), 1.0)) * np.eye(len(m))
 
         def slopes(m: Values) -> Values:
-            return -0.5 * k * finite_batch.predict(groups, m, batch_size=batch_size).contrast
+            return -0.5 * k * theory.contrast(m)
 
         def second(m: Values, here: Values) -> tuple[Values, Values]:
-            """y through phi and through the rest, and the second derivatives of the loss by the
-            strengths of whole groups, where its first ones are `here`.
+            """y, and the second derivatives of the loss by the strengths of whole groups, where its
+            first ones are `here`.
             """
             ahead = np.stack([(slopes(m + e) - here) / e.sum() for e in steps])
-            return _stiffness_parts(groups, m, batch_size), 0.5 * (ahead + ahead.T)
+            return theory.stiffness(m), 0.5 * (ahead + ahead.T)
 
         here = slopes(m)
         x = -2 * here / k
-        y_parts, hessian = second(m, here)
-        y = y_parts.sum(axis=0)
-        bend, move = _data_set(groups, m, batch_size, x, np.diag(y_parts[0]))
-        noise = batch_noise(groups, m, batch_size=batch_size, rng=rng, rows=rows)
+        y, hessian = second(m, here)
+        bend, move = _data_set(theory, m, x)
+        noise = batch_noise(theory.groups, m, rng=rng, rows=rows, **theory.loss)
         unit, sums, products = np.outer(m, m), m[:, None] + m, np.outer(m, m)
         unit[0, 1:] = unit[1:, 0] = m[0] ** 2
         growth = 2 * (x[:, None] + x)  # of the logarithm of the units
@@ -400,11 +287,11 @@ class _Coefficients(NamedTuple):
         number[np.diag_indices(len(m))] = (k - 1) * (k + 2)
         by_entries, by_traces = np.zeros((2, len(m), len(m), len(m)))
         for g, e in enumerate(steps):
-            parts_ahead, hessian_ahead = second(m + e, slopes(m + e))
+            y_ahead, hessian_ahead = second(m + e, slopes(m + e))
             scale = np.zeros((len(m), len(m)))
             scale[g] += 1
             scale[:, g] += 1
-            by_entry = (parts_ahead.sum(axis=0) - y) / e.sum() + scale * y / m[g]
+            by_entry = (y_ahead - y) / e.sum() + scale * y / m[g]
             by_trace = (hessian_ahead - hessian) / e.sum() + scale * hessian / m[g]
             by_entries[g] = -number * by_entry * unit / k[g]
             by_traces[g] = -2 * by_trace * products / k[g]
@@ -430,25 +317,24 @@ class _Coefficients(NamedTuple):
         )
 
 
-def _data_set(
-    groups: Sequence[Modes], m: Values, batch_size: int, x: Values, y_phi: Values
-) -> tuple[Values, Values]:
+def _data_set(theory: _Theory, m: Values, x: Values) -> tuple[Values, Values]:
     """What an error E of the anchors' covariance drives, see `_Coefficients`; zero for two noisy
-    views, of which it is not known. Args: x, y_phi: X and `stiffness` through phi within each
-    group, (G,).
+    views and for the dot loss, of which it is not known. Args: theory; m, x: strengths and X, (G,).
 
     Phi depends on the anchors through Sigma^(1/2) S Sigma^(1/2), and psi not at all, so that
     dX_ab = (X_phi - m y_phi) E_ab within a block; the blocks' scales are varied directly.
     """
-    if any(group.covariance for group in groups):
+    groups, batch_size = theory.groups, theory.batch_size
+    if theory.temperature is not None or any(group.covariance for group in groups):
         return np.zeros(len(m)), np.zeros((len(m), len(m)))
+    y_phi = np.diag(finite_distance.stiffness_parts(groups, m, batch_size)[0])
     count = np.array([group.count for group in groups])
     _, (through_phi, _) = finite_distance.strength_slopes(groups, m, batch_size)
     move = np.zeros((len(m), len(m)))
     for h, group in enumerate(groups):
         wider = replace(group, variance=group.variance * (1 + SHIFT))
         changed = [*groups[:h], wider, *groups[h + 1 :]]
-        ahead = finite_batch.predict(changed, m, batch_size=batch_size).contrast
+        ahead = theory._replace(groups=changed).contrast(m)
         move[:, h] = 2 * (ahead - x) / SHIFT
     return 2 * (-2 * through_phi / count - m * y_phi), move
 

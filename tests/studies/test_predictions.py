@@ -30,7 +30,7 @@ LAYERS = replace(RUN, hidden=(4,), start=starts.Spectral())
     ("fields", "covered", "exact", "first_order"),
     [
         ({}, True, True, True),
-        ({"loss": Dot(temperature=0.3)}, True, True, False),
+        ({"loss": Dot(temperature=0.3)}, True, True, True),
         ({"loss": Dot(temperature=0.3), "start": starts.Gaussian()}, True, True, False),
         ({"loss": Dot(temperature=0.3), "noise_shape": "graded"}, True, False, False),
         ({"loss": Cosine(temperature=0.3)}, False, False, False),
@@ -210,22 +210,42 @@ def test_other_starts_have_the_median_over_the_seeds_own_starts():
     assert_close(found["theory_block_strength"], np.median(strengths, axis=0), rtol=1e-5)
 
 
-def test_the_dot_loss_has_the_map_of_its_blocks():
-    settings = {"noise": 1.2, "seeds": 2, "dim": 5, "noisy_dims": 2, "batch_size": 16, "steps": 40}
-    found = linsim.run("strong_aug", loss="dot", temperature=0.3, **settings)
+DOT = {"loss": "dot", "temperature": 0.3, "noise": 1.2, "dim": 5, "noisy_dims": 2, "steps": 12}
+DOT_MODES = [Modes.of(1.0, 0.0, 0.0, 3), Modes.of(1.0, 1.44, 0.0, 2)]
+DOT_RATE = 0.3 / (4 * (1 + 1.44))
+
+
+def test_the_dot_loss_is_known_to_first_order_too():
+    found = linsim.run("strong_aug", seeds=2, batch_size=16, batches="fresh", **DOT)
     found = found.isel(noise=0, init_scale=0)
-    groups = [Modes.of(1.0, 0.0, 0.0, 3), Modes.of(1.0, 1.44, 0.0, 2)]
-    rate = 0.3 / (4 * (1 + 1.44))
+    expected = minibatch.first_order(
+        found["time"].values,
+        [0.01, 0.01],
+        DOT_MODES,
+        batch_size=16,
+        learning_rate=DOT_RATE,
+        temperature=0.3,
+    )
+    assert_close(found["theory_block_strength"], expected.strengths, rtol=1e-5)
+    assert_close(found["theory_level"], expected.level, rtol=1e-5)
+    assert_close(found["theory_left_out"], expected.left_out, rtol=1e-3)
+    assert found["population_block_strength"].notnull().all()
+
+
+def test_unequal_modes_of_the_dot_loss_have_the_map_of_their_blocks():
+    found = linsim.run("strong_aug", seeds=2, batch_size=16, init="gaussian", **DOT)
+    found = found.isel(noise=0, init_scale=0)
+    start = found["block_strength"].isel(time=0).mean("seed").values
     strengths = [
         finite_batch.flow(
             found["time"].values,
-            np.full(2, 0.01),
-            groups,
+            start,
+            DOT_MODES,
             batch_size=16,
             learning_rate=each,
             temperature=0.3,
         )
-        for each in (rate, 0.0)
+        for each in (DOT_RATE, 0.0)
     ]
     assert_close(found["theory_block_strength"], strengths[0], rtol=1e-4)
     left_out = np.abs(np.log(strengths[0] / strengths[1]))

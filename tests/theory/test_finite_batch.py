@@ -6,9 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from linsim.theory import finite_batch, late_time, minibatch, population
+from linsim.studies.theory import block_modes
+from linsim.theory import batch_noise, finite_batch, late_time, minibatch, population
 from linsim.theory.modes import Modes
 from linsim.training import observe
+from linsim.training.loss import Dot
 from linsim.training.run import Run
 
 CLEAN = Modes.of(1.0, 0.0, 0.0, 8)
@@ -30,14 +32,14 @@ def batches(groups, count, batch_size, seed):
 
 
 def contrast(x, x_pos, w):
-    return minibatch.contrast_of_batches(x @ w.T, x_pos @ w.T, np.ones(len(w)))
+    return batch_noise.contrast_of_batches(x @ w.T, x_pos @ w.T, np.ones(len(w)))
 
 
 @pytest.mark.parametrize("groups", [ONE_VIEW, TWO_VIEWS], ids=["one view", "two views"])
 @pytest.mark.parametrize(("batch_size", "m"), [(4, (1.5, 0.3)), (24, (0.4, 0.1)), (64, (3.0, 0.2))])
 def test_contrast_is_the_mean_of_batches(groups, batch_size, m):
     x, x_pos, member = batches(groups, 40_000 // batch_size, batch_size, 1)
-    found = minibatch.contrast_of_batches(x, x_pos, np.array(m)[member])
+    found = batch_noise.contrast_of_batches(x, x_pos, np.array(m)[member])
     diagonal = np.einsum("bii->bi", found)
     means = np.stack([diagonal[:, member == g].mean(axis=1) for g in (0, 1)])
     error = means.std(axis=1) / np.sqrt(len(x))
@@ -172,7 +174,7 @@ def test_flow_of_layers_is_that_of_their_modes():
 def test_stiffness_is_a_second_derivative(view):
     """By an entry of S within and between blocks, from the contrast of full matrices."""
     groups, m = [replace(CLEAN, count=2), replace(view, count=2)], [1.3, 0.4]
-    y = minibatch.stiffness(groups, np.array(m), batch_size=16)
+    y = finite_batch.stiffness(groups, np.array(m), batch_size=16)
     noisy = np.diag([0.0, 0.0, 1.0, 1.0])
     covariances = (
         np.eye(4) + (view.variance - 1) * noisy,
@@ -206,17 +208,27 @@ def simulated(noise, rate, end, seeds=16, **changes):
     )
 
 
-@pytest.mark.parametrize("noise", [0.5, 1.0, 1.3])
-def test_training_follows_the_theory_to_first_order_in_the_rate(noise):
-    """16 seeds, N = 32, rate 0.064, t = 8: means within 4 standard errors or 1.5 %; the spread of
-    the singular values within a block within 20 %.
+@pytest.mark.parametrize(
+    ("noise", "rate", "changes"),
+    [
+        (0.5, 0.064, {}),
+        (1.0, 0.064, {}),
+        (1.3, 0.064, {}),
+        (2.0, 0.008, {"views": "two", "loss": Dot(temperature=0.5)}),
+    ],
+    ids=["0.5", "1.0", "1.3", "dot loss"],
+)
+def test_training_follows_the_theory_to_first_order_in_the_rate(noise, rate, changes):
+    """16 seeds, N = 32, t = 8: means within 4 standard errors or 1.5 %; the spread of the singular
+    values within a block within 20 %.
     """
-    rate, end = 0.064, 8.0
-    strength, squares = simulated(noise, rate, end)
-    groups = [CLEAN, Modes.of(1.0, noise**2, 0.0, 8)]
+    end, loss = 8.0, changes.get("loss")
+    strength, squares = simulated(noise, rate, end, **changes)
+    groups, _ = block_modes((0.0, noise), (8, 8), changes.get("views", "one"))
     times = np.array([0.0, round(end / rate) * rate])
     options = {"batch_size": 32, "learning_rate": rate}
-    theory = minibatch.first_order(times, [0.01, 0.01], groups, **options)
+    temperature = loss and loss.temperature
+    theory = minibatch.first_order(times, [0.01, 0.01], groups, temperature=temperature, **options)
     expected, spread = theory.strengths[-1], (theory.spread * theory.strengths)[-1]
     error = strength.std(axis=0, ddof=1) / np.sqrt(len(strength))
     apart = np.abs(strength.mean(axis=0) - expected)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from linsim.theory import finite_batch, minibatch, population
+from linsim.theory import batch_noise, finite_batch, population
 from linsim.theory.modes import Modes, product_anchors
 from linsim.training import contrast
 
@@ -46,8 +46,8 @@ def test_two_samples_are_a_pairwise_logistic_loss(groups):
 def test_it_is_the_mean_over_random_batches(groups):
     """Loss, contrast and alpha_ii, within 4.5 standard errors; a batch of one more is not."""
     size, batches = 8, 12_000
-    x, x_pos = minibatch.random_views(groups, batches, size, np.random.default_rng(0))
-    member = minibatch.members(groups)
+    x, x_pos = batch_noise.random_views(groups, batches, size, np.random.default_rng(0))
+    member = batch_noise.members(groups)
     w = np.diag(np.sqrt(STRENGTHS[member]))
     drive = jax.jit(jax.vmap(lambda a, b: contrast.dot(w, a, b, TAU)))(x, x_pos)
     diagonal = np.einsum("bii->bi", np.asarray(drive.contrast))
@@ -62,6 +62,46 @@ def test_it_is_the_mean_over_random_batches(groups):
 
     assert np.all(deviation(size) < 4.5 * error)
     assert np.any(deviation(size + 1) > 10 * error)
+
+
+@pytest.mark.parametrize("groups", [ONE_VIEW, TWO_VIEWS])
+def test_stiffness_is_the_mean_variance_of_a_changed_score(groups):
+    """d^2 l = sum_i Var_alpha(d s_ij) / N for an entry of S between two modes, over random batches
+    within 4 standard errors; a batch of one more is not.
+    """
+    size, batches = 8, 20_000
+    x, x_pos = batch_noise.random_views(groups, batches, size, np.random.default_rng(0))
+    scores = (x * (STRENGTHS[batch_noise.members(groups)] / TAU)) @ x_pos.transpose(0, 2, 1)
+    alpha = np.exp(scores - scores.max(axis=2, keepdims=True))
+    alpha /= alpha.sum(axis=2, keepdims=True)
+
+    def off(a, b):
+        change = x[:, :, None, a] * x_pos[:, None, :, b] + x[:, :, None, b] * x_pos[:, None, :, a]
+        mean = np.sum(alpha * change, axis=2)
+        drawn = np.mean(np.sum(alpha * change**2, axis=2) - mean**2, axis=1) / TAU**2
+        error = drawn.std() / np.sqrt(batches)
+        return [
+            abs(drawn.mean() - y[a // 3, b // 3]) / error
+            for n in (size, size + 1)
+            for y in [finite_batch.stiffness(groups, STRENGTHS, batch_size=n, temperature=TAU)]
+        ]
+
+    right, wrong = np.transpose([off(0, 1), off(0, 3), off(3, 4)])
+    assert np.all(right < 4)
+    assert np.any(wrong > 6)
+
+
+def test_noise_of_batches_is_that_of_the_training_step():
+    """Contrast matrices batch by batch, against the training step's."""
+    views = batch_noise.random_views(TWO_VIEWS, 5, 8, np.random.default_rng(0))
+    m = STRENGTHS[batch_noise.members(TWO_VIEWS)]
+    found = batch_noise.contrast_of_batches(*views, m, TAU)
+    w = np.diag(np.sqrt(m))
+    for x, x_pos, one in zip(*views, found, strict=True):
+        with jax.enable_x64(True):
+            np.testing.assert_allclose(
+                one, contrast.dot(w, x, x_pos, TAU).contrast, rtol=1e-10, atol=1e-12
+            )
 
 
 def test_contrast_is_the_derivative_of_the_loss():
@@ -90,7 +130,7 @@ def test_full_matrices_are_differentiated_too():
     slope = (predict(w + 1e-5 * direction).loss - predict(w - 1e-5 * direction).loss) / 2e-5
     assert np.isclose(slope, -np.sum(direction * (w @ predict(w).contrast)), rtol=1e-5)
     modes = finite_batch.predict_weights(
-        np.diag(np.sqrt(STRENGTHS[minibatch.members(TWO_VIEWS)])),
+        np.diag(np.sqrt(STRENGTHS[batch_noise.members(TWO_VIEWS)])),
         *covariances(TWO_VIEWS),
         batch_size=8,
         anchors=4096,
@@ -105,7 +145,7 @@ def test_large_batches_have_the_population_loss():
     """l_N - log N tends to it as 1/N while scores are weak."""
     data, noise, shared = covariances(TWO_VIEWS)
     m = np.array([0.02, 0.01])
-    w = np.diag(np.sqrt(m[minibatch.members(TWO_VIEWS)]))
+    w = np.diag(np.sqrt(m[batch_noise.members(TWO_VIEWS)]))
     limit = float(population.loss_dot(w, data, data + noise + 2 * shared, data + shared, TAU))
     gaps = [
         finite_batch.loss(TWO_VIEWS, m, batch_size=n, temperature=TAU) - np.log(n) - limit

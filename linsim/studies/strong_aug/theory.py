@@ -107,6 +107,7 @@ def _found(runs: list[Run], times: np.ndarray) -> Sequence[FirstOrder | None]:
             "batch_size": run.batch_size,
             "learning_rate": float(run.learning_rate),
             "dataset_size": run.dataset_size if run.batches == "dataset" else None,
+            "temperature": float(run.loss.temperature) if isinstance(run.loss, Dot) else None,
         }
         for run in runs
         for groups, _ in [mode_groups(run)]
@@ -142,17 +143,12 @@ def _degenerate(
     groups, present = mode_groups(run)
     drawn = minibatch.singular_values(found, groups, draws=DRAWS)
     low, middle, high = np.quantile(drawn, (0.05, 0.5, 0.95), axis=1)
-    strength, level, left_out, population_strength = np.full((4, len(times), 2), np.nan)
+    strength, level, left_out = np.full((3, len(times), 2), np.nan)
     strength[:, present], level[:, present] = found.strengths, found.level
     left_out[:, present] = found.left_out
     if run.batches == "dataset":  # whose covariance error mixes strong modes into weak ones
         left_out += found.strengths.max(axis=1, keepdims=True) / run.dataset_size
-    variance, noise = np.array([(g.variance, g.noise_variance) for g in groups]).T
-    population_strength[:, present] = (
-        population.balanced_flow(np.full(len(groups), run.init_scale), times, 1, variance, noise)
-        ** 2
-    )
-    return {
+    predictions = {
         "theory_block_strength": strength,
         "theory_level": level,
         "theory_left_out": left_out,
@@ -160,13 +156,24 @@ def _degenerate(
         "theory_singular_value_low": low,
         "theory_singular_value_high": high,
         "collapsed_probability": _shares(drawn[-1], cutoff),
-        "population_block_strength": population_strength,
     }
+    if isinstance(run.loss, Distance):  # of others each run has a flow of its own
+        predictions["population_block_strength"] = _infinite_batches(run, times)
+    return predictions
+
+
+def _infinite_batches(run: Run, times: np.ndarray) -> np.ndarray:
+    """Strengths of the blocks in infinite batches from equal singular values, (T, 2)."""
+    groups, present = mode_groups(run)
+    start, strength = np.full(len(groups), run.init_scale), np.full((len(times), 2), np.nan)
+    variance, noise = np.array([(g.variance, g.noise_variance) for g in groups]).T
+    strength[:, present] = population.balanced_flow(start, times, 1, variance, noise) ** 2
+    return strength
 
 
 def _of_blocks(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]:
-    """Of the dot loss, finite steps included: equal modes that start at the mean strength of each
-    block, which is exact from equal singular values, and from others once the start is forgotten.
+    """Of the dot loss from unequal singular values, finite steps included: equal modes that start
+    at the mean strength of each block, which is exact once the start is forgotten.
     """
     assert isinstance(run.loss, Dot)
     groups, present = mode_groups(run)
