@@ -52,6 +52,13 @@ def diagnose(argv: list[str]) -> None:
     command.main(argv)
 
 
+def explore(argv: list[str]) -> None:
+    """`linsim explore ...`."""
+    from linsim.explore import command
+
+    command.main(argv)
+
+
 COMMANDS: Mapping[str, Command] = {
     "run": Command(run, "train the runs of a study, compare them with theory, draw and tell"),
     "verify": Command(
@@ -61,6 +68,7 @@ COMMANDS: Mapping[str, Command] = {
     "diagnose": Command(
         diagnose, "measure the collapse of your own embeddings, or the alignment of two layers"
     ),
+    "explore": Command(explore, "set, see and train one linear layer in the browser"),
 }
 
 
