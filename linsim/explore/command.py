@@ -26,13 +26,18 @@ class ExploreSettings(Checked):
     """Port on 127.0.0.1 (default: a free one)."""
     out: Path = Path("results/explore")
     """Folder of what is trained and saved in the page."""
+    export: Path | None = None
+    """Write the page, answered by theory alone, to this HTML file instead: it needs no Python."""
     browser: bool = True
     """Open the page in the browser; else only its address is printed."""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Serve the page until interrupted. Raises: BadInput."""
+    """Serve the page until interrupted, or export it. Raises: BadInput, CannotWrite."""
     settings = parsed(ExploreSettings, list(argv), prog="linsim explore")
+    if settings.export is not None:
+        _export(settings.export)
+        return
     if importlib.util.find_spec("marimo") is None:
         raise BadInput("linsim explore needs marimo: pip install 'linsim[explore]'")
     prepare_folder(settings.out)
@@ -41,3 +46,11 @@ def main(argv: Sequence[str]) -> None:
     words += [] if settings.browser else ["--headless"]
     words += ["--", "--out", str(settings.out)]
     raise SystemExit(subprocess.run(words, check=False).returncode)
+
+
+def _export(path: Path) -> None:
+    from linsim.explore.export import exported
+    from linsim.sweeps.results import write
+
+    prepare_folder(path.absolute().parent)
+    print(f"saved {write(exported().encode(), path)}")

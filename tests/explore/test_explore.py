@@ -1,5 +1,6 @@
 """The explorer: what it answers, what it trains, and the page in a browser where there is one."""
 
+import json
 import re
 import shlex
 import shutil
@@ -13,7 +14,7 @@ import pytest
 from helpers import console
 
 from linsim.config import BadInput
-from linsim.explore import figure, setting, theory, training
+from linsim.explore import export, figure, setting, theory, training
 from linsim.explore.setting import Setting
 from linsim.studies.strong_aug import STUDY
 from linsim.studies.style import rendered
@@ -148,14 +149,66 @@ def test_the_page_runs_without_a_browser(monkeypatch):
     assert page.count("<img") == 4
 
 
+def small_page(monkeypatch):
+    """The exported page of eight settings, and what it holds."""
+    monkeypatch.setattr(export, "NOISE", (1.0, 2.0))
+    monkeypatch.setattr(export, "BATCH_SIZES", (8, 32))
+    monkeypatch.setattr(export, "INIT_SCALES", (0.1,))
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    page = export.exported()
+    (content,) = re.findall(r"^const content = (.*);$", page, flags=re.MULTILINE)
+    return page, json.loads(content)
+
+
+def test_the_exported_page_holds_the_theory_and_nothing_from_elsewhere(monkeypatch):
+    page, content = small_page(monkeypatch)
+    last = Setting(noise=2.0, views="two", batch_size=32)
+    found = 10 ** np.array(content["strengths"][-1])
+    np.testing.assert_allclose(found, theory.answer(last).strengths.T, rtol=2e-3)
+    assert content["collapsed"] == [0, 8, 0, 8, 0, 0, 0, 0]
+    assert content["ends"]["two"]["threshold"] == [None]
+    assert "http" not in page
+    assert "NaN" not in page
+
+
+def chromium():
+    """Playwright's interface and the browser that it drives, or the test is skipped."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("there is no Chromium")
+    return api, found
+
+
+@pytest.mark.slow
+def test_the_exported_page_in_a_browser(tmp_path, monkeypatch):
+    api, executable = chromium()
+    (tmp_path / "page.html").write_text(small_page(monkeypatch)[0])
+    with api.sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        page, errors, asked = browser.new_page(), [], []
+        page.on("pageerror", lambda error: errors.append(error))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "page.html").as_uri())
+        assert page.inner_text("#fate") == "8 dimensions vanish"
+        before = page.inner_html("#strengths")
+        page.locator("#noise").fill("0")
+        assert page.inner_text("#fate") == "no dimension vanishes"
+        assert page.inner_html("#strengths") != before
+        page.locator("#noise").fill("1")
+        page.get_by_label("views").select_option(index=1)
+        assert page.inner_text("#fate") == "no dimension vanishes"
+        assert "--noise 2 --views two --batch-size 32" in page.inner_text("#command")
+        assert not errors
+        assert len(asked) == 1
+        browser.close()
+
+
 @pytest.mark.slow
 def test_the_page_in_a_browser(tmp_path):
     """Every control changes the picture, training draws runs, nothing is asked of another host."""
     pytest.importorskip("marimo", reason="the extra explore is not installed")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no Chromium")
+    api, executable = chromium()
     words = [sys.executable, "-m", "linsim", "explore", "--no-browser", "--out", str(tmp_path)]
     server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
@@ -164,7 +217,7 @@ def test_the_page_in_a_browser(tmp_path):
             found.group() for line in server.stdout if (found := re.search(r"http://\S+", line))
         )
         with api.sync_playwright() as browsers:
-            browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            browser = browsers.chromium.launch(executable_path=executable, args=["--no-sandbox"])
             page, elsewhere, errors = browser.new_page(), [], []
             own = re.match(r"http://[^/?]+", address)
             assert own is not None
