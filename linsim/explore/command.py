@@ -1,7 +1,7 @@
 """`linsim explore`: opens the explorer's page, on this computer alone."""
 
 import importlib.util
-import subprocess
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
     words += ["--port", str(settings.port)] if settings.port else []
     words += [] if settings.browser else ["--headless"]
     words += ["--", "--out", str(settings.out)]
-    raise SystemExit(subprocess.run(words, check=False).returncode)
+    os.execv(sys.executable, words)  # so that what ends this process ends the server
 
 
 def _export(path: Path) -> None:
