@@ -5,6 +5,15 @@ import xarray as xr
 
 from linsim.spectra import kinds_found
 
+READABLE = {
+    "infonce-two-views": "InfoNCE, two noisy views",
+    "infonce-one-view": "InfoNCE, one noisy view",
+    "alignment-only": "No negatives",
+    "predictor": "Predictor and stop-gradient",
+    "no-stop-gradient": "Predictor, no stop-gradient",
+    "no-predictor": "Stop-gradient, no predictor",
+}
+
 
 def tell(dataset: xr.Dataset) -> str:
     """Table and verdict: the kind of collapse of every run, measured and predicted."""
