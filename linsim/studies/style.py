@@ -26,6 +26,7 @@ import matplotlib
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap
@@ -40,6 +41,7 @@ from PIL import Image
 
 LOOK = Path(__file__).with_name("linsim.mplstyle")
 COLUMN, PAGE = 3.25, 6.75  # inches: the width of one column of a paper, and of two
+DIVERGED = "training has diverged: no finite values"
 KEYED = 6  # lines that a legend holds at most; a colour bar takes more
 MARKERS = "osD^P*X<>h"
 CLEAN, NOISY = "#1b5e9e", "#e08214"
@@ -100,7 +102,7 @@ class Ordered:
     def __init__(self, values: Iterable[Any], name: str, words: Sequence[str] = ()) -> None:
         self.values = list(values)
         self.name = name
-        self.words = list(words) or [f"{value:g}" for value in self.values]
+        self.words = list(words) or [f"{value:.3g}" for value in self.values]
         count = len(self.values)
         self.colours = [tuple(sequential()(f)) for f in np.linspace(0.0, 1.0, max(count, 2))]
         self.colours = self.colours[:count]
@@ -173,7 +175,7 @@ def headline(axis: Axes, letter: str, text: str, width: float) -> None:
 def wrapped(text: str, width: float, size: float) -> str:
     """Words in lines of so many inches at most, in this size in points."""
     lines = [""]
-    for word in text.split():
+    for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and _points(longer, size) > 72 * width:
             lines.append(word)
@@ -215,14 +217,26 @@ def power(value: float) -> str:
 def ranks(axis: Axes, count: int, label: str = "rank") -> None:
     """An axis of whole numbers from 1 to count."""
     axis.set(xlabel=label, xlim=(0.4, count + 0.6))
-    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 4, 5, 10]))
+    whole_ticks(axis.xaxis)
+
+
+def whole_ticks(axis: Axis) -> None:
+    """A few ticks at whole numbers."""
+    axis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 4, 5, 10], min_n_ticks=1))
 
 
 def note(axis: Axes, text: str, width: float = 1.5, height: float = 0.5) -> None:
     """Say in a panel, at this height of it, why there is nothing in it."""
     place: dict[str, Any] = {"transform": axis.transAxes, "ha": "center", "va": "center"}
     lines = wrapped(text, width, matplotlib.rcParams["font.size"])
-    axis.text(0.5, height, lines, color=INK, **place)
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+    axis.text(0.5, height, lines, color=INK, bbox=box, zorder=5, **place)
+
+
+def note_if_none(axis: Axes, values: np.ndarray, text: str) -> None:
+    """Say why there is nothing in a panel, if none of its values is a finite number."""
+    if not np.isfinite(np.asarray(values, float)).any():
+        note(axis, text)
 
 
 def below(axis: Axes, at: Any, colour: Any) -> None:

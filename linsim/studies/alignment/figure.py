@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import MaxNLocator
 
 from linsim.studies.style import (
     BOUND,
@@ -25,7 +24,9 @@ from linsim.studies.style import (
     key,
     look,
     named,
+    note,
     sequential,
+    whole_ticks,
 )
 from linsim.studies.two_layers.modes import STATES
 
@@ -58,7 +59,9 @@ def _drawn(runs: xr.Dataset) -> Figure:
     for axis, record, letter in zip(axes[0], (0, middle, -1), "abc", strict=True):
         image = _matrix(axis, run["alignment"].values[record])
         told = f" {_told_of_modes(run)}" if letter == "c" else ""
-        headline(axis, letter, f"|A| at t = {time[record]:.4g}{':' if told else ''}{told}", WIDTH)
+        headline(
+            axis, letter, f"|A| at t = {time[record]:.4g}{':' if told else ''}{told}", WIDTH - 0.2
+        )
     axes[0, 0].set_ylabel("mode of W₂")
     grouped = _outline_groups(axes[0, 2], run)
     drawn.colorbar(image, ax=axes[0, :], label="|A|", pad=0.015, aspect=25)
@@ -92,7 +95,7 @@ def _matrix(axis: Axes, matrix: np.ndarray) -> AxesImage:
     )
     axis.set_xlabel("mode of W₁")
     for one in (axis.xaxis, axis.yaxis):
-        one.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 4, 5, 10]))
+        whole_ticks(one)
     return image
 
 
@@ -118,16 +121,18 @@ def _entries(run: xr.Dataset, name: str) -> np.ndarray:
 def _diagonal(axis: Axes, run: xr.Dataset) -> None:
     """|A_kk| of every mode as a map over time."""
     time, entries = run["time"].values[1:], _entries(run, "alignment")
-    modes = np.arange(1, entries.shape[1] + 1)
-    shown: dict[str, Any] = {"cmap": sequential(), "vmin": 0, "vmax": 1, "shading": "nearest"}
-    axis.pcolormesh(time, modes, entries.T, rasterized=True, **shown)
+    modes = entries.shape[1]
+    between = np.sqrt(time[:-1] * time[1:])
+    edges = np.concatenate([time[:1], between, time[-1:]]), np.arange(modes + 1) + 0.5
+    shown: dict[str, Any] = {"cmap": sequential(), "vmin": 0, "vmax": 1, "rasterized": True}
+    axis.pcolormesh(*edges, entries.T, **shown)
     decades(axis, "x", time[0], time[-1])
     axis.set(xlabel="time t", ylabel="mode k")
     axis.invert_yaxis()
-    axis.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 4, 5, 10]))
+    whole_ticks(axis.yaxis)
     known = np.isfinite(entries[-1])
     high = int((entries[-1][known] > 0.9).sum())
-    headline(axis, "d", f"{high} of {len(modes)} diagonal entries |Aₖₖ| end above 0.9", WIDTH)
+    headline(axis, "d", f"{high} of {modes} diagonal entries |Aₖₖ| end above 0.9", WIDTH)
 
 
 def _followed(axis: Axes, run: xr.Dataset) -> list[Any]:
@@ -161,6 +166,8 @@ def _followed(axis: Axes, run: xr.Dataset) -> list[Any]:
         f"The {len(grown)} modes that grew end at {ending.min():.2f} or more" if len(grown) else ""
     )
     headline(axis, "e", told or "No mode has grown", WIDTH)
+    if not told:
+        note(axis, "no mode has grown to a tenth of the strongest")
     handles = modes.handles()
     handles += [named(THEORY, "theory of the run's own start")] if has_theory else []
     return handles + ([named(BOUND, "exact lower bound")] if has_bound else [])
@@ -198,7 +205,7 @@ def _told_of_modes(run: xr.Dataset) -> str:
     if not np.isfinite(run["alignment"].values[-1]).all():
         return "diverged"
     if alone == total:
-        return f"all {total} modes align"
+        return f"all {total} align"
     if group:
-        return f"{alone} of {total} modes align alone, {group} as a group"
-    return f"{alone} of {total} modes align"
+        return f"{alone} of {total} align alone, {group} as a group"
+    return f"{alone} of {total} align"

@@ -11,6 +11,7 @@ from linsim.spectra import kinds_found
 from linsim.studies.collapse_kinds.table import READABLE
 from linsim.studies.style import (
     BLOCK_COLOURS,
+    DIVERGED,
     LIMIT,
     MEASURED,
     PAGE,
@@ -26,6 +27,7 @@ from linsim.studies.style import (
     measured,
     named,
     note,
+    note_if_none,
     power,
 )
 
@@ -116,6 +118,7 @@ def _scatter(axis: Axes, one: xr.Dataset, limit: float) -> None:
         x, y = scatter[:, first], scatter[:, first + 1]
         axis.plot(x, y, color=BLOCK_COLOURS[block], marker=BLOCK_MARKERS[block], **dots)
     axis.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel="embedding")
+    note_if_none(axis, scatter, DIVERGED)
     if np.abs(scatter).max() < POINT * limit:
         note(axis, "all embeddings are one point", height=0.7)
 

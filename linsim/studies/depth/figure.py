@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from linsim.studies.style import (
+    DIVERGED,
     HOLLOW,
     LIMIT,
     MEASURED,
@@ -27,7 +27,9 @@ from linsim.studies.style import (
     look,
     measured,
     named,
+    note_if_none,
     ranks,
+    whole_ticks,
 )
 
 RESOLUTION = 1e-13  # of eigenvalues that are squares of singular values in single precision
@@ -74,6 +76,7 @@ def _spectra(axis: Axes, end: xr.Dataset, network: str, depths: Ordered) -> None
     rank = np.arange(1, end.sizes["mode"] + 1)
     cutoff = float(end.attrs["collapse_threshold"]) ** 2
     hidden_anywhere = False
+    note_if_none(axis, end["embedding_spectrum"].sel(network=network).values, DIVERGED)
     for layers, colour, mark in depths:
         spectrum = end["embedding_spectrum"].sel(network=network, depth=layers)
         median = spectrum.median("seed").values
@@ -111,7 +114,7 @@ def _counts(axis: Axes, dataset: xr.Dataset, network: str, depths: Ordered) -> N
     decades(axis, "x", 0.8 * time[0], 1.25 * time[-1])
     axis.axhline(dims, color="0.6", linewidth=0.6)
     axis.set(xlabel="time t = learning rate × steps", ylim=(-0.04 * dims - 0.1, 1.04 * dims + 0.1))
-    axis.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 4, 5, 10]))
+    whole_ticks(axis.yaxis)
 
 
 def _end_counts(dataset: xr.Dataset, network: str) -> np.ndarray:
@@ -123,7 +126,7 @@ def _end_counts(dataset: xr.Dataset, network: str) -> np.ndarray:
 def _told_of_spectra(dataset: xr.Dataset, network: str) -> str:
     counts, name = _end_counts(dataset, network), NETWORKS.get(network, network)
     if not np.isfinite(counts).all():
-        return f"{name}: training diverges".capitalize()
+        return f"{name}: training diverges"
     shown = f"{counts[0]:.3g}" if len(counts) == 1 else f"{counts[0]:.3g} to {counts[-1]:.3g}"
     layers = dataset["depth"].values
     deep = f"{layers[0]}" if len(layers) == 1 else f"{layers[0]} to {layers[-1]}"

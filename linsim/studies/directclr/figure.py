@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from linsim.studies.directclr import ablation
 from linsim.studies.style import (
     BOUND,
+    DIVERGED,
     INK,
     MARKERS,
     MEASURED,
@@ -25,6 +26,7 @@ from linsim.studies.style import (
     look,
     measured,
     named,
+    note_if_none,
     ranks,
 )
 
@@ -37,6 +39,7 @@ FOLLOWED = {
     "shuffled": ("#009e73", "P"),
 }
 PLACES = {"representation": "r", "behind the last block": "h"}
+NOTHING = "nothing is left: all values are zero, or training has diverged"
 RESOLVED = 1e-8  # lower end of a normalised gradient's singular values
 
 
@@ -114,7 +117,7 @@ def _probes(axis: Axes, dataset: xr.Dataset, labels: Ordered) -> None:
     place = np.arange(len(names))[::-1]
     for label, colour, mark in labels:
         rows = dataset["probe_accuracy"].sel(feature="r", labels=label)
-        means, halves = _bars([100 * rows.sel(projector=name).values for name in names], 100)
+        means, halves = _bars([100 * rows.sel(projector=name).values for name in names], 100.0)
         bars: dict[str, Any] = {"color": colour, "marker": mark, "elinewidth": 0.8, **MEASURED}
         axis.errorbar(means, place, xerr=halves, **bars)
         below = 100 * float(dataset[_baseline(dataset)[0]].sel(labels=label).mean())
@@ -129,19 +132,18 @@ def _rankme(axis: Axes, dataset: xr.Dataset) -> None:
     names = dataset["projector"].values.tolist()
     place = np.arange(len(names))[::-1]
     found, dims = dataset["representation_rankme"], dataset.sizes["mode"]
-    means, halves = _bars([found.sel(projector=name).values for name in names], dims)
+    means, halves = _bars([found.sel(projector=name).values for name in names], float(dims))
     axis.errorbar(means, place, xerr=halves, marker="o", color=INK, elinewidth=0.8, **MEASURED)
-    axis.set(
-        xlabel=f"RankMe of r, at most {dims}", xlim=(0, 1.1 * float((means + halves[1]).max()))
-    )
+    note_if_none(axis, means, DIVERGED)
+    highest = float(np.nanmax(means + halves[1], initial=1.0))
+    axis.set(xlabel=f"RankMe of r, at most {dims}", xlim=(0, 1.1 * highest))
     axis.grid(axis="y", color="0.92", linewidth=0.5)
     axis.set_axisbelow(True)
 
 
 def _normalised(axis: Axes, spectrum: xr.DataArray, colour: Any, mark: str, **line: Any) -> None:
     """Median over seeds with their range, each spectrum relative to its largest value."""
-    relative = spectrum / spectrum.max("mode")
-    values = relative.transpose("seed", "mode").values
+    values = _relative(spectrum).transpose("seed", "mode").values
     rank = np.arange(1, values.shape[1] + 1)
     axis.fill_between(rank, values.min(axis=0), values.max(axis=0), color=colour, **SPREAD)
     every = max(1, len(rank) // 10)
@@ -149,12 +151,19 @@ def _normalised(axis: Axes, spectrum: xr.DataArray, colour: Any, mark: str, **li
     axis.plot(rank, np.median(values, axis=0), markeredgewidth=0, **shown)
 
 
+def _relative(spectrum: xr.DataArray) -> xr.DataArray:
+    """Spectra relative to their largest values; nan where these are zero."""
+    largest = spectrum.max("mode")
+    return spectrum / largest.where(largest > 0)
+
+
 def _spectra(axis: Axes, dataset: xr.Dataset, shown: list[str]) -> None:
     spectrum = dataset["representation_spectrum"]
     for name in shown:
         _normalised(axis, spectrum.sel(projector=name), *_look_of(name, shown))
-    relative = (spectrum / spectrum.max("mode")).sel(projector=shown).values
-    decades(axis, "y", floor(relative, 1e-9), 2)
+    relative = _relative(spectrum.sel(projector=shown)).values
+    note_if_none(axis, relative, NOTHING)
+    decades(axis, "y", floor(relative, 1e-9), 2.0)
     ranks(axis, dataset.sizes["mode"])
     axis.set_ylabel("eigenvalue")
 
@@ -165,7 +174,9 @@ def _gradients(axis: Axes, dataset: xr.Dataset, shown: list[str]) -> None:
         for place, line in zip(PLACES, ("-", "--"), strict=True):
             spectrum = dataset["gradient_spectrum"].sel(projector=name, place=place)
             _normalised(axis, spectrum, *_look_of(name, shown), linestyle=line)
-    decades(axis, "y", RESOLVED, 2)
+    drawn = dataset["gradient_spectrum"].sel(projector=_with_gradients(shown))
+    note_if_none(axis, _relative(drawn).values, NOTHING)
+    decades(axis, "y", RESOLVED, 2.0)
     ranks(axis, dataset.sizes["mode"])
     axis.axvline(int(dataset.attrs["d0"]) + 0.5, color="0.6", linewidth=0.6, zorder=0)
     axis.set_ylabel("singular value")
@@ -182,7 +193,7 @@ def _against_d0(axis: Axes, dataset: xr.Dataset, labels: Ordered) -> None:
     d0 = accuracy["d0"].values
     for label, colour, mark in labels:
         rows = accuracy.sel(labels=label)
-        means, halves = _bars([100 * rows.sel(d0=value).values for value in d0], 100)
+        means, halves = _bars([100 * rows.sel(d0=value).values for value in d0], 100.0)
         bars: dict[str, Any] = {"color": colour, "marker": mark, "elinewidth": 0.8}
         axis.errorbar(d0, means, yerr=halves, linewidth=0.6, markeredgewidth=0, **bars)
     axis.set_xscale("symlog", base=2, linthresh=4)
@@ -228,30 +239,35 @@ def _told_of_ranks(dataset: xr.Dataset) -> str:
     means = dataset["representation_rankme"].mean("seed")
     if means.isnull().any():
         return "Training diverges"
-    return f"r keeps a rank of {float(means.min()):.0f} to {float(means.max()):.0f}"
+    return f"r keeps a rank of {_range(means)}"
 
 
 def _told_of_spectra(dataset: xr.Dataset, shown: list[str]) -> str:
     collapsed = dataset["collapsed"].sel(projector=shown)
-    low, high = float(collapsed.min()), float(collapsed.max())
-    if not np.isfinite(high):
+    if collapsed.isnull().any():
         return "Spectra of r: training diverges"
-    counts = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-    return f"{counts} of {dataset.sizes['mode']} dimensions of r collapse"
+    return f"{_range(collapsed)} of {dataset.sizes['mode']} dimensions of r collapse"
 
 
 def _told_of_gradients(dataset: xr.Dataset, shown: list[str]) -> str:
     ranks_found = ablation.gradient_ranks(dataset).sel(projector=_with_gradients(shown))
     at = [ranks_found.sel(place=place).median("seed") for place in PLACES]
-    texts = [f"{float(v.min()):.0f} to {float(v.max()):.0f}" for v in at]
-    return f"Gradients have rank {texts[0]} at r, {texts[1]} at h"
+    return f"Gradients have rank {_range(at[0])} at r, {_range(at[1])} at h"
+
+
+def _range(values: xr.DataArray) -> str:
+    """The smallest and the largest value, in whole numbers."""
+    low, high = f"{float(values.min()):.0f}", f"{float(values.max()):.0f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _told_of_d0(dataset: xr.Dataset) -> str:
     fewest = _labels(dataset).values[0]
     accuracy = 100 * _accuracy_against_d0(dataset).sel(labels=fewest).mean("seed")
-    low, high = (accuracy.isel(d0=int(place)) for place in (accuracy.argmin(), accuracy.argmax()))
-    told = [f"{float(each):.0f} % at d0 = {int(each['d0'])}" for each in (low, high)]
+    low, high = (
+        accuracy.isel(d0=int(place)) for place in (accuracy.argmin("d0"), accuracy.argmax("d0"))
+    )
+    told = [f"{float(each):.0f} % at d0 = {int(each['d0'])}" for each in (low, high)]
     return f"Fewest labels: {told[0]}, {told[1]}"
 
 

@@ -65,7 +65,7 @@ def _drawn(dataset: xr.Dataset) -> Figure:
     count = len(models)
     drawn = figure(PAGE, 4.0)
     axes = drawn.subplots(2, count, squeeze=False)
-    width = 5.6 / count - 0.15
+    width = 5.5 / count - 0.25
     varied = [_varies(dataset.sel(model=model)) for model in models]
     for column, model in enumerate(models):
         one = dataset.sel(model=model)

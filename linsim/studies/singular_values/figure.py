@@ -84,7 +84,7 @@ def _in_time(axis: Axes, run: xr.Dataset, name: str, modes: Ordered) -> None:
     which, style = ("theory_", THEORY) if _exact(run) else ("population_", LIMIT)
     layer = {"w1_singular_values": 0, "w2_singular_values": 1}.get(name)
     values = run[name].values[1:]
-    decades(axis, "y", floor(run[name].values[-1]), ceiling(run[name].values))
+    decades(axis, "y", floor(run[name].values), ceiling(run[name].values))
     every = max(1, len(time) // 15)
     for mode, (_, colour, mark) in zip(range(values.shape[1]), modes, strict=False):
         seen: dict[str, Any] = {"color": colour, "marker": mark, "markersize": 2.4, **MEASURED}
@@ -145,7 +145,7 @@ def _told(run: xr.Dataset, name: str, difference: float) -> str:
     grown, total = int(np.isfinite(_grown(run)).sum()), run.sizes["hidden_mode"]
     if name == "w2_singular_values":
         return f"W₂ differs by up to {100 * difference:.2g} % of the largest"
-    alike = f"; W₂ alike within {100 * difference:.1g} %" if difference <= SAME else ""
+    alike = "; W₂ alike" if difference <= SAME else ""
     return f"{grown} of {total} modes of W₁ grow{alike}"
 
 

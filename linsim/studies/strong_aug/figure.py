@@ -12,6 +12,7 @@ from linsim.studies.strong_aug.table import late_exponent, resolved, state
 from linsim.studies.style import (
     BLOCK_COLOURS,
     CUTOFF,
+    DIVERGED,
     LIMIT,
     MEASURED,
     PAGE,
@@ -29,12 +30,14 @@ from linsim.studies.style import (
     look,
     measured,
     named,
+    note_if_none,
     ranks,
 )
 from linsim.studies.words import collapsed_count, count_range
 
 BLOCKS = ("clean", "noisy")
 BLOCK_MARKERS = ("o", "^")
+NEARLY_ONE = 3.0  # cut-offs of all noises that differ by less are drawn as one
 WIDTH = 1.9  # inches of a panel
 
 
@@ -58,7 +61,8 @@ def _drawn(dataset: xr.Dataset) -> Figure:
     dataset = dataset.sortby("noise")
     noises = Ordered(dataset["noise"].values, "noise")
     values = dataset["weight_singular_values"].median("seed")
-    decades(axes[0], "y", floor(values.isel(time=-1).values), ceiling(values.values))
+    highest = np.stack([values.max(), dataset["theory_weight_singular_values"].max()])
+    decades(axes[0], "y", floor(values.isel(time=-1).values), ceiling(highest))
     shown = _shown_noise(dataset)
     _evolution(axes[0], dataset.isel(noise=shown))
     _final_spectra(axes[1], dataset.isel(time=-1), noises)
@@ -106,6 +110,7 @@ def _evolution(axis: Axes, dataset: xr.Dataset) -> None:
             low = dataset["theory_singular_value_low"].values[1:, modes].min(axis=1)
             high = dataset["theory_singular_value_high"].values[1:, modes].max(axis=1)
             axis.fill_between(time, low, high, color=colour, **SPREAD)
+    note_if_none(axis, strength.values[1:], DIVERGED)
     decades(axis, "x", 0.8 * time[0], 1.25 * time[-1])
     axis.set_xlabel("time t = learning rate × steps")
 
@@ -126,8 +131,11 @@ def _final_spectra(axis: Axes, end: xr.Dataset, noises: Ordered) -> None:
     ranks(axis, end.sizes["mode"])
     rank = np.arange(1, end.sizes["mode"] + 1)
     cut = _cutoff(end).values
-    axis.axhspan(np.nanmin(cut), np.nanmax(cut), color=CUTOFF["color"], **SPREAD)
-    axis.axhline(np.sqrt(np.nanmin(cut) * np.nanmax(cut)), **CUTOFF)
+    low, high = np.nanmin(cut, initial=np.inf), np.nanmax(cut, initial=0.0)
+    if 0 < high < NEARLY_ONE * low:
+        axis.axhspan(low, high, color=CUTOFF["color"], **SPREAD)
+        axis.axhline(np.sqrt(low * high), **CUTOFF)
+    note_if_none(axis, cut, DIVERGED)
     all_below: list[np.ndarray] = []
     for index, (_, colour, mark) in enumerate(noises):
         one = end.isel(noise=index)
@@ -172,6 +180,7 @@ def _against_noise(axis: Axes, end: xr.Dataset) -> None:
         hidden = middle < axis.get_ylim()[0]
         below(axis, noise[hidden], colour)
     axis.plot(noise, _cutoff(end), **CUTOFF)
+    note_if_none(axis, end["block_strength"].values, DIVERGED)
     ends = [*noise]
     if (threshold := _threshold(end)) is not None:
         axis.axvline(threshold, **(CUTOFF | {"linestyle": "-"}))
@@ -181,7 +190,7 @@ def _against_noise(axis: Axes, end: xr.Dataset) -> None:
 
 
 def _told_of_block(one: xr.Dataset) -> str:
-    noise, noisy = f"noise {float(one['noise']):g}", int(one.attrs["noisy_dims"])
+    noise, noisy = f"noise {float(one['noise']):.3g}", int(one.attrs["noisy_dims"])
     block = "noisy" if noisy else "clean"
     if not np.isfinite(one["block_strength"].sel(block=block)).all():
         return f"At {noise} training diverges"
@@ -209,7 +218,7 @@ def _told_of_counts(dataset: xr.Dataset) -> str:
     first = dataset["noise"].values[int(np.argmax((by_noise == most).values))]
     if dataset.sizes["noise"] == 1 or not (by_noise == most).any():
         return f"{count_range(counts)} of {total} dimensions have collapsed"
-    return f"{most} of {total} dimensions have collapsed from noise {first:g} on"
+    return f"{most} of {total} dimensions have collapsed from noise {first:.3g} on"
 
 
 def _told_of_threshold(dataset: xr.Dataset) -> str:
