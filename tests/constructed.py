@@ -336,4 +336,5 @@ def directclr(setting: Setting) -> xr.Dataset:
         swept = np.clip(0.8 + 0.02 * rng.normal(size=(3, seeds, 3)), 0, 1)
         arrays["sweep_probe_accuracy"] = (("d0", "seed", "labels"), swept)
         coords["d0"] = sorted({0, 4, 2 * dim + 4})
-    return xr.Dataset(arrays, coords=coords, attrs=_attrs(setting, d0=d0))
+    asked = {"data": "digits", "temperature": 0.1, "steps": 20, "blocks": 3, "preset": "digits"}
+    return xr.Dataset(arrays, coords=coords, attrs=_attrs(setting, d0=d0, **asked))

@@ -260,19 +260,19 @@ def rendered(figure: Figure, suffix: str) -> bytes:
         figure.set_layout_engine(None)
     buffer = io.BytesIO()
     if suffix == "png":
-        _quantised(figure).save(buffer, "png", dpi=(DPI, DPI))
+        quantised(figure).save(buffer, "png", dpi=(DPI, DPI))
     else:
         figure.savefig(buffer, format=suffix, metadata={"Date": None} if suffix == "svg" else {})
     return buffer.getvalue()
 
 
-def _quantised(figure: Figure) -> Image.Image:
-    """The figure's pixels in print, in as few colours as they need."""
-    figure.set_dpi(DPI)
+def quantised(figure: Figure, dpi: int = DPI, colours: int = COLOURS) -> Image.Image:
+    """The figure's pixels, so many to the inch, in as few colours as they need."""
+    figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    return pixels.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    return pixels.quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
 
 def floor(values: np.ndarray, resolution: float = 1e-7) -> float:

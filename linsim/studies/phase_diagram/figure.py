@@ -12,6 +12,7 @@ from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from linsim.studies.phase_diagram.table import NAMES
 from linsim.studies.style import (
     CUTOFF,
     HALO,
@@ -34,12 +35,6 @@ from linsim.studies.style import (
     sequential,
 )
 
-PANELS = {
-    "one-view": "one layer, one noisy view",
-    "two-views": "one layer, two noisy views",
-    "two-layers": "two layers, balanced",
-    "two-layers-random": "two layers, random start",
-}
 EDGE: dict[str, Any] = THEORY | {"linewidth": 1.0}
 DOTTED: dict[str, Any] = LIMIT | {"color": "black"}
 ESCAPE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 0.9, "marker": ""}
@@ -204,7 +199,7 @@ def _weakest(top: Axes, bottom: Axes, one: xr.Dataset) -> None:
 def _told(one: xr.Dataset, model: str) -> str:
     """The model, when it is looked at, and how many dimensions have collapsed."""
     counts, dims = one["collapsed"], one.sizes["mode"]
-    name, time = PANELS.get(model, model), f"t = {float(one['end_time']):g}"
+    name, time = NAMES.get(model, model), f"t = {float(one['end_time']):g}"
     if counts.isnull().any():
         return f"{name}, {time}: training diverges"
     low, high = int(counts.min()), int(counts.max())
