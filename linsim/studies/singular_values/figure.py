@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from linsim.spectra import DIMENSIONAL
-from linsim.studies.singular_values.table import ESCAPED
+from linsim.studies.singular_values.theory import ESCAPED
 from linsim.studies.style import (
     BOUND,
     INK,
@@ -59,7 +59,7 @@ def _drawn(runs: xr.Dataset) -> Figure:
     modes = Ordered(np.arange(1, run.sizes["hidden_mode"] + 1), "mode")
     for axis, name, letter in zip(axes, names, "abc", strict=False):
         _in_time(axis, run, name, modes)
-        headline(axis, letter, _told(run, name, difference), width)
+        headline(axis, letter, _told(runs, name, difference), width)
     _escapes(axes[-1], runs, modes, "abcd"[len(names)], width)
     modes.key(drawn, axes)
     key(drawn, _handles(run))
@@ -104,17 +104,22 @@ def _grown(runs: xr.Dataset, prefix: str = "") -> xr.DataArray:
     return passed["time"].where(passed, np.inf).min("time")
 
 
+def _typical(runs: xr.Dataset, prefix: str = "") -> np.ndarray:
+    """When each mode has grown so far in the middle one of the seeds."""
+    return np.median(_grown(runs, prefix).transpose("seed", "hidden_mode").values, axis=0)
+
+
 def _escapes(axis: Axes, runs: xr.Dataset, modes: Ordered, letter: str, width: float) -> None:
     """When each mode escapes; at the upper edge if it does not."""
     when = _grown(runs).transpose("seed", "hidden_mode").values
     end, start = float(runs["time"][-1]), float(runs["time"][1])
     high = 4 * end
     decades(axis, "y", 0.5 * start, high)
-    middle = np.median(when, axis=0)
+    middle = _typical(runs)
     number = np.asarray(modes.values)
     axis.axhline(end, color="0.6", linewidth=0.6)
     prefix = "theory_" if _exact(runs.isel(seed=0)) else "population_"
-    theory = np.median(_grown(runs, prefix).transpose("seed", "hidden_mode").values, axis=0)
+    theory = _typical(runs, prefix)
     axis.plot(number, np.where(np.isfinite(theory), theory, np.nan), **THEORY)
     escape = runs["escape_time"].transpose("seed", "hidden_mode").median("seed").values
     axis.plot(number, np.where(escape < high, escape, np.nan), **LIMIT)
@@ -134,7 +139,8 @@ def _escapes(axis: Axes, runs: xr.Dataset, modes: Ordered, letter: str, width: f
     headline(axis, letter, told, width)
 
 
-def _told(run: xr.Dataset, name: str, difference: float) -> str:
+def _told(runs: xr.Dataset, name: str, difference: float) -> str:
+    run = runs.isel(seed=0)
     end = run.isel(time=-1)
     if not np.isfinite(end[name]).all():
         return "Training diverges"
@@ -142,10 +148,10 @@ def _told(run: xr.Dataset, name: str, difference: float) -> str:
         values = end[name].values
         weak = int((values < DIMENSIONAL * values.max()).sum())
         return f"{weak} of {len(values)} dimensions of the embedding collapse"
-    grown, total = int(np.isfinite(_grown(run)).sum()), run.sizes["hidden_mode"]
+    grown, total = int(np.isfinite(_typical(runs)).sum()), run.sizes["hidden_mode"]
     if name == "w2_singular_values":
         return f"W₂ differs by up to {100 * difference:.2g} % of the largest"
-    alike = "; W₂ alike" if difference <= SAME else ""
+    alike = "; W₂\u00a0alike" if difference <= SAME else ""
     return f"{grown} of {total} modes of W₁ grow{alike}"
 
 

@@ -4,11 +4,10 @@ import numpy as np
 import xarray as xr
 
 from linsim.studies import tabular
+from linsim.studies.singular_values.theory import ESCAPED, escaped
 from linsim.studies.tabular import Column
 from linsim.studies.two_layers.words import named, one_by_one, runs, setting
 from linsim.studies.words import count_range, number
-
-ESCAPED = 10.0  # a mode has escaped once s1 s2 is this many times its start
 
 
 def columns() -> list[Column]:
@@ -67,7 +66,7 @@ def tell(dataset: xr.Dataset) -> str:
 
 
 def _singular_verdict(dataset: xr.Dataset) -> str:
-    measured = _escaped(dataset, "")
+    measured = escaped(dataset, "")
     told = (
         f"{count_range(measured)} of {dataset.sizes['hidden_mode']} modes have escaped "
         f"(s1 s2 grown {ESCAPED:g}-fold) "
@@ -79,12 +78,12 @@ def _singular_verdict(dataset: xr.Dataset) -> str:
     passed = f"{count_range(by_time)} escape times have passed"
     if dataset.attrs["solver"] == "population":
         return f"{told}; {passed}; nothing to compare with, as the runs are the population flow"
-    in_population = _escaped(dataset, "population_")
+    in_population = escaped(dataset, "population_")
     infinite = f"{count_range(in_population)} of the population flow ({passed})"
     if np.isnan(dataset["theory_w1_singular_values"]).any():
         comparison = "as many as" if measured.equals(in_population) else "not as many as"
         return f"{told}, {comparison} the {infinite}; this batch size cannot be told"
-    expected = _escaped(dataset, "theory_")
+    expected = escaped(dataset, "theory_")
     equal = int((measured == expected).sum())
     return (
         f"{told}; as many as the theory of this batch size in {equal} of {measured.size} runs, "
@@ -106,10 +105,3 @@ def _deviation(dataset: xr.Dataset) -> str:
     ratio = (product / expected - 1).where(grown)
     typical = float(np.abs(ratio.mean("seed")).max())
     return f"within {100 * typical:.2g} % of it in the mean over runs"
-
-
-def _escaped(dataset: xr.Dataset, prefix: str) -> xr.DataArray:
-    strength = dataset[f"{prefix}w1_singular_values"] * dataset[f"{prefix}w2_singular_values"]
-    return (strength.isel(time=-1, drop=True) > ESCAPED * strength.isel(time=0, drop=True)).sum(
-        "hidden_mode"
-    )
