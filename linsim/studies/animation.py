@@ -141,7 +141,7 @@ def _counts(axis: "Axes", noises: np.ndarray, counts: np.ndarray, index: int, di
     from linsim.studies import style
 
     seen = slice(0, index + 1)
-    axis.axvline(np.sqrt(2), **(style.CUTOFF | {"linestyle": "-"}))
+    axis.axvline(np.sqrt(2), **style.THRESHOLD)
     axis.plot(noises[seen], counts[seen], "o-", color=style.INK, linewidth=0.6)
     axis.set(xlabel="noise (standard deviation)", ylabel="collapsed dimensions")
     axis.set(xlim=(noises[0], noises[-1] + 0.02), ylim=(-0.5, dim + 0.5), title="threshold √2")

@@ -9,7 +9,8 @@ to 7.5 points. What a mark means is the same everywhere:
   (`Ordered`), each with its own marker, so that no figure needs colour;
 - measured values are markers, the exact theory is a thin black line (`THEORY`), with the spread of
   single runs or seeds as a band (`SPREAD`); infinite batches are dotted and grey (`LIMIT`), bounds
-  and approximations dashed (`BOUND`), cut-offs and thresholds dash-dotted (`CUTOFF`).
+  and approximations dashed (`BOUND`), cut-offs dash-dotted (`CUTOFF`) and thresholds of the
+  noise solid (`THRESHOLD`), both red.
 
 A figure is filled inside `look`: `figure`, then for each panel `headline` and `decades`, and at the
 end one `key` for all panels, which stands outside of them and so covers no data.
@@ -30,7 +31,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -51,6 +52,7 @@ THEORY: dict[str, Any] = {"color": "black", "linestyle": "-", "linewidth": 0.8, 
 LIMIT: dict[str, Any] = {"color": "0.5", "linestyle": ":", "linewidth": 1.1, "marker": ""}
 BOUND: dict[str, Any] = {"color": "0.35", "linestyle": "--", "linewidth": 0.8, "marker": ""}
 CUTOFF: dict[str, Any] = {"color": "#a01448", "linestyle": "-.", "linewidth": 0.8, "marker": ""}
+THRESHOLD: dict[str, Any] = CUTOFF | {"linestyle": "-"}
 SPREAD: dict[str, Any] = {"alpha": 0.28, "linewidth": 0}
 MEASURED: dict[str, Any] = {"linestyle": "", "markeredgewidth": 0}
 HOLLOW: dict[str, Any] = {"linestyle": "", "fillstyle": "none", "markeredgewidth": 0.6}
@@ -137,12 +139,13 @@ class Ordered:
 
 def named(look_of: dict[str, Any], text: str, **changed: Any) -> Line2D:
     """A line or a marker of this look in a legend."""
-    return Line2D([], [], label=text, **({"color": INK} | look_of | changed))
+    shown: dict[str, Any] = {"color": INK} | look_of | changed
+    return Line2D([], [], label=text, **shown)
 
 
 def measured(text: str, marker: str = "o", **changed: Any) -> Line2D:
     """A marker in a legend."""
-    return Line2D([], [], label=text, marker=marker, **({"color": INK} | MEASURED | changed))
+    return named(MEASURED | {"marker": marker}, text, **changed)
 
 
 def band(text: str, colour: Any = INK) -> Patch:
@@ -150,7 +153,7 @@ def band(text: str, colour: Any = INK) -> Patch:
     return Patch(color=colour, label=text, **SPREAD)
 
 
-def key(drawn: FigureBase, handles: Sequence[Any]) -> None:
+def key(drawn: Figure | SubFigure, handles: Sequence[Any]) -> None:
     """One legend for all panels, below them, in as many columns as fit side by side."""
     widths = [_points(str(handle.get_label()), 7.0) + 32 for handle in handles]
     room = 72 * drawn.bbox.width / drawn.dpi

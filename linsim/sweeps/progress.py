@@ -39,7 +39,7 @@ class Lines(tqdm):
     def __init__(self, **options: Any) -> None:
         super().__init__(mininterval=SECONDS, delay=SECONDS, leave=False, **options)
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """See tqdm."""
         if msg is None:
             left = (
@@ -49,7 +49,6 @@ class Lines(tqdm):
                 f"{self.n:.4g} of {self.total:.4g}{self.unit}, about {left / 60:.2g} minutes left"
             )
             print(f"{self.desc}{told}", file=sys.stderr, flush=True)
-        return True
 
 
 def progress(total: int, unit: str, *, what: str = "", done: int = 0, hidden: bool = False) -> tqdm:

@@ -88,7 +88,8 @@ def holds_something(axis: Axes) -> bool:
         at = line.get_transform().transform(line.get_xydata())
         at = at[np.isfinite(at).all(axis=1)]
         if line.get_marker() not in ("", "None", None) and np.any(
-            (at >= frame.min - 3).all(axis=1) & (at <= frame.max + 3).all(axis=1)
+            (at >= np.array(frame.min) - 3).all(axis=1)
+            & (at <= np.array(frame.max) + 3).all(axis=1)
         ):
             return True
     bands = [c for c in axis.collections if isinstance(c, Collection) and len(c.get_paths())]
@@ -107,7 +108,7 @@ def problems(figure: Figure) -> list[str]:
         inside = box.x0 >= -0.5 and box.y0 >= -0.5 and box.x1 <= page.x1 + 0.5
         if not (inside and box.y1 <= page.y1 + 0.5):
             found.append(f"cut off: {text.get_text()!r}")
-        if not SMALLEST <= text.get_fontsize() <= LARGEST:
+        if not SMALLEST <= float(text.get_fontsize()) <= LARGEST:
             found.append(f"{text.get_fontsize()} points: {text.get_text()!r}")
     for (first, one), (second, other) in itertools.combinations(boxes, 2):
         if overlap(one, other):

@@ -56,15 +56,16 @@ def _drawn(runs: xr.Dataset) -> Figure:
     run = runs.isel(seed=0)
     time = run["time"].values
     middle = int(np.searchsorted(time, np.sqrt(time[1] * time[-1])))
+    images = []
     for axis, record, letter in zip(axes[0], (0, middle, -1), "abc", strict=True):
-        image = _matrix(axis, run["alignment"].values[record])
+        images.append(_matrix(axis, run["alignment"].values[record]))
         told = f" {_told_of_modes(run)}" if letter == "c" else ""
         headline(
             axis, letter, f"|A| at t = {time[record]:.4g}{':' if told else ''}{told}", WIDTH - 0.2
         )
     axes[0, 0].set_ylabel("mode of W₂")
     grouped = _outline_groups(axes[0, 2], run)
-    drawn.colorbar(image, ax=axes[0, :], label="|A|", pad=0.015, aspect=25)
+    drawn.colorbar(images[-1], ax=axes[0, :], label="|A|", pad=0.015, aspect=25)
     _diagonal(axes[1, 0], run)
     handles = _followed(axes[1, 1], run)
     _imbalance(axes[1, 2], runs)

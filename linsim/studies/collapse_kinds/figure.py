@@ -149,7 +149,7 @@ def _handles(dataset: xr.Dataset) -> list[Any]:
     noisy, total = int(dataset.attrs["noisy_dims"]), dataset.sizes["mode"]
     names = (f"{total - noisy} leading directions", f"{noisy} trailing directions")
     present = (noisy < total, noisy > 0)
-    handles = [
+    handles: list[Any] = [
         measured(name, mark, color=colour)
         for name, colour, mark, here in zip(
             names, BLOCK_COLOURS, BLOCK_MARKERS, present, strict=True

@@ -18,7 +18,7 @@ READABLE = {
 
 
 COLUMNS = [
-    Column("objective", "objective", lambda name: READABLE.get(name, name), left=True),
+    Column("objective", "objective", lambda name: READABLE.get(str(name), str(name)), left=True),
     Column("variance_left", "variance left", "{:.3g}".format),
     Column("smallest_by_largest", "smallest / largest", "{:.3g}".format),
     Column("theory", "the same in theory", "{:.3g}".format),

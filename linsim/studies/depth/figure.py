@@ -148,7 +148,7 @@ def _told_of_growth(dataset: xr.Dataset, network: str) -> str:
 
 def _handles(dataset: xr.Dataset) -> list[Any]:
     seeds, share = dataset.sizes["seed"], 100 * float(dataset.attrs["collapse_threshold"])
-    handles = [measured("simulation" if seeds == 1 else f"simulation, {seeds} seeds")]
+    handles: list[Any] = [measured("simulation" if seeds == 1 else f"simulation, {seeds} seeds")]
     if seeds > 1:
         handles.append(band("range of the seeds"))
     if "linear" in dataset["network"].values and np.isfinite(dataset["theory_collapsed"]).any():

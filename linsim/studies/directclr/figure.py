@@ -59,7 +59,10 @@ def draw(dataset: xr.Dataset) -> Figure:
 def _drawn(dataset: xr.Dataset) -> Figure:
     names = dataset["projector"].values.tolist()
     drawn = figure(PAGE, 3.2 + 0.14 * len(names))
-    upper, lower = drawn.subfigures(2, 1, height_ratios=(0.9 + 0.14 * len(names), 2.0), hspace=0.03)
+    heights = (0.9 + 0.14 * len(names), 2.0)
+    upper, lower = (
+        drawn.add_subfigure(row) for row in drawn.add_gridspec(2, 1, height_ratios=heights)
+    )
     left, right = upper.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
     labels = _labels(dataset)
     _probes(left, dataset, labels)

@@ -30,7 +30,12 @@ def rows(dataset: xr.Dataset) -> list[dict[str, object]]:
 
     def add(setup: str, measure: str, values: xr.DataArray, feature: str = "r", labels: str = ""):
         mean, low, high = ablation.interval(values.values)
-        row = {"projector": setup, "measure": measure, "feature": feature, "labels": labels}
+        row: dict[str, object] = {
+            "projector": setup,
+            "measure": measure,
+            "feature": feature,
+            "labels": labels,
+        }
         found.append(row | {"mean": mean, "low": low, "high": high})
 
     for setup in map(str, dataset["projector"].values):

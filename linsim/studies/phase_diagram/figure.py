@@ -22,6 +22,7 @@ from linsim.studies.style import (
     PAGE,
     SPREAD,
     THEORY,
+    THRESHOLD,
     band,
     ceiling,
     decades,
@@ -38,7 +39,6 @@ from linsim.studies.style import (
 EDGE: dict[str, Any] = THEORY | {"linewidth": 1.0}
 DOTTED: dict[str, Any] = LIMIT | {"color": "black"}
 ESCAPE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 0.9, "marker": ""}
-THRESHOLD: dict[str, Any] = CUTOFF | {"linestyle": "-", "linewidth": 1.0, "zorder": 4}
 
 
 def draw(dataset: xr.Dataset) -> Figure:
@@ -144,7 +144,7 @@ def _boundaries(axis: Axes, one: xr.Dataset) -> None:
         inside = np.where((escape <= scale[-1]) & (escape >= scale[0]), escape, np.nan)
         axis.plot(noise, inside, path_effects=HALO, **ESCAPE)
     if str(one["model"].values) == "one-view":
-        axis.axvline(np.sqrt(2), path_effects=HALO, **THRESHOLD)
+        axis.axvline(np.sqrt(2), path_effects=HALO, zorder=4, **THRESHOLD)
     exact = _logarithm(one["theory_embedding_deviation"]).mean("seed")
     for mode in exact["mode"]:
         _contour(axis, exact.sel(mode=mode), cutoff, EDGE)

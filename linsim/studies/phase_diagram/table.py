@@ -16,7 +16,7 @@ NAMES = {
     "two-layers-random": "two layers, random start",
 }
 COLUMNS = [
-    Column("model", "model", lambda name: NAMES.get(name, name), left=True),
+    Column("model", "model", lambda name: NAMES.get(str(name), str(name)), left=True),
     Column("time", "time", "{:g}".format),
     Column("away", "away from the boundary"),
     Column("agreeing", "all", lambda share: _per_cent(share)),

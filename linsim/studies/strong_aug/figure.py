@@ -18,6 +18,7 @@ from linsim.studies.style import (
     PAGE,
     SPREAD,
     THEORY,
+    THRESHOLD,
     Ordered,
     band,
     below,
@@ -101,7 +102,7 @@ def _evolution(axis: Axes, dataset: xr.Dataset) -> None:
     for block, colour, mark in zip(BLOCKS, BLOCK_COLOURS, BLOCK_MARKERS, strict=True):
         values = np.sqrt(strength.sel(block=block).values[1:])
         theory = np.sqrt(dataset["theory_block_strength"].sel(block=block).values[1:])
-        every = {"markevery": max(1, len(time) // 20)}
+        every: dict[str, Any] = {"markevery": max(1, len(time) // 20)}
         axis.plot(time, values, color=colour, marker=mark, **MEASURED, **every)
         axis.plot(time, np.sqrt(limit.sel(block=block).values[1:]), **LIMIT)
         axis.plot(time, theory, **THEORY)
@@ -167,10 +168,10 @@ def _settled(one: xr.Dataset) -> np.ndarray:
 
 def _against_noise(axis: Axes, end: xr.Dataset) -> None:
     noise = end["noise"].values
-    strength = np.sqrt(end["block_strength"])
+    strength = end["block_strength"].transpose("seed", "noise", "block")
     for block, colour, mark in zip(BLOCKS, BLOCK_COLOURS, BLOCK_MARKERS, strict=True):
-        values = strength.sel(block=block).transpose("seed", "noise").values
-        middle = np.sqrt(end["block_strength"].sel(block=block).mean("seed")).values
+        values = np.sqrt(strength.sel(block=block).values)
+        middle = np.sqrt(strength.sel(block=block).mean("seed").values)
         bars = np.abs(np.stack([values.min(axis=0), values.max(axis=0)]) - middle)
         axis.errorbar(noise, middle, bars, color=colour, marker=mark, elinewidth=0.7, **MEASURED)
         theory = np.sqrt(end["theory_block_strength"].sel(block=block))
@@ -183,7 +184,7 @@ def _against_noise(axis: Axes, end: xr.Dataset) -> None:
     note_if_none(axis, end["block_strength"].values, DIVERGED)
     ends = [*noise]
     if (threshold := _threshold(end)) is not None:
-        axis.axvline(threshold, **(CUTOFF | {"linestyle": "-"}))
+        axis.axvline(threshold, **THRESHOLD)
         ends.append(threshold)
     margin = 0.08 * (max(ends) - min(ends)) or 0.5
     axis.set(xlabel="noise (standard deviation)", xlim=(min(ends) - margin, max(ends) + margin))
@@ -256,7 +257,7 @@ def _handles(dataset: xr.Dataset) -> list[Any]:
         handles.append(named(LIMIT, "infinite batches"))
     handles.append(named(CUTOFF, f"collapsed: below {share:g} % of the largest"))
     if _threshold(dataset) is not None:
-        handles.append(named(CUTOFF, "threshold √2", linestyle="-"))
+        handles.append(named(THRESHOLD, "threshold √2"))
     handles.append(named({"color": "0.6", "linewidth": 0.6}, "start"))
     return handles
 

@@ -115,22 +115,19 @@ def rows(dataset: xr.Dataset) -> list[dict[str, object]]:
 def _blocks(one: xr.Dataset) -> list[dict[str, object]]:
     """Both blocks of one setting, at the times that are compared."""
     ends = dict(zip(one["block"].values, _end(one), strict=True))
-    last, nothing = (
-        float(one["time"][-1]),
-        dict.fromkeys(("settles_at", "infinite_batches", "state")),
-    )
-    return [
-        {
+    last, found = float(one["time"][-1]), []
+    for each in comparisons(one):
+        row: dict[str, object] = {
             "block": each.block,
             "time": each.time,
             "m": each.measured,
             "theory": each.theory,
             "off_per_cent": 100 * each.off,
             "off_errors": each.errors,
-            **(ends[each.block] if each.time == last else nothing),
         }
-        for each in comparisons(one)
-    ]
+        end = ends[each.block]
+        found.append(row | (end if each.time == last else dict.fromkeys(end)))
+    return found
 
 
 def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
