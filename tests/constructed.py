@@ -48,8 +48,10 @@ def _attrs(setting: Setting, **more: Any) -> dict[str, Any]:
     return given | more
 
 
-def strong_aug(setting: Setting, **attrs: Any) -> xr.Dataset:
-    """One layer: clean modes grow, noisy ones grow or vanish by their noise."""
+def strong_aug(setting: Setting, *, known: bool = True, **attrs: Any) -> xr.Dataset:
+    """One layer: clean modes grow, noisy ones grow or vanish by their noise. known: whether theory
+    covers it at this batch size.
+    """
     time, noise = _times(setting), _noise(setting)
     rng = np.random.default_rng(0)
     rate = np.where(noise < np.sqrt(2), 0.05, -0.6 * noise)
@@ -65,8 +67,9 @@ def strong_aug(setting: Setting, **attrs: Any) -> xr.Dataset:
     )[..., ::-1]
     present = np.array([split, setting.noisy_dims]) > 0
     strength = np.where(present, strength, np.nan)
-    grid, theory = ("noise", "init_scale"), strength[:, :, 0]
-    middle = np.median(singular, axis=2)
+    grid, flow = ("noise", "init_scale"), strength[:, :, 0]
+    theory = flow if known else np.nan * flow
+    middle = np.median(singular, axis=2) * (1.0 if known else np.nan)
     share = np.zeros((setting.noises, 1, setting.dim + 1))
     share[..., setting.noisy_dims] = 1.0
     fated, run = _fated(singular, setting, 3), (*grid, "seed", "time")
@@ -86,7 +89,7 @@ def strong_aug(setting: Setting, **attrs: Any) -> xr.Dataset:
             "theory_singular_value_low": ((*grid, "time", "mode"), 0.7 * middle),
             "theory_singular_value_high": ((*grid, "time", "mode"), 1.4 * middle),
             "collapsed_probability": ((*grid, "count"), share),
-            "population_block_strength": ((*grid, "time", "block"), theory**1.5),
+            "population_block_strength": ((*grid, "time", "block"), flow**1.5),
             "population_settled": (("noise", "block"), np.ones((setting.noises, 2))),
             "late_settled": (("noise", "block"), np.ones((setting.noises, 2))),
             "predicted_collapsed": (("noise",), setting.noisy_dims * (noise > np.sqrt(2)) * 1.0),

@@ -140,6 +140,32 @@ def test_nothing_overlaps_and_nothing_is_empty(name, label):
     assert problems(drawn(name, HOSTILE[label])) == []
 
 
+@pytest.mark.parametrize("name", ["strong_aug", "alignment", "singular_values"])
+def test_what_theory_does_not_cover_is_drawn_without_it(name):
+    figure = drawn(name, Setting(), known=False, views="two", loss="dot", no_theory="unknown")
+    assert problems(figure) == []
+    told = {text.get_text() for text in shown_texts(figure)}
+    assert not any("this batch size" in text or "own start" in text for text in told)
+    assert not any("√2" in text for text in told)
+
+
+def test_titles_state_what_the_data_say():
+    """The same figure of other data has other titles."""
+
+    def titles(**changed):
+        figure = drawn("strong_aug", Setting(**changed))
+        return [axis.get_title(loc="left").replace("\n", " ") for axis in panels(figure)]
+
+    assert titles() == [
+        "(a) At noise 1.55 the 8 noisy dimensions vanish",
+        "(b) 8 of 16 dimensions have collapsed from noise 1.55 on",
+        "(c) Noisy dimensions collapse above √2 only",
+    ]
+    assert titles(noisy_dims=4)[1] == "(b) 4 of 16 dimensions have collapsed from noise 1.55 on"
+    assert titles(fate="complete")[2] == "(c) 16 collapsed below √2, 16 above"
+    assert titles(noises=1)[2] == "(c) 8 collapsed: all noises lie above the threshold √2"
+
+
 def test_the_check_sees_what_it_is_for():
     """A page with one fault of each kind."""
     with style.look():
