@@ -45,6 +45,13 @@ def figures(argv: list[str]) -> None:
     gallery.main(argv)
 
 
+def animate(argv: list[str]) -> None:
+    """`linsim animate ...`."""
+    from linsim.studies import animation
+
+    animation.main(argv)
+
+
 def diagnose(argv: list[str]) -> None:
     """`linsim diagnose ...`."""
     from linsim.diagnose import command
@@ -65,6 +72,7 @@ COMMANDS: Mapping[str, Command] = {
         verify, "run the ledger of claims: every statement as printed and as corrected"
     ),
     "figures": Command(figures, "regenerate the figures of the gallery"),
+    "animate": Command(animate, "draw a linear layer collapse while the noise passes √2, as a GIF"),
     "diagnose": Command(
         diagnose, "measure the collapse of your own embeddings, or the alignment of two layers"
     ),
