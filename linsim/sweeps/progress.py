@@ -41,7 +41,7 @@ class Lines(tqdm):
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """See tqdm."""
-        if msg is None:
+        if msg is None and self.n < self.total:
             left = (
                 (self.total - self.n) * self.format_dict["elapsed"] / max(self.n - self.initial, 1)
             )

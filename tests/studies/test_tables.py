@@ -104,11 +104,13 @@ def test_where_there_is_no_terminal_a_line_is_written_now_and_then(monkeypatch):
         time.sleep(0.03)
         bar.update(1)
         time.sleep(0.03)
-        bar.update(3)
-    lines = stream.getvalue().splitlines()
-    assert lines[0].startswith("training 1 of 4 runs, about ")
-    assert lines[0].endswith(" minutes left")
-    assert lines[1].startswith("training 4 of 4 runs, about 0 ")
+        bar.update(2)
+        time.sleep(0.03)
+        bar.update(1)
+    first, second = stream.getvalue().splitlines()
+    assert first.startswith("training 1 of 4 runs, about ")
+    assert first.endswith(" minutes left")
+    assert second.startswith("training 3 of 4 runs, about ")
 
 
 def test_short_commands_write_no_lines(monkeypatch):

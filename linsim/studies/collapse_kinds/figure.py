@@ -156,7 +156,8 @@ def _handles(dataset: xr.Dataset) -> list[Any]:
         )
         if here
     ]
-    handles.append(band(f"range of the directions, {dataset.sizes['seed']} seeds"))
+    seeds = dataset.sizes["seed"]
+    handles.append(band(f"range of the directions, {seeds} seed{'s' * (seeds > 1)}"))
     handles.append(named(THEORY, "theory of this batch size"))
     handles.append(named(LIMIT, "infinite batches"))
     return handles
