@@ -4,14 +4,15 @@ Digits of scikit-learn under noise of one view, noise of both, and crop with shi
 folder of train/<class>/ and test/<class>/ images of 32 x 32 (CIFAR-10 in docs/views.md), under
 noise of one view and under SimCLR's views, averaged over 4 x 4 pixels. On each, maps are trained on
 the pairs and on two stand-ins: the same directions drawn from different rows, and Gaussian pairs of
-the same second moments, and on fresh augmentations of the same images. Prints the numbers of
-docs/views.md; about 20 minutes with --data.
+the same second moments, and on fresh augmentations of the same images. Prints tables; with --data
+also writes `benchmarks/views.json` and puts the tables into docs/views.md; about 20 minutes.
 """
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,11 @@ SEEDS = 3
 FRESH_DIGITS, FRESH_PHOTOGRAPHS = 15, 2  # draws
 SIDE = 8  # pixels of the averaged images
 CHUNK = 1000
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "benchmarks" / "views.json", ROOT / "docs" / "views.md"
+BEGIN, END = "<!-- study -->", "<!-- /study -->"
 Pairs = tuple[np.ndarray, np.ndarray]
+Record = dict[str, Any]
 
 
 class Case(NamedTuple):
@@ -77,9 +82,9 @@ def photographs(data: Path) -> Iterator[Case]:
     draws = range(1 + FRESH_PHOTOGRAPHS)
 
     def noisy() -> np.ndarray:
-        return clean + 0.3 * rng.standard_normal(clean.shape)
+        return clean + 0.4 * rng.standard_normal(clean.shape)
 
-    yield Case("photographs, noise 0.3 on one view", [(clean, noisy()) for _ in draws])
+    yield Case("photographs, noise 0.4 on one view", [(clean, noisy()) for _ in draws])
 
     @jax.jit
     def simclr(key, images):
@@ -97,29 +102,29 @@ def averaged(images) -> jax.Array:
     return blocks.mean(axis=(2, 4))
 
 
-def told(case: Case) -> None:
+def studied(case: Case) -> Record:
     """One case: the verdict, and how training on each source compares with theory."""
     found = Views.of(*case.draws[0], Settings(batch_size=BATCH))
     given, *fresh = (roles(draw, found.anchors) for draw in case.draws)
-    at = along(given, found)
-    ratios, own = found.ratios, found.own_ratios
-    print(f"\n{case.name}: {found.rows} pairs; {found.verdict}")
-    print(f"  ratios on all rows from 2 on: {np.sum(ratios >= THRESHOLD)} of {len(ratios)}")
-    print(f"  own ratios from 2 on: {np.sum(own >= THRESHOLD)}")
-    print(f"  squared lengths, variance over the Gaussian one: {lengths(at, found.strengths)}")
+    at, lost = along(given, found), found.ratios >= THRESHOLD
     options = {"batch_size": BATCH, "seeds": SEEDS}
-    for source in trained.SOURCES:
-        maps = trained.trained(at, source=source, **options)
-        lost = "own ratio", own >= THRESHOLD
-        print(f"  {source:9} {compared(found, maps)}")
-        if source == "pairs":
-            print(
-                f"            {judged(maps, 'theory', ratios >= THRESHOLD)}; {judged(maps, *lost)}"
-            )
-    maps = trained.trained(along([role for draw in fresh for role in draw], found), **options)
+    maps = {source: trained.trained(at, source=source, **options) for source in trained.SOURCES}
+    maps["fresh"] = trained.trained(along([r for draw in fresh for r in draw], found), **options)
     decided = found.outcomes != "too close to tell"
-    print(f"  fresh     {compared(found, maps)}")
-    print(f"            {judged(maps, 'verdict', found.outcomes == 'lost', decided)}")
+    return {
+        "name": case.name,
+        "pairs": found.rows,
+        "directions": len(lost),
+        "loss": found.settled.loss,
+        "verdict": found.counts,
+        "verdict wrong": wrong(maps["fresh"], found.outcomes == "lost", decided),
+        "theory keeps": int(np.sum(~lost)),
+        "theory wrong": wrong(maps["pairs"], lost),
+        "own keeps": int(np.sum(found.own.ratios < THRESHOLD)),
+        "hard noise": float(np.median(found.own.hard_noise[~lost])),
+        "hard negatives": float(np.median(found.own.hard_negatives[~lost])),
+        "trained": {source: compared(found, each) for source, each in maps.items()},
+    }
 
 
 def roles(draw: Pairs, anchors: str) -> list[moments.Role]:
@@ -133,47 +138,73 @@ def along(taken: list[moments.Role], found: Views) -> trained.Coordinates:
     return trained.Coordinates.of(taken, found.directions.vectors, found.ratios)
 
 
-def judged(maps: trained.Trained, name: str, lost: np.ndarray, decided=True) -> str:
+def wrong(maps: trained.Trained, lost: np.ndarray, decided: np.ndarray | bool = True) -> int:
     """How many of the directions that are decided end otherwise than said."""
-    wrong = np.sum(decided & ((maps.strengths < trained.LEAST) != lost))
-    return f"{name} wrong in {wrong} of {np.sum(decided & np.ones_like(lost))} directions"
+    return int(np.sum(decided & ((maps.strengths < trained.LEAST) != lost)))
 
 
-def lengths(at: trained.Coordinates, strengths: np.ndarray) -> str:
-    """Variance of |W n|^2 and of |W (x_i - x_j)|^2 at the predicted map over that of independent
-    Gaussian directions: of the pairs, and with every direction from another row.
-    """
-    m = np.where(np.isfinite(strengths), strengths, 0.0) / at.scale**2
-    rng = np.random.default_rng(0)
-    apart = at.x[0] - at.x[0][rng.permutation(at.x.shape[1])]
-    texts = []
-    for name, values in (("augmentation", at.n[0]), ("negatives", apart)):
-        squares = m * np.square(values, dtype=float)
-        gaussian = 2 * np.sum(squares.mean(axis=0) ** 2)
-        bound, free = squares.sum(axis=1).var(), squares.var(axis=0).sum()
-        texts.append(f"{name} {bound / gaussian:.2f} ({free / gaussian:.2f} without bonds)")
-    return ", ".join(texts)
-
-
-def compared(found: Views, maps: trained.Trained) -> str:
-    """Dimensions kept, and strengths of directions with ratios below 2 on all rows against theory:
-    median, 10th and 90th percentile of the deviation in per cent, of all and of the stronger half,
-    and the median deviation in standard errors of the mean over seeds.
+def compared(found: Views, maps: trained.Trained) -> Record:
+    """Dimensions kept, and strengths against theory in the stronger half of the directions with
+    ratios below 2 on all rows: 10th, 50th and 90th percentile of the deviation in per cent, and the
+    median of its size in standard errors of the mean over seeds.
     """
     kept = (found.ratios < THRESHOLD) & np.isfinite(found.strengths)
     strong = kept & (found.strengths >= np.median(found.strengths[kept]))
-    off = maps.strengths / np.where(kept, found.strengths, 1.0) - 1
-    errors = (maps.strengths - found.strengths) / maps.errors
-    return (
-        f"keeps {maps.dimensions:5.1f} dimensions, mixing {maps.mixing:.2f}; strengths "
-        f"{_spread(100 * off[kept])} %, stronger half {_spread(100 * off[strong])} %, "
-        f"{np.median(np.abs(errors[strong])):.1f} standard errors"
-    )
+    theory, measured = found.strengths[strong], maps.strengths[strong]
+    errors = np.abs(measured - theory) / maps.errors[strong]
+    return {
+        "dimensions": maps.dimensions,
+        "mixing": maps.mixing,
+        "per cent": np.percentile(100 * (measured / theory - 1), (10, 50, 90)).tolist(),
+        "standard errors": float(np.median(errors)),
+    }
 
 
-def _spread(values: np.ndarray) -> str:
-    low, middle, high = np.percentile(values, (10, 50, 90))
-    return f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]"
+def render(records: list[Record]) -> str:
+    """The tables of docs/views.md: dimensions and outcomes, and strengths."""
+    lines = [
+        "| pairs | verdict: lost, kept, too close | wrong of these | kept by r < 2 | by own r < 2 "
+        "| trained: on the pairs | shuffled | Gaussian |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for each in records:
+        lost, close, kept = each["verdict"].values()
+        cells = [
+            f"{each['name']}, {each['pairs']:,}",
+            f"{lost}, {kept}, {close}",
+            f"{each['verdict wrong']} of {lost + kept}",
+            f"{each['theory keeps']} of {each['directions']}",
+            f"{each['own keeps']}",
+            *(f"{each['trained'][source]['dimensions']:.3g}" for source in trained.SOURCES),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "| pairs | loss | augmentation, hard pairs | negatives, hard pairs | trained on the pairs "
+        "| shuffled | Gaussian |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for each in records:
+        cells = [
+            each["name"],
+            f"{each['loss']:.2g}",
+            f"× {each['hard noise']:.2f}",
+            f"× {each['hard negatives']:.2f}",
+            *(_off(each["trained"][source]) for source in trained.SOURCES),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _off(record: Record) -> str:
+    low, middle, high = record["per cent"]
+    return f"{middle:+.1f} % ({low:+.1f} to {high:+.1f}), {record['standard errors']:.0f} SE"
+
+
+def update(page: Path, records: list[Record]) -> None:
+    """Put the tables between their marks."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n{render(records)}\n{END}{rest.partition(END)[2]}")
 
 
 def main() -> None:
@@ -182,10 +213,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with train/ and test/")
     data = parser.parse_args().data
     configure_jax()
-    for case in digits():
-        told(case)
-    for case in photographs(data) if data else ():
-        told(case)
+    records = [studied(case) for case in digits()]
+    if data is None:
+        print(render(records))
+        return
+    records += [studied(case) for case in photographs(data)]
+    RESULTS.write_text(json.dumps(records, indent=1) + "\n")
+    update(PAGE, records)
+    print(render(records))
 
 
 if __name__ == "__main__":

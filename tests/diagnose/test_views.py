@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import scipy.linalg
-from helpers import assert_close
+from helpers import ROOT, assert_close
 
 from linsim import diagnose
 from linsim.config import BadInput
@@ -36,7 +36,7 @@ def pairs(rows: int, ratios, seed: int = 0, bond: float = 0.0):
 
 def test_moments_and_their_errors():
     """Errors are those by which estimates scatter over many draws, also when anchors are both."""
-    dim, draws = 3, 200
+    dim, draws = 3, 150
     for anchors in ("first", "both"):
         found, told = [], []
         for seed in range(draws):
@@ -100,6 +100,13 @@ def test_extreme_directions_are_not_believed_where_they_were_found():
     assert np.min(spread) > 0.5
 
 
+def test_the_spread_that_the_docs_tell():
+    x, y = np.random.default_rng(0).standard_normal((2, 1797, 64))
+    on_all = directions.directions(moments.moments(moments.roles(x, y, "both")), np.eye(64)).ratios
+    told = f"1,797 such pairs in 64 dimensions show {on_all[-1]:.1f} to {on_all[0]:.1f}"
+    assert told in " ".join((ROOT / "docs" / "views.md").read_text().split())
+
+
 @pytest.mark.parametrize("clean", [0, 8])
 def test_pairs_settle_where_the_loss_of_pairs_is_smallest(clean):
     """Batches of two: the closed form is the minimum; beside clean directions that of late time."""
@@ -124,7 +131,7 @@ def test_pairs_settle_where_the_loss_of_pairs_is_smallest(clean):
 @pytest.mark.parametrize("batch_size", [8, 128])
 def test_settled_strengths_stop_the_flow_of_the_exact_theory(batch_size):
     """One group for each direction, where `settled` interpolates between groups."""
-    ratios = np.linspace(1.95, 0.3, 30)
+    ratios = np.geomspace(1.95, 0.3, 27)
     found = strengths.settled(ratios, -ratios / 2, batch_size)
     groups = [Modes.of(1.0, r, -r / 2, 1) for r in ratios]
 
@@ -160,6 +167,10 @@ def test_own_ratios_see_that_rows_which_are_hard_are_noisier():
     m = strengths.settled(at.ratios, at.covariances, 64).strengths
     own = measured.own_ratios(taken, at.vectors, m, 64, np.random.default_rng(1))
     assert own.ratios[0] - at.ratios[0] > 4.5 * own.errors[0]
+    assert own.hard_noise[0] > 1.2
+    assert abs(own.hard_negatives[0] - 1) < 0.05
+    parts = at.ratios * own.hard_noise / own.hard_negatives  # a sample's, so to a per cent or two
+    assert np.all(np.abs(own.ratios / parts - 1) < 0.1)
 
 
 def test_own_ratios_weigh_by_the_softmax_of_the_other_directions():
@@ -225,9 +236,10 @@ def test_a_miss_of_theory_makes_the_verdict_careful():
     so the verdict does not tell.
     """
     ratios = np.array([1.7, *[0.5] * 7])
-    calm, bursts = (diagnose.views(*pairs(6000, ratios, bond=bond)) for bond in (0.0, 0.6))
+    options = {"batch_size": 64, "bootstrap": 200}
+    calm, bursts = (diagnose.views(*pairs(6000, ratios, bond=b), **options) for b in (0.0, 0.6))
     assert calm.outcomes[0] == "kept"
-    assert bursts.unseen_interval[1, 0] < 2 < bursts.own_ratios[0]
+    assert bursts.unseen_interval[1, 0] < 2 < bursts.own.ratios[0]
     assert bursts.outcomes[0] == "too close to tell"
     assert any("not Gaussian" in reason for reason in bursts.reasons)
     assert not any("not Gaussian" in reason for reason in calm.reasons)
@@ -299,7 +311,7 @@ def test_the_command(tmp_path, capsys):
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", y)
     np.savez(tmp_path / "both.npz", a=x, b=y)
-    words = ["--batch-size", "16", "--out", str(tmp_path / "out")]
+    words = ["--bootstrap", "200", "--batch-size", "16", "--out", str(tmp_path / "out")]
     files = [str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
     command.main(["views", *files, "--image-shape", "2", "2", *words])
     first = capsys.readouterr().out

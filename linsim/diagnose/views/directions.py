@@ -96,7 +96,7 @@ def unseen(
 
     Directions that are picked because they are extreme look more extreme than they are, and a
     plain bootstrap, which picks again from what was picked, doubles that (El Karoui and Purdom
-    2018). So the directions are found from one half of the rows and their ratio is taken on the
+    2016). So the directions are found from one half of the rows and their ratio is taken on the
     other, and the other way round; then rows, with their shares in all ratios, are resampled. Of
     more and larger parts the directions would share rows, and the intervals would be too narrow
     (Bates, Hastie and Tibshirani 2024).

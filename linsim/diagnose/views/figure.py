@@ -47,7 +47,7 @@ def _ratios(axis: Axes, found: "Views") -> None:
     axis.plot(
         rank, np.clip(found.ratios, *RANGE), color=BLOCK_COLOURS[0], label="all rows", marker=""
     )
-    axis.plot(rank, np.clip(found.own_ratios, *RANGE), label="own, at the predicted map", **OWN)
+    axis.plot(rank, np.clip(found.own.ratios, *RANGE), label="own, at the predicted map", **OWN)
     axis.axhline(THRESHOLD, color="0.3", linestyle="--", linewidth=1.0, label="lost from here on")
     axis.set(
         yscale="log",

@@ -33,7 +33,7 @@ class Views:
     the two views, in standard errors; moments and moment_errors: the estimated (d, d) matrices and
     the standard error of each entry; directions: vectors (d, k), ratios on all rows, covariances;
     unseen_ratios (k,) and unseen_interval (2, k): on rows that a direction was not found from;
-    own_ratios and own_errors (k,): of the pairs as they are, at the predicted map; decided (2, k):
+    own: ratios of the pairs as they are, at the predicted map; decided (2, k):
     the interval that the outcome rests on; settled: strengths and loss where training ends;
     strength_interval (2, k); trained: what training gave, if it was asked for.
     """
@@ -48,8 +48,7 @@ class Views:
     directions: generalised.Directions
     unseen_ratios: Spectrum
     unseen_interval: Interval
-    own_ratios: Spectrum
-    own_errors: Spectrum
+    own: measured.Own
     settled: strengths.Settled
     strength_interval: Interval
     trained: "Trained | None" = None
@@ -82,8 +81,7 @@ class Views:
             at,
             unseen.ratios,
             _interval(unseen.samples),
-            own.ratios,
-            own.errors,
+            own,
             settled,
             _interval(settled.law.strengths(unseen.samples, unseen.covariances)),
             _trained(taken, at, settings) if settings.train else None,
@@ -106,8 +104,8 @@ class Views:
         logarithm.
         """
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            factor = np.where(np.isfinite(self.ratios), self.own_ratios / self.ratios, 1.0)
-            error = np.exp(2 * self.own_errors / self.own_ratios)
+            factor = np.where(np.isfinite(self.ratios), self.own.ratios / self.ratios, 1.0)
+            error = np.exp(2 * self.own.errors / self.own.ratios)
         known = np.isfinite(factor) & np.isfinite(error) & (factor > 0)
         low, high = (np.where(known, factor * error**sign, 1.0) for sign in (-1, 1))
         below, above = self.unseen_interval
@@ -174,8 +172,8 @@ class Views:
             "unseen_ratio": self.unseen_ratios,
             "unseen_low": self.unseen_interval[0],
             "unseen_high": self.unseen_interval[1],
-            "own_ratio": self.own_ratios,
-            "own_error": self.own_errors,
+            "own_ratio": self.own.ratios,
+            "own_error": self.own.errors,
             "strength": self.strengths,
             "strength_low": self.strength_interval[0],
             "strength_high": self.strength_interval[1],

@@ -54,7 +54,7 @@ def _row(found: "Views", k: int) -> str:
     weak, strong = found.strength_interval[:, k]
     said = (
         f"{k + 1:>4} {found.ratios[k]:>9.4g} {f'[{low:.4g}, {high:.4g}]':>21} "
-        f"{found.own_ratios[k]:>9.4g} {found.strengths[k]:>9.3g} "
+        f"{found.own.ratios[k]:>9.4g} {found.strengths[k]:>9.3g} "
         f"{f'[{weak:.3g}, {strong:.3g}]':>19}"
     )
     trained = f" {found.trained.strengths[k]:>9.3g}" if found.trained is not None else ""
@@ -68,7 +68,7 @@ def against_training(found: "Views") -> str:
     from linsim.diagnose.views.trained import LEAST
 
     gone, outcomes = found.trained.strengths < LEAST, found.outcomes
-    theory, own = (ratios >= THRESHOLD for ratios in (found.ratios, found.own_ratios))
+    theory, own = (ratios >= THRESHOLD for ratios in (found.ratios, found.own.ratios))
     wrong = np.sum(gone & (outcomes == "kept")) + np.sum(~gone & (outcomes == "lost"))
     compared = ~theory & np.isfinite(found.strengths)
     off = found.trained.strengths[compared] / found.strengths[compared] - 1
@@ -119,16 +119,18 @@ def _few(found: "Views") -> str:
 
 
 def _not_gaussian(found: "Views") -> str:
-    usual = np.isfinite(found.ratios) & np.isfinite(found.own_ratios) & (found.ratios > CLEAN)
+    usual = np.isfinite(found.ratios) & np.isfinite(found.own.ratios) & (found.ratios > CLEAN)
     if not usual.any():
         return ""
-    off = found.own_ratios[usual] / found.ratios[usual] - 1
+    off = found.own.ratios[usual] / found.ratios[usual] - 1
     if np.median(np.abs(off)) < NOTICED:
         return ""
     return (
         "the pairs are not Gaussian: at the predicted map their own ratios are "
-        f"{100 * np.median(off):+.0f} % off in the median, and strengths will be off as much or "
-        "more (--train measures it)"
+        f"{100 * np.median(off):+.0f} % off in the median (where pairs are hard to tell, the "
+        f"augmentation has {np.median(found.own.hard_noise[usual]):.2f} times its variance and "
+        f"negatives {np.median(found.own.hard_negatives[usual]):.2f} times theirs); strengths will "
+        "be off as well (--train measures it)"
     )
 
 

@@ -1,9 +1,10 @@
 """A linear map trained with InfoNCE on given pairs, to hold the prediction against.
 
-The map is square in the coordinates of the k directions and trained by Adam on minibatches, from a
-random start that knows nothing of the prediction, with a learning rate that falls to zero. As the
-loss is convex in S = W^T W, the end depends on none of these. Coordinates are scaled to noise of
-variance 1, in which all settled strengths are of the order of 1.
+The map is square in the coordinates of the k directions and trained by plain gradient descent on
+minibatches, from a random start that knows nothing of the prediction, with a learning rate that
+falls to zero. As the loss is convex in S = W^T W, the end depends on none of these. (Adam would not
+do: its steps do not vanish with the gradient, so that minibatch noise keeps lost directions alive.)
+Coordinates are scaled to noise of variance 1, in which all settled strengths are of the order of 1.
 
 Besides the pairs themselves two stand-ins can be trained on: Gaussian pairs of the same second
 moments, and pairs whose directions are drawn from different rows, so that each direction keeps its
@@ -20,16 +21,16 @@ import numpy as np
 import optax
 from jaxtyping import Float
 
+from linsim.config import CannotGoOn
 from linsim.diagnose.views.moments import Role
 from linsim.training import contrast
 
 Source = Literal["pairs", "shuffled", "gaussian"]
 SOURCES: tuple[Source, ...] = get_args(Source)
-STEPS = 6000
-RATE = 0.02
-START = 0.3
+STEPS = 3000
+RATE = 0.8  # over the largest eigenvalue of the noise in a batch of Gaussian pairs
 LEAST = 0.01  # strength below which a trained map has lost a direction
-SCALES = 1e-3, 1e3  # of the ratios by which coordinates are scaled
+CLEANEST = 1e-3  # ratio; cleaner directions are scaled as if they had it
 
 
 class Coordinates(NamedTuple):
@@ -44,7 +45,8 @@ class Coordinates(NamedTuple):
     @classmethod
     def of(cls, taken: list[Role], vectors: Float[np.ndarray, "d k"], ratios) -> "Coordinates":
         """Those of the pairs along the columns of `vectors`, scaled by the ratios r (k,)."""
-        scale = 1 / np.sqrt(np.clip(ratios, *SCALES))
+        noise = np.where(np.isfinite(ratios), ratios, 1.0)
+        scale = 1 / np.sqrt(np.maximum(noise, CLEANEST))
         x, n = (
             np.stack([role[i] @ vectors * scale for role in taken]).astype(np.float32)
             for i in (0, 1)
@@ -82,13 +84,21 @@ def trained(
         batch_size: The number N of pairs in a batch.
         seeds: How many maps, each with its own start and batches.
         source: The pairs, or one of the stand-ins.
-        steps: The number of steps of Adam.
-        rate: Its first learning rate; it falls to zero as a cosine does.
+        steps: The number of steps.
+        rate: The first learning rate times (1 + sqrt(k/N))^2; it falls to zero as a cosine does.
 
     Returns:
         The strengths, the diagonal of S, averaged over the maps. With one map the errors are nan.
+
+    Raises:
+        CannotGoOn: If training diverges.
     """
     maps = np.stack([_one(found, batch_size, source, steps, rate, seed) for seed in range(seeds)])
+    if not np.all(np.isfinite(maps)):
+        raise CannotGoOn(
+            f"training on these pairs diverged at --batch-size {batch_size}; it must be larger, or "
+            "rows that lie far out be removed"
+        )
     s = found.scale[:, None] * maps * found.scale
     diagonal = np.diagonal(s, axis1=1, axis2=2)
     errors = diagonal.std(axis=0, ddof=1) / np.sqrt(seeds) if seeds > 1 else diagonal[0] * np.nan
@@ -108,9 +118,10 @@ def _one(found: Coordinates, batch_size: int, source: Source, steps: int, rate: 
         for _ in range(-(-steps // per_epoch))
     ]
     batches = np.concatenate(epochs)[:steps].astype(np.int32)
-    start = START * np.linalg.qr(rng.standard_normal((dim, dim)))[0].astype(np.float32)
+    start = np.linalg.qr(rng.standard_normal((dim, dim)))[0].astype(np.float32) / np.sqrt(dim)
     keys = jax.random.split(jax.random.key(seed), steps)
-    optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
+    first = rate / (1 + np.sqrt(dim / batch_size)) ** 2
+    optimizer = optax.sgd(optax.cosine_decay_schedule(first, steps))
     which = rng.integers(roles, size=steps)
     w = _descended(
         source,
