@@ -3,6 +3,7 @@ say, training, and one clear sentence for what is no pair.
 """
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -325,3 +326,11 @@ def test_the_command(tmp_path, capsys):
             command.main(["views", *wrong, "--out", bad])
         assert "\n" not in str(raised.value)
     assert not (tmp_path / "bad").exists()
+
+
+def test_the_study_in_the_docs_is_the_one_measured():
+    sys.path.insert(0, str(ROOT))
+    from benchmarks import views as study
+
+    records = json.loads(study.RESULTS.read_text())
+    assert f"{study.BEGIN}\n{study.render(records)}\n{study.END}" in study.PAGE.read_text()

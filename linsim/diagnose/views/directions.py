@@ -21,8 +21,8 @@ class Directions(NamedTuple):
 
     vectors (d, k): v with v^T Sigma v = 1, or, where the anchors have no variance at all,
     v^T Sigma_n v = 1; ratios r (k,), infinite there; covariances v^T E[x n^T] v (k,); coupling:
-    what the theory leaves out, the entries of E[x n^T] (symmetrised) between two different
-    directions over all its entries, as a ratio of Frobenius norms.
+    what the theory leaves out, the share of the augmentation's variance that the anchors of other
+    directions explain, by E[x n^T] (symmetrised), on average.
     """
 
     vectors: Float[np.ndarray, "d k"]
@@ -76,8 +76,11 @@ def directions(found: Moments, frame: Float[np.ndarray, "d c"]) -> Directions:
     found_vectors = whiten @ turn / np.sqrt(np.where(theta > 0, theta, 1.0))
     cross = found_vectors.T @ found.cross @ found_vectors
     cross = 0.5 * (cross + cross.T)
-    between, size = (float(np.linalg.norm(c)) for c in (cross - np.diag(np.diag(cross)), cross))
-    return Directions(found_vectors, ratios, np.diag(cross), between / size if size > 0 else 0.0)
+    spread = np.where(np.isfinite(ratios), ratios, 1.0)
+    noisy = spread > 0
+    explained = np.sum(cross**2, axis=0) - np.diag(cross) ** 2
+    coupling = float(np.mean(explained[noisy] / spread[noisy])) if noisy.any() else 0.0
+    return Directions(found_vectors, ratios, np.diag(cross), coupling)
 
 
 def rounding(values: Spectrum) -> float:
