@@ -127,7 +127,7 @@ def studied(case: Case) -> Record:
     given, *fresh = (roles(draw, found.anchors) for draw in case.draws)
     at, kept = along(given, found), found.strengths >= trained.LEAST
     own = found.settled.law.strengths(found.own.ratios, found.directions.covariances)
-    options = {"batch_size": BATCH, "seeds": SEEDS}
+    options: Record = {"batch_size": BATCH, "seeds": SEEDS}
     maps = {source: trained.trained(at, source=source, **options) for source in trained.SOURCES}
     maps["fresh"] = trained.trained(along([r for draw in fresh for r in draw], found), **options)
     decided = found.outcomes != "too close to tell"

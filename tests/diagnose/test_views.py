@@ -4,6 +4,7 @@ say, training, and one clear sentence for what is no pair.
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +52,7 @@ def test_moments_and_their_errors():
         assert np.all(
             np.abs(np.mean(told, axis=0) / scatter - 1) < 0.25
         )  # 4 / sqrt(2 draws) + bias
+    x, y = pairs(200, [0.5, 1.0])
     by_hand = np.cov(x.T, bias=True)
     assert_close(moments.moments(moments.roles(x, y, "first")).data, by_hand, size=200)
 
@@ -237,7 +239,7 @@ def test_a_miss_of_theory_makes_the_verdict_careful():
     so the verdict does not tell.
     """
     ratios = np.array([1.7, *[0.5] * 7])
-    options = {"batch_size": 64, "bootstrap": 200}
+    options: dict[str, Any] = {"batch_size": 64, "bootstrap": 200}
     calm, bursts = (diagnose.views(*pairs(6000, ratios, bond=b), **options) for b in (0.0, 0.6))
     assert calm.outcomes[0] == "kept"
     assert bursts.unseen_interval[1, 0] < 2 < bursts.own.ratios[0]

@@ -17,6 +17,7 @@ Square = Float[np.ndarray, "d d"]
 Rows = Float[np.ndarray, "N d"]
 Anchors = Literal["first", "both"]
 Role = tuple[Rows, Rows]
+PRODUCTS = (0, 0), (1, 1), (0, 1)  # of x and n, as in `Moments`
 
 
 class Moments(NamedTuple):
@@ -54,8 +55,7 @@ def moments(taken: list[Role]) -> Moments:
     """
     total = len(taken) * len(taken[0][0])
     data, noise, cross = (
-        sum((left(role).T @ right(role) for role in taken), np.zeros(()))
-        for left, right in ((_x, _x), (_n, _n), (_x, _n))
+        sum((role[i].T @ role[j] for role in taken), np.zeros(())) for i, j in PRODUCTS
     )
     return Moments(data / total, noise / total, cross / total)
 
@@ -70,11 +70,11 @@ def standard_errors(taken: list[Role], found: Moments) -> Moments:
     """
     count = len(taken[0][0])
     errors = []
-    for (left, right), mean in zip(((_x, _x), (_n, _n), (_x, _n)), found, strict=True):
+    for (i, j), mean in zip(PRODUCTS, found, strict=True):
         square = np.zeros_like(mean)
         for one in taken:
             for other in taken:
-                square += (left(one) * left(other)).T @ (right(one) * right(other))
+                square += (one[i] * other[i]).T @ (one[j] * other[j])
         square /= count * len(taken) ** 2
         errors.append(np.sqrt(np.maximum(square - mean**2, 0.0) / count))
     return Moments(*errors)
@@ -105,11 +105,3 @@ def asymmetry(x: Rows, y: Rows) -> float:
                 largest, float(np.max(np.abs(change.mean(axis=0)[known]) / spread[known]))
             )
     return largest
-
-
-def _x(role: Role) -> Rows:
-    return role[0]
-
-
-def _n(role: Role) -> Rows:
-    return role[1]
