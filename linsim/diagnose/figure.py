@@ -36,7 +36,7 @@ def embeddings(report: Report) -> Figure:
             return drawn
         _spectrum(axis, values, color=BLOCK_COLOURS[0], label=report.name)
         even = np.sqrt(spectra.isotropic_spectrum(report.count - 1, report.width))
-        even *= np.sqrt(np.sum(values**2) / np.sum(even**2))
+        even *= values[0] * np.linalg.norm(values / values[0]) / np.linalg.norm(even)
         axis.plot(np.arange(1, len(even) + 1), even, **LIMIT, label="isotropic samples")
         axis.axhline(
             np.sqrt(DIMENSIONAL) * values[0],

@@ -1,6 +1,7 @@
 """Embeddings in, a report out: values, verdict with reasons, table, picture, dictionary."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from linsim.diagnose.verdict import Verdict, judge
 from linsim.spectra import PowerLaw
 from linsim.spectra.views import unit_rows
 
-MOST_POINTS = 2048  # samples whose distances are taken for uniformity
+MOST_POINTS = 2048  # samples whose distances are taken for uniformity,
+MOST_WORK = 2**30  # and fewer of many dimensions: their number squared times those
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -179,8 +181,11 @@ def _verdict(found: Moments, values: measures.Spectra, share: float) -> Verdict:
 
 
 def _uniformity(array: np.ndarray) -> float:
-    """Of the unit vectors of at most MOST_POINTS samples, spread evenly over the rows."""
-    some = np.linspace(0, len(array) - 1, min(len(array), MOST_POINTS)).astype(int)
+    """Of the unit vectors of all samples, or of as many, spread evenly over the rows, as are
+    allowed.
+    """
+    allowed = min(MOST_POINTS, max(2, math.isqrt(MOST_WORK // array.shape[1])))
+    some = np.linspace(0, len(array) - 1, min(len(array), allowed)).astype(int)
     return float(spectra.uniformity(unit_rows(np.asarray(array[some], np.float64))))
 
 

@@ -12,6 +12,9 @@ risk of RISK), the m-th sample eigenvalue l_m can be
     apparent   l_m < min(1e-4, q_m / Q) l_1    no isotropic samples in m directions would
     small      l_m < 1e-4 l_1                  below the threshold
 
+Complete collapse is a variance below 1 % of the mean squared norm (`COMPLETE`), and less by q_1, so
+that two samples that happen to lie close are none.
+
 "Dimensional collapse" is said where some are certain, with the apparent number. What is only
 apparent or small is undecided, for want of samples.
 """
@@ -70,7 +73,7 @@ def judge(
     count N; width d; share: variance / mean squared norm; distinct: how many rows differ, None for
     many; structure.
     """
-    if not share >= COMPLETE:  # nan if all rows are zero
+    if not share >= COMPLETE * smallest_certain(count - 1, 1, RISK):  # nan if all rows are zero
         near = "the rows are one vector to within 1 % of its square"
         why, named = "all rows are equal", ()
         if np.any(eigenvalues > 0):

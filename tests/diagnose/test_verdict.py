@@ -20,7 +20,7 @@ def verdict(z, **options):
     return embeddings(z, **options).verdict
 
 
-@pytest.mark.parametrize("width", [4, 16, 64])
+@pytest.mark.parametrize("width", [2, 4, 16, 64])
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 1.02, 1.5, 4.0])
 def test_isotropic_samples_are_no_collapse(width, ratio):
     count = max(2, round(ratio * width))
