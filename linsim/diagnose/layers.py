@@ -201,7 +201,7 @@ def imbalance_norm(w1: First, w2: Second) -> float:
     """
     both = np.concatenate([w1, w2.T], axis=1)
     if both.shape[1] < both.shape[0]:
-        both = np.linalg.qr(both, mode="r")
+        both = np.asarray(np.linalg.qr(both, mode="r"))
     signs = np.where(np.arange(both.shape[1]) < w1.shape[1], 1.0, -1.0)
     return float(np.abs(np.linalg.eigvalsh((both * signs) @ both.T)).max())
 

@@ -133,7 +133,7 @@ class Moments:
         parts = [self.factor, factor] + ([between[None]] if self.count else [])
         stacked = np.concatenate(parts) if self.count else factor
         if len(stacked) > self.width:
-            stacked = np.linalg.qr(stacked, mode="r")
+            stacked = np.asarray(np.linalg.qr(stacked, mode="r"))
         self.factor, self.mean, self.count = stacked, self.mean + step * (count / total), total
 
 

@@ -198,7 +198,7 @@ def _of_pairs(array: np.ndarray, positives: Any) -> dict[str, float]:
         )
     views = [np.asarray(each, np.float64) for each in (array, other)]
     return {
-        "alignment": float(spectra.alignment(*map(unit_rows, views))),
+        "alignment": float(spectra.alignment(unit_rows(views[0]), unit_rows(views[1]))),
         "lidar": float(spectra.lidar(np.stack(views, axis=1))),
     }
 

@@ -87,10 +87,8 @@ def uniformity(z: Embeddings, scale: float = 2.0) -> Scalar:
     if count < 2:
         raise ValueError(f"uniformity needs two embeddings or more; got {count}")
     z, xp = raised(z), namespace(z)
-    terms = _log_kernels(z, scale) if xp is np else _log_kernels_jax(z, scale)
-    top = terms.max()
-    if xp is not np:
-        top = jax.lax.stop_gradient(top)
+    terms = _log_kernels(z, scale) if isinstance(z, np.ndarray) else _log_kernels_jax(z, scale)
+    top = terms.max() if xp is np else jax.lax.stop_gradient(terms.max())
     total = top + xp.log(xp.sum(xp.exp(terms - top)))
     return xp.asarray(total - np.log(count * (count - 1.0)), dtype=z.dtype)
 

@@ -131,7 +131,7 @@ def _torch(path: Path) -> Held:
             f"{path} is PyTorch's own format, which only PyTorch reads safely: install it, or "
             "there save z.detach().float().cpu().numpy() with numpy.save as a .npy file"
         )
-    import torch
+    import torch  # type: ignore[import-not-found]
 
     tensors = _flat(torch.load(path, map_location="cpu", weights_only=True))
     return {name: lambda t=tensor: from_torch(t) for name, tensor in tensors.items()}

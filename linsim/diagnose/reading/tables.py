@@ -128,7 +128,7 @@ def _columns(
         columns = [k for k in range(len(titles)) if k not in others]
     for k in columns:
         if not _is_data(frame[k]):
-            row = int(np.argmax(pd.to_numeric(frame[k], errors="coerce").isna()))
+            row = int(np.argmax(np.isnan(_parsed(frame[k]))))
             raise BadInput(
                 f"{path} holds {frame[k][row]!r} at row {row}, column {titles[k]} (rows from 0), "
                 "and embeddings must be numbers (--columns, --labels and --index choose columns)"
@@ -138,19 +138,24 @@ def _columns(
     return columns
 
 
-def _is_data(column: pd.Series) -> bool:
+def _is_data(column: Any) -> bool:
     """Numbers, or arrays of numbers as data sets keep embeddings."""
     if pd.api.types.is_numeric_dtype(column):
         return True
     return len(column) > 0 and isinstance(column.iloc[0], np.ndarray | list)
 
 
-def _mixed(column: pd.Series) -> bool:
+def _mixed(column: Any) -> bool:
     """Whether some of the texts are numbers: a column of numbers with a slip, not one of labels."""
-    return bool(pd.to_numeric(column, errors="coerce").notna().any())
+    return not np.isnan(_parsed(column)).all()
 
 
-def _numbers(frame: pd.DataFrame) -> np.ndarray:
+def _parsed(column: Any) -> np.ndarray:
+    """The numbers of a column, nan for what is none."""
+    return np.asarray(pd.to_numeric(column, errors="coerce"), float)
+
+
+def _numbers(frame: Any) -> np.ndarray:
     first = frame.iloc[0, 0] if len(frame) else None
     if isinstance(first, np.ndarray | list):
         return np.hstack([np.stack(list(map(np.asarray, frame[k]))) for k in frame.columns])
