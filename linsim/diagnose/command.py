@@ -141,9 +141,18 @@ def _report(request: Request, path: Path, names: tuple[str, ...]) -> Any:
     positives = None
     if request.positives is not None:
         positives = load.embeddings(request.positives, replace(choices, labels="")).array
-    stem = path.name.split(".")[0] if len(request.files) < 2 else path.stem
-    name = names[0] if len(request.names) > 1 else stem
+    name = _name(request, path, names)
     return embeddings(found.array, positives, found.labels, name=name, taken=found.taken)
+
+
+def _name(request: Request, path: Path, names: tuple[str, ...]) -> str:
+    """What tells these embeddings from the others: the array, the file, or the file and its
+    folder.
+    """
+    if len(request.files) == 1 and len(request.names) > 1:
+        return names[0]
+    stems = [each.stem for each in request.files]
+    return path.stem if len(set(stems)) == len(stems) else str(path.with_suffix(""))
 
 
 def _csv(reports: list[Any]) -> str:

@@ -176,7 +176,7 @@ def _verdict(found: Moments, values: measures.Spectra, share: float) -> Verdict:
         width=found.width,
         share=share,
         distinct=found.distinct(),
-        structure=structure.find(found, float(values.centred[0])),
+        structure=structure.find(found),
     )
 
 

@@ -5,7 +5,8 @@
 - Rows of constant sum (softmax, one-hot, LayerNorm without scale) have none along (1, .., 1).
 - Rows of constant norm that all point nearly the same way have little along their mean.
 
-Each is a direction v whose standard deviation |R v| / sqrt(N) is checked on the factor R.
+The last two are directions v whose standard deviation |R v| / sqrt(N) is checked on the factor R:
+it must be below 1 % of what a random direction has.
 """
 
 import dataclasses
@@ -27,8 +28,8 @@ class Structure:
     named: tuple[str, ...]
 
 
-def find(moments: Moments, largest: float) -> Structure:
-    """Look for structure in embeddings. Args: moments; their largest centred singular value."""
+def find(moments: Moments) -> Structure:
+    """Look for structure in embeddings."""
     constant = moments.low == moments.high
     copies = _copies(moments, constant)
     named, explained = [], []
@@ -38,7 +39,7 @@ def find(moments: Moments, largest: float) -> Structure:
     if copies:
         named.append(_counted(len(copies), "column") + f" that {_repeat(len(copies))} another")
         explained.extend(_difference(moments.width, pair) for pair in copies)
-    small = np.sqrt(DIMENSIONAL) * largest
+    small = np.sqrt(DIMENSIONAL / moments.width) * np.linalg.norm(moments.factor)
     everywhere = np.full(moments.width, moments.width**-0.5)
     if moments.width > 1 and np.linalg.norm(moments.factor @ everywhere) < small:
         named.append("rows of constant sum (as of softmax or LayerNorm)")

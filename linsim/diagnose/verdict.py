@@ -89,6 +89,8 @@ def judge(
         kind, said = "dimensional", f"dimensional collapse, {apparent} of {what}"
         if certain < apparent:
             reasons.insert(0, f"{certain} of the {apparent} for certain")
+        if apparent == 1:
+            reasons.insert(0, "LayerNorm with a learned scale loses one direction, too")
     elif apparent:
         said = f"too few samples to judge, though {apparent} of {what} look collapsed"
         reasons.insert(0, f"{count} samples of data that falls off evenly could show as much")
