@@ -215,6 +215,8 @@ def lidar(
     if (rows := len(between) + len(within)) < views.shape[2]:  # all happens in their span
         basis = np.linalg.qr(np.concatenate([between, within]).T)[0]
         between, within = between @ basis, within @ basis
+    if len(between) > between.shape[1]:
+        between = np.asarray(np.linalg.qr(between, mode="r"))
     noise = within.T @ within + delta * np.eye(min(rows, views.shape[2]))
     whitened = scipy.linalg.solve_triangular(np.linalg.cholesky(noise), between.T, lower=True)
     squares = np.linalg.svd(whitened, compute_uv=False) ** 2

@@ -138,6 +138,14 @@ TABLES = {
         FRAME.set_axis(list("abcd"), axis=1).to_csv().removeprefix(","),
         "index: column 0 (unnamed)",
     ),
+    "columns of a selection": (
+        FRAME.rename(columns=lambda k: k + 512).to_csv(index=False),
+        "(512, 513, 514, 515)",
+    ),
+    "rows of a selection": (
+        FRAME.set_axis(7 * RNG.permutation(50)).to_csv(header=False),
+        "index: column 0 (0)",
+    ),
     "spreadsheet of Europe": (FRAME.to_csv(index=False, sep=";", decimal=","), "index: none"),
     "spaces after commas": (
         FRAME.to_csv(index=False, header=False).replace(",", ", "),

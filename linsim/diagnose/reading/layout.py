@@ -110,8 +110,8 @@ def _names(path: Path, first: list[str], rest: list[list[str]], decimal: str) ->
 
 
 def _counts(first: list[str], texts: list[int], rest: list[list[str]], decimal: str) -> bool:
-    """Whether the cells of a line that are not text only count columns: 0, 1, 2, .. or 1, 2, 3, ..;
-    of whole numbers alone three are needed to tell.
+    """Whether the cells of a line that are not text only count columns: from 0 or 1, or three or
+    more from any number. Above whole numbers it takes three from 0 or 1.
     """
     numbers = [k for k, cell in enumerate(first) if k not in texts and not _missing(cell)]
     if not numbers or not all(first[k].isdigit() for k in numbers):
@@ -120,8 +120,10 @@ def _counts(first: list[str], texts: list[int], rest: list[list[str]], decimal: 
     below = [row[k] for row in rest for k in numbers if k < len(row)]
     whole = all(_number(c, decimal) and float(_point(c, decimal)).is_integer() for c in below)
     alone = len(numbers) == len(first)
-    counting = [list(range(start, start + len(values))) for start in (0, 1)]
-    return values in counting and len(values) >= (3 if whole and alone else 1)
+    counting = values == list(range(values[0], values[0] + len(values)))
+    if whole and alone:
+        return counting and values[0] < 2 and len(values) > 2
+    return counting and (values[0] < 2 or len(values) > 2)
 
 
 def _number(cell: str, decimal: str) -> bool:

@@ -19,7 +19,7 @@ from linsim.diagnose.reading.files import need
 # since version 3.1 pandas reads numbers to the last digit by itself
 SINCE_THEN = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
 EXACT: dict[str, Any] = {} if SINCE_THEN else {"float_precision": "round_trip"}
-LABELS = ("label", "labels", "class", "target", "y")
+LABELS = ("label", "labels", "class", "target")
 COUNTERS = ("", "unnamed: 0", "index", "idx", "id", "row", "sample")
 
 
@@ -85,13 +85,23 @@ def _index(frame: pd.DataFrame, titles: list[str], choices: Choices) -> int | No
         return None if choices.index == "none" else _position(titles, choices.index, "index")
     if len(titles) < 2 or str(0) in choices.columns or titles[0] in choices.columns:
         return None
-    values = frame[0]
-    counts = [np.arange(len(values)) + start for start in (0, 1)]
-    numeric = pd.api.types.is_numeric_dtype(values) and len(values) > 2
-    if numeric and any(np.array_equal(values.to_numpy(), count) for count in counts):
+    values, title = frame[0], titles[0].lower()
+    if title in COUNTERS[:2] or (len(values) > 2 and _counts(frame)):
         return 0
-    names = values.is_unique and (titles[0].lower() in COUNTERS or not _is_data(values))
-    return 0 if titles[0].lower() in COUNTERS[:2] or (names and len(values) > 2) else None
+    names = values.is_unique and (title in COUNTERS or not _is_data(values))
+    return 0 if names and len(values) > 2 else None
+
+
+def _counts(frame: pd.DataFrame) -> bool:
+    """Whether the first column counts the rows from 0 or 1, or holds different whole numbers beside
+    columns that all hold fractions, as the index of a selection does.
+    """
+    whole = [pd.api.types.is_integer_dtype(kind) for kind in frame.dtypes]
+    if not whole[0]:
+        return False
+    values = frame[0].to_numpy()
+    counted = any(np.array_equal(values, np.arange(len(values)) + start) for start in (0, 1))
+    return counted or (frame[0].is_unique and not any(whole[1:]))
 
 
 def _labels(
