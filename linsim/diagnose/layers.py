@@ -166,7 +166,8 @@ def of_matrices(w1: First, w2: Second, gap: float = GAP) -> LayersReport:
     ranks = _rank(s1, w1.shape, roundoff), _rank(s2, w2.shape, roundoff)
     count = min(ranks)
     size = imbalance_norm(w1, w2)
-    rounding = 4 * max(*w1.shape, *w2.shape) * np.finfo(float).eps * max(s1[0], s2[0]) ** 2
+    # squares of singular values that each of the two factorisations rounds
+    rounding = 16 * max(*w1.shape, *w2.shape) * np.finfo(float).eps * max(s1[0], s2[0]) ** 2
     groups = tuple(
         _group(u1, s1, v2t, s2, span, size + rounding)
         for span in together(s1[:count], s2[:count], gap)

@@ -41,6 +41,17 @@ def test_the_bound_never_exceeds_the_value():
         assert not judged or max(group.bound for group in judged) > 0.99  # it says something
 
 
+def test_the_bound_leaves_rounding_out():
+    """Balanced layers whose modes lie apart by little more than rounding."""
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        apart = 10.0 ** -rng.integers(9, 15)
+        report = weights(*balanced(rng, np.array([1.0, 1 - apart, 1 - 2 * apart, 0.5]), 6), gap=0.0)
+        judged = [group for group in report.groups if not np.isnan(group.cosine)]
+        assert all(group.bound <= group.cosine for group in judged)
+        assert judged[-1].bound > 0.99
+
+
 def test_the_bound_holds_for_layers_that_are_not_balanced():
     for seed in range(50):
         rng = np.random.default_rng(seed)
