@@ -54,8 +54,7 @@ class Moments:
         self.roundoff = max(self.roundoff, unit_roundoff(rows.dtype))
         rows = np.asarray(rows, np.float64)
         self._scale_like(rows)
-        if len(self.hashes) < self._most():
-            self._remember({_digest(row) for row in rows + 0.0})  # -0 is 0
+        self._tell_apart(rows)
         rows = np.ldexp(rows, -(self.exponent or 0))
         self._note(rows)
         self._waiting.append(rows)
@@ -97,7 +96,7 @@ class Moments:
         self.unit_square = self.unit_square + other.unit_square
         smallest, largest = (float(np.ldexp(norm, shift)) for norm in other.norms)
         self.norms = min(self.norms[0], smallest), max(self.norms[1], largest)
-        self._remember(other.hashes)
+        self.hashes |= other.hashes
 
     def distinct(self) -> int | None:
         """How many different rows there are; None if more than are counted."""
@@ -122,8 +121,12 @@ class Moments:
     def _most(self) -> int:
         return max(DISTINCT, 2 * self.width)
 
-    def _remember(self, hashes: set[bytes]) -> None:
-        self.hashes = set(sorted(self.hashes | hashes)[: self._most()])
+    def _tell_apart(self, rows: Rows) -> None:
+        """Count different rows until there are many."""
+        for row in rows:
+            if len(self.hashes) >= self._most():
+                return
+            self.hashes.add(_digest(row + 0.0))  # -0 is 0
 
     def _combine(self, count: int, mean: Float[np.ndarray, "d"], factor: Rows) -> None:
         """Merge with samples of this number, mean and (any) factor."""

@@ -2,6 +2,8 @@
 precision, streamed, merged, and where there is only rounding to measure.
 """
 
+import tracemalloc
+
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
@@ -145,6 +147,20 @@ def test_streams_and_merges_give_what_the_whole_gives(shape, monkeypatch):
         assert found.count == len(z)
         assert found.distinct() == len(z)
     assert len(whole.factor) <= shape[1] or shape[0] <= shape[1]
+
+
+@pytest.mark.parametrize("shape", [(60_000, 8), (8, 60_000)])
+def test_memory_is_that_of_some_blocks(shape, tmp_path):
+    """Never N x N or d x d beside a thin matrix, and never the whole of a mapped file but if it is
+    all there is."""
+    np.save(tmp_path / "z.npy", np.random.default_rng(8).standard_normal(shape).astype(np.float32))
+    tracemalloc.start()
+    try:
+        embeddings(np.load(tmp_path / "z.npy", mmap_mode="r")).figure()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 200 * 2**20  # N x N would be 29 GB
 
 
 def test_a_monitor_reports_what_all_batches_show():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import assert_close
 
-from linsim.diagnose import embeddings
+from linsim.diagnose import Monitor, embeddings
 from linsim.spectra import isotropic_spectrum, largest_certain, smallest_certain
 
 RNG = np.random.default_rng(0)
@@ -27,6 +27,28 @@ def test_isotropic_samples_are_no_collapse(width, ratio):
     for seed in range(20):
         z = np.random.default_rng(seed).standard_normal((count, width))
         assert not verdict(z).collapse
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [2, 8, 32, 128, 512])
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.05, 1.5, 2.0, 5.0, 20.0])
+def test_false_alarms_and_misses_over_a_hundred_seeds(width, ratio):
+    """At most 1 % false alarms; from 1.5 samples to a dimension on 99 % of collapses are found."""
+    count, seeds = max(2, round(ratio * width)), 100
+    spread = np.where(np.arange(width) < width // 2, 1.0, 1e-4)
+    alarms = found = 0
+    for seed in range(seeds):
+        z = np.random.default_rng([seed, width, count]).standard_normal((count, width))
+        alarms += watched(z).collapse
+        found += watched(z * spread).collapsed == width - width // 2
+    assert alarms <= seeds / 100
+    assert found >= 0.99 * seeds or ratio < 1.5 or width == 2
+
+
+def watched(z):
+    monitor = Monitor()
+    monitor.update(z)
+    return monitor.report().verdict
 
 
 def test_data_that_falls_off_is_no_collapse_however_few_the_samples():
