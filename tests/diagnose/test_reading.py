@@ -207,6 +207,12 @@ def test_flags_overrule(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "bar.csv", separator="|").array, MATRIX)
 
 
+def test_columns_of_several_types(tmp_path):
+    frame = FRAME.assign(whole=np.arange(50) // 2, flag=np.arange(50) % 2 == 0)
+    frame.to_csv(tmp_path / "z.csv", index=False)
+    np.testing.assert_array_equal(read(tmp_path / "z.csv").array, frame.to_numpy(dtype=float))
+
+
 def test_embeddings_kept_as_lists_in_a_column(tmp_path):
     pytest.importorskip("pyarrow")
     frame = pd.DataFrame({"label": [0, 1] * 25, "embedding": list(MATRIX)})

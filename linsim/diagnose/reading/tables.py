@@ -166,10 +166,12 @@ def _parsed(column: Any) -> np.ndarray:
 
 
 def _numbers(frame: Any) -> np.ndarray:
+    """The columns as a matrix, in their own type if they share one."""
     first = frame.iloc[0, 0] if len(frame) else None
     if isinstance(first, np.ndarray | list):
         return np.hstack([np.stack(list(map(np.asarray, frame[k]))) for k in frame.columns])
-    if any(pd.api.types.is_extension_array_dtype(kind) for kind in frame.dtypes):
+    kinds = frame.dtypes
+    if kinds.nunique() > 1 or pd.api.types.is_extension_array_dtype(kinds.iloc[0]):
         return frame.to_numpy(dtype=float, na_value=np.nan)
     return frame.to_numpy()
 
