@@ -130,7 +130,7 @@ def either_array(
     returns: str | None,
 ) -> tuple[str, str | None] | None:
     """A signature in which an array of JAX or of NumPy is `Array`, as in the source."""
-    both = re.compile(r"(\w+)\[jaxlib\._jax\.Array, ('[^']*')\] \| \1\[ndarray, \2\]")
+    both = re.compile(r"([\w~.]+)\[jaxlib\._jax\.Array, ('[^']*')\] \| \1\[ndarray, \2\]")
     if signature is None:
         return None
     plain = [both.sub(r"\1[Array, \2]", part or "") for part in (signature, returns)]

@@ -66,6 +66,15 @@ def test_every_section_that_docstrings_name_is_there():
             assert name in sections, f"{path.name} names a section {name!r} of docs/{page}.md"
 
 
+def test_the_reference_holds_every_module_of_closed_forms():
+    from linsim import theory
+
+    listed = re.findall(
+        r"automodule:: linsim\.theory\.(\w+)", (DOCS / "reference" / "theory.md").read_text()
+    )
+    assert sorted(listed) == sorted(theory.__all__)
+
+
 def test_the_readme_is_one_page():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
