@@ -12,7 +12,7 @@ from typing import Any
 
 os.environ.setdefault("NPROC", "1")  # see "Threads" in running.md
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import linsim
 
@@ -29,14 +29,12 @@ extensions = [
     "sphinx-mathjax-offline",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["tour", "_tour/sg_execution_times.rst"]
+exclude_patterns = ["tour"]  # whose pages are written into _tour
 suppress_warnings = ["config.cache"]  # of functions below
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
-numfig = False
-math_numfig = False
-math_eqref_format = "({number})"
+mathjax3_config = {"options": {"enableMenu": False}}  # which would load speech from elsewhere
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -44,6 +42,7 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 default_role = "py:obj"
+highlight_language = "none"  # of formulas
 
 html_theme = "furo"
 html_title = f"linsim {release}"
@@ -101,16 +100,17 @@ def as_restructured_text(
             kept = "example"
         elif indented and not inside and not kept:
             kept = "formula"
-            if body and body[-1] == "" and formula_before(body):
-                body += ["..", ""]  # two blocks in a row
-            body += ["::", ""]
+            if not body[-2].startswith("    "):  # else it goes on
+                body += ["::", ""]
         body.append(line if kept else escaped(line))
-    lines[:] = body
+    section = re.compile(r'docs/(\w+)\.md,\s+"([^"]+)"')
+    lines[:] = section.sub(link_to_section, "\n".join(body)).split("\n")
 
 
-def formula_before(body: list[str]) -> bool:
-    """Whether the last lines, before an empty one, are a formula."""
-    return len(body) > 1 and body[-2].startswith("    ")
+def link_to_section(found: re.Match[str]) -> str:
+    """The section of a page that a docstring names as its source, as a link from the reference."""
+    slug = "-".join(found[2].lower().split())
+    return f"`{found[0]} <../{found[1]}.html#{slug}>`__"
 
 
 def escaped(line: str) -> str:
@@ -150,9 +150,8 @@ def linked_names(app: Any, doctree: Any, docname: str) -> None:
         ]
         if known and not isinstance(literal.parent, nodes.reference):
             entry = objects[known[0]]
-            link = make_refnode(app.builder, docname, entry.docname, entry.node_id, literal.copy())
-            link.children[0].extend(child.deepcopy() for child in literal.children)
-            literal.replace_self(link)
+            target = docname, entry.docname, entry.node_id
+            literal.replace_self(make_refnode(app.builder, *target, literal.deepcopy()))
 
 
 def nothing_from_elsewhere(app: Any, error: Exception | None) -> None:
