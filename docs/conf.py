@@ -145,9 +145,8 @@ def linked_names(app: Any, doctree: Any, docname: str) -> None:
     objects = app.env.get_domain("py").objects
     for literal in list(doctree.findall(nodes.literal)):
         name = literal.astext().partition("(")[0]
-        known = [
-            each for each in (name, f"linsim.{name}", f"linsim.theory.{name}") if each in objects
-        ]
+        names = (name, f"linsim.{name}", f"linsim.theory.{name}") if "." in name else ()
+        known = [each for each in names if each in objects]
         if known and not isinstance(literal.parent, nodes.reference):
             entry = objects[known[0]]
             target = docname, entry.docname, entry.node_id

@@ -5,20 +5,30 @@ scripts exist, links lead on.
 import contextlib
 import importlib.util
 import io
+import os
 import re
 import runpy
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers import ROOT
 
 DOCS = ROOT / "docs"
-spec = importlib.util.spec_from_file_location("outputs", DOCS / "outputs.py")
-assert spec is not None
-assert spec.loader is not None
-outputs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(outputs)
 
+
+def loaded(path):
+    """A module of the docs' own, by its path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+outputs = loaded(DOCS / "outputs.py")
 PAGES = outputs.pages()
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.M | re.S)
 CODE = [
@@ -73,6 +83,50 @@ def test_the_reference_holds_every_module_of_closed_forms():
         r"automodule:: linsim\.theory\.(\w+)", (DOCS / "reference" / "theory.md").read_text()
     )
     assert sorted(listed) == sorted(theory.__all__)
+
+
+@pytest.fixture
+def conf(monkeypatch):
+    """The build's settings, which leave this process as it was."""
+    monkeypatch.setattr("sys.path", list(sys.path))
+    for name in ("NPROC", "JAX_PLATFORMS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    return loaded(DOCS / "conf.py")
+
+
+def test_the_checks_build_the_docs_as_the_readme_says():
+    (command,) = re.findall(r"sphinx-build ([^`]+)`", (ROOT / "README.md").read_text())
+    assert re.search(rf"sphinx-build -q -W {command}$", (ROOT / ".ci" / "run").read_text(), re.M)
+
+
+def test_docstrings_keep_their_formulas_and_signs(conf):
+    lines = [
+        "One |A| line.",
+        "",
+        "    |W|_F^2 = *",
+        "",
+        'Source: this, docs/theory.md, "Two',
+        'layers".',
+    ]
+    conf.as_restructured_text(None, "function", "f", None, None, lines)
+    assert lines[0] == r"One \|A\| line."
+    assert lines[2:5] == ["::", "", "    |W|_F^2 = *"]
+    assert "<../theory.html#two-layers>" in lines[-1]
+
+
+def test_the_build_tells_what_a_page_would_load_from_elsewhere(conf, tmp_path, monkeypatch):
+    logging = pytest.importorskip("sphinx.util.logging")
+    told: list[str] = []
+    monkeypatch.setattr(
+        logging, "getLogger", lambda name: SimpleNamespace(warning=lambda *a: told.append(a[-1]))
+    )
+    for source in ("https://cdn.example/x.js", "_static/x.js"):
+        (tmp_path / "page.html").write_text(
+            f'<a href="https://a.example"></a><script src="{source}">'
+        )
+        conf.nothing_from_elsewhere(SimpleNamespace(outdir=tmp_path), None)
+    assert len(told) == 1
+    assert "cdn.example" in told[0]
 
 
 def test_the_readme_is_one_page():
