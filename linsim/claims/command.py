@@ -8,6 +8,7 @@ import functools
 import importlib.metadata
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -153,6 +154,10 @@ def in_float64(work: Work[Found], name: str, seeds: int, first: int) -> Found:
 
 
 COLUMNS = ("id", "where", "verdict", "residual", "tolerance", "counter-check")
+HEADER = (
+    "| id | where | statement | verdict | tolerance, and where it comes from | rejects |",
+    "|---|---|---|---|---|---|",
+)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -211,14 +216,27 @@ def changes(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def markdown(verdicts: Sequence[tuple[Claim, str]]) -> str:
-    """The table of docs/ledger.md; without measured numbers, it is the same on every machine."""
-    lines = ["| id | where | statement | verdict | rejects |", "|---|---|---|---|---|"]
-    for claim, found in verdicts:
-        why = "; ".join(part for part in (claim.erratum, claim.conditions) if part)
-        shown = f"**{found}**" + (f": {why}" if why else "")
-        cells = claim.id, claim.where, claim.statement, shown, claim.counter
-        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    """The tables of docs/ledger.md, one for each family; without measured numbers, they are the
+    same on every machine.
+    """
+    from linsim.claims.catalogue import FAMILIES
+
+    sections = []
+    for letter, about in FAMILIES.items():
+        rows = [_row(claim, found) for claim, found in verdicts if claim.id[0] == letter]
+        if rows:
+            sections.append("\n".join([f"## {letter}: {about}", "", *HEADER, *rows]) + "\n")
+    return "\n".join(sections)
+
+
+def _row(claim: Claim, found: str) -> str:
+    """A claim's row in the tables of the docs, with no sign in it that Markdown would take."""
+    why = "; ".join(part for part in (claim.erratum, claim.conditions) if part)
+    within = f"{claim.tolerance.value:.3g}: {claim.tolerance.origin}"
+    plain = claim.id, claim.where, claim.statement, why, within, claim.counter
+    cells = [re.sub(r"([|_*])", r"\\\1", cell) for cell in plain]
+    cells[3] = f"**{found}**" + (f": {cells[3]}" if why else "")
+    return "| " + " | ".join(cells) + " |"
 
 
 def record(outcomes: Sequence[Outcome]) -> dict[str, Any]:
