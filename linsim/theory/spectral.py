@@ -225,6 +225,79 @@ def flow(start: Weights, time: Real, variance: Real, cross_cov: Square) -> Squar
     return vectors @ m @ vectors.T
 
 
+def batch_loss(
+    w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square, batch_size: int
+) -> Scalar:
+    """What batches of N Gaussian samples add to the mean of linear Barlow Twins.
+
+        1/(2N) [tr(MA) tr(MA') + tr(MK)^2 + tr(MAMA') + tr(MKMK)]
+
+    the variances of the entries of C, summed (Isserlis). It is a price on variance: strong modes
+    press on all others, so that noisy ones, whose A is large, vanish in small batches. The spectral
+    contrastive loss, which leaves out the pairs of a sample with itself, has no such term.
+
+    Source: this project, docs/theory.md, "Matrix factorisation".
+
+    Args:
+        w: Weights W of the linear model, shape (n, d).
+        anchor_cov: Covariance A of the anchor view, shape (d, d).
+        positive_cov: Covariance A' of the other view, shape (d, d).
+        cross_cov: Symmetric covariance K between the views, shape (d, d).
+        batch_size: The number N of samples in a batch.
+
+    Returns:
+        The addition, a scalar.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> one = jnp.ones((1, 1))
+        >>> [round(float(batch_loss(one, one, one, one, N)), 4) for N in (16, 128)]
+        [0.125, 0.0156]
+    """
+    c, c_pos, k = (w @ cov @ w.T for cov in (anchor_cov, positive_cov, cross_cov))
+    apart = jnp.trace(c) * jnp.trace(c_pos) + jnp.trace(k) ** 2
+    return (apart + jnp.sum(c * c_pos) + jnp.sum(k * k)) / (2 * batch_size)
+
+
+def batch_contrast(
+    w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square, batch_size: int
+) -> Square:
+    """What batches of N Gaussian samples add to the contrast matrix of linear Barlow Twins.
+
+        -(1/N) [A tr(MA') + A' tr(MA) + 2 K tr(MK) + A M A' + A' M A + 2 K M K]
+
+    Source: this project, docs/theory.md, "Matrix factorisation".
+
+    Args:
+        w: Weights W of the linear model, shape (n, d).
+        anchor_cov: Covariance A of the anchor view, shape (d, d).
+        positive_cov: Covariance A' of the other view, shape (d, d).
+        cross_cov: Symmetric covariance K between the views, shape (d, d).
+        batch_size: The number N of samples in a batch.
+
+    Returns:
+        The addition to X, symmetric, shape (d, d).
+
+    Example:
+        Minus W times it is the gradient of `batch_loss`:
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> w, noisy = jnp.array([[0.5, 0.2], [0.0, 0.3]]), jnp.diag(jnp.array([1.5, 3.0]))
+        >>> gradient = jax.grad(batch_loss)(w, noisy, noisy, jnp.eye(2), 8)
+        >>> bool(jnp.allclose(-w @ batch_contrast(w, noisy, noisy, jnp.eye(2), 8), gradient))
+        True
+    """
+    m = w.T @ w
+    push = anchor_cov @ m @ positive_cov
+    traces = (
+        anchor_cov * jnp.sum(m * positive_cov)
+        + positive_cov * jnp.sum(m * anchor_cov)
+        + 2 * cross_cov * jnp.sum(m * cross_cov)
+    )
+    return -(traces + push + push.T + 2 * cross_cov @ m @ cross_cov) / batch_size
+
+
 def optimum(outputs: int, anchor_cov: Square, cross_cov: Square) -> tuple[Square, Scalar]:
     """The global minimum of the loss for A = A', whatever commutes.
 

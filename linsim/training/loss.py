@@ -43,6 +43,12 @@ class SolvedLoss(Loss):
     def population_drive(self, w: Weights, moments: Moments) -> Drive:
         """The drive of infinitely many samples with these second moments; alpha_ii is 0 there."""
 
+    def mean_drive(self, w: Weights, moments: Moments, batch_size: int) -> Drive:
+        """The mean drive of batches of Gaussian samples, where it is known in closed form;
+        otherwise that of infinitely many.
+        """
+        return self.population_drive(w, moments)
+
     @abstractmethod
     def settled(self, mode: ModeMoments) -> float:
         """Strength m (squared singular value) at which a mode settles: 0 if it vanishes, inf if it
@@ -204,6 +210,15 @@ class LinearBarlowTwins(SolvedLoss):
         """See `spectral.contrast_matrix`, with the views' shared covariance in all places."""
         cross = 0.5 * (moments.cross + moments.cross.T)
         return _factorisation(w, Moments(cross, cross, cross), float(len(w)))
+
+    def mean_drive(self, w: Weights, moments: Moments, batch_size: int) -> Drive:
+        """See `spectral.batch_loss` and `spectral.batch_contrast`."""
+        covariances = tuple(jnp.asarray(moment, w.dtype) for moment in moments)
+        now = self.population_drive(w, moments)
+        return now._replace(
+            loss=now.loss + spectral.batch_loss(w, *covariances, batch_size),
+            contrast=now.contrast + spectral.batch_contrast(w, *covariances, batch_size),
+        )
 
     def settled(self, mode: ModeMoments) -> float:
         """See `spectral.fixed_point`."""

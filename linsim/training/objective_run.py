@@ -131,8 +131,10 @@ def population_flow(
     run: ObjectiveRun, layers: Float[Array, "L d d"], tolerance: float
 ) -> Observables:
     """The flow of a run's mean from its own initial layers: embedding spectrum at its records;
-    float64, traceable.
+    float64, traceable. Values are nan where it is not known.
     """
+    if not run.objective.solved:
+        return {"embedding_spectrum": jnp.full((len(run.record_at), run.dim), jnp.nan)}
     moments = run.moments()
 
     def velocity(now: Trainable) -> Trainable:

@@ -29,6 +29,11 @@ Scalar = Float[Array, ""]
 class Objective(ABC):
     """A mean loss of the layer W and its head V, which most losses do not have and leave alone."""
 
+    @property
+    def solved(self) -> bool:
+        """Whether the flow of its mean is known."""
+        return True
+
     @abstractmethod
     def loss(self, params: Pair, x: Batch, x_pos: Batch, key: PRNGKeyArray | None = None) -> Scalar:
         """The mean loss of a batch. Args: (W, V); views (N, d); key of what the loss itself
@@ -61,6 +66,11 @@ class Plain(Objective):
 
     of: Loss = Distance()
 
+    @property
+    def solved(self) -> bool:
+        """Whether the loss has a theory."""
+        return isinstance(self.of, SolvedLoss)
+
     def loss(self, params: Pair, x: Batch, x_pos: Batch, key: PRNGKeyArray | None = None) -> Scalar:
         """That of the drive."""
         return self.of.drive(params[0], x, x_pos).loss
@@ -74,11 +84,11 @@ class Plain(Objective):
         return now.loss, (-w @ now.contrast, jnp.zeros_like(head))
 
     def rates(self, params: Pair, moments: Moments, batch_size: int) -> Pair:
-        """W X and 0, with X of infinitely many samples."""
+        """W X and 0, with the mean of X."""
         w, head = params
         if not isinstance(self.of, SolvedLoss):
             raise ValueError(f"no theory is known for the {type(self.of).__name__.lower()} loss")
-        return w @ self.of.population_drive(w, moments).contrast, jnp.zeros_like(head)
+        return w @ self.of.mean_drive(w, moments, batch_size).contrast, jnp.zeros_like(head)
 
 
 class MeanSquare(Objective):

@@ -238,7 +238,7 @@ def test_rates_are_minus_the_gradient_of_data_with_the_same_moments(name):
         )
 
 
-@pytest.mark.parametrize("name", ["VICReg", "LeJEPA", "spectral"])
+@pytest.mark.parametrize("name", ["VICReg", "LeJEPA", "spectral", "linear Barlow Twins"])
 def test_rates_are_the_mean_over_small_batches(name):
     """Batches of 6 Gaussian samples: the batch size counts, and is in the theory."""
     of, count, draws = OBJECTIVES[name], 6, 40_000
