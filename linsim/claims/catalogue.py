@@ -8,6 +8,7 @@ from linsim.claims import (  # noqa: F401
     directclr,
     gradients,
     layers,
+    losses,
     networks,
     population,
     samples,
@@ -15,8 +16,8 @@ from linsim.claims import (  # noqa: F401
 from linsim.claims.ledger import LEDGER, Claim
 
 # the paper's statements, infinite batches, the same in samples, any batch size, alignment, no
-# negatives, DirectCLR
-FAMILIES = "CPSBAND"
+# negatives, other losses, DirectCLR
+FAMILIES = "CPSBANLD"
 
 
 def claims() -> tuple[Claim, ...]:

@@ -74,4 +74,6 @@ def _panel(axis: Axes, one: xr.Dataset, name: str) -> None:
         )
         axis.plot(later["time"], theory[:, mode], color=BLOCK_COLOURS[block], **THEORY)
     kind = kinds_found(one["kind"].values)
-    axis.set_title(f"{name}: {kind if kind != 'none' else 'no collapse'}", fontsize=7)
+    told = "no collapse" if kind == "none" else f"{kind} collapse"
+    unknown = " (no theory)" if np.isnan(theory).all() else ""
+    axis.set_title(f"{name}{unknown}:\n{told}", fontsize=7)

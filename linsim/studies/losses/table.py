@@ -6,7 +6,7 @@ import xarray as xr
 from linsim.spectra import kinds_found
 
 AXES = ("objective", "noise", "batch_size", "weight_decay", "depth")
-GONE = 1e-4  # of the clean modes' strength
+GONE = 1e-4  # of the strength that modes start with
 
 
 def tell(dataset: xr.Dataset) -> str:
@@ -63,7 +63,7 @@ def _row(one: xr.Dataset, point: dict, several: list[str]) -> tuple[str, bool | 
     }
     measured, theory = (values.isel(time=-1) for values in blocks.values())
     mean, cells = measured.mean("seed"), []
-    gone = GONE * float(theory.sel(block="clean").mean())
+    gone = GONE * float(blocks[""].isel(time=0).mean())
     for block, width in (("clean", 9), ("noisy", 10)):
         cells.append(f"{float(mean.sel(block=block)):>{width}.3g}")
         off = _off(*(values.sel(block=block) for values in (measured, theory)), gone)
