@@ -6,6 +6,7 @@ function is e^{-s t^2/2}, and the square of that of a batch of N samples is in t
 contour integral. Everything is dimensionless.
 """
 
+import functools
 import math
 
 import jax
@@ -59,7 +60,7 @@ def directions(exponents: Float[Array, "*batch n"]) -> tuple[Array, Array]:
     )
 
 
-def statistic(spectrum: Spectrum, batch_size: int, limit: float = 5.0, knots: int = 17) -> Array:
+def statistic(spectrum: Spectrum, batch_size: Real, limit: float = 5.0, knots: int = 17) -> Array:
     """SIGReg in the mean over batches and directions.
 
         N sum_t w_t [(1 - 1/N) E e^{-s t^2} - 2 e^{-t^2/2} E e^{-s t^2/2} + e^{-t^2} + 1/N]
@@ -88,7 +89,7 @@ def statistic(spectrum: Spectrum, batch_size: int, limit: float = 5.0, knots: in
     return weights @ (normal**2 + (1 - twice) / batch_size + twice - 2 * normal * once) * batch_size
 
 
-def slopes(spectrum: Spectrum, batch_size: int, limit: float = 5.0, knots: int = 17) -> Spectrum:
+def slopes(spectrum: Spectrum, batch_size: Real, limit: float = 5.0, knots: int = 17) -> Spectrum:
     """The derivatives of `statistic` by the eigenvalues of the embedding's covariance.
 
         N sum_t w_t t^2 [e^{-t^2/2} E a_k^2 e^{-s t^2/2} - (1 - 1/N) E a_k^2 e^{-s t^2}]
@@ -206,22 +207,30 @@ def optimum(
     """
     from scipy.optimize import minimize
 
-    group = np.repeat(np.arange(len(counts)), counts)
-    pull = 0.25 * (1 - weight) * np.asarray(noise_variance) / len(group)
-
-    @jax.jit
-    def whole(strengths):
-        spectrum = (strengths * variance)[group]
-        value = statistic(spectrum, batch_size, limit, knots)
-        steepness = slopes(spectrum, batch_size, limit, knots)
-        return value, jax.ops.segment_sum(steepness, group, len(counts)) * variance
+    pull = 0.25 * (1 - weight) * np.asarray(noise_variance) * counts / sum(counts)
+    a = np.asarray(variance, dtype=float)
 
     def loss(strengths):
-        value, steepness = (np.asarray(each, dtype=float) for each in whole(strengths))
-        alike = np.asarray(counts) * pull
-        return weight * value + alike @ strengths, weight * steepness + alike
+        value, steepness = _of_groups(strengths * a, counts, float(batch_size), limit, knots)
+        towards = weight * np.asarray(steepness, dtype=float) * a + pull
+        return weight * float(value) + pull @ strengths, towards
 
-    start = 1 / np.asarray(variance, dtype=float)
     tight = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 1000}
     bounds = [(0.0, None)] * len(counts)
-    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=tight).x
+    return minimize(loss, 1 / a, jac=True, method="L-BFGS-B", bounds=bounds, options=tight).x
+
+
+@functools.partial(jax.jit, static_argnums=(1, 3, 4))
+def _of_groups(
+    variances: Float[Array, "G"],
+    counts: tuple[int, ...],
+    batch_size: Real,
+    limit: float,
+    knots: int,
+) -> tuple[Array, Float[Array, "G"]]:
+    """`statistic` of groups of equal eigenvalues, and its derivatives by these."""
+    group = np.repeat(np.arange(len(counts)), counts)
+    spectrum = variances[group]
+    steepness = slopes(spectrum, batch_size, limit, knots)
+    value = statistic(spectrum, batch_size, limit, knots)
+    return value, jax.ops.segment_sum(steepness, group, len(counts))

@@ -69,7 +69,7 @@ class LossesSettings(Bench, StudySettings, GaussianData):  # pyright: ignore[rep
 
 
 PRESETS = {
-    "bench": Preset(LossesSettings(steps=6000), "every loss at two strengths of the noise"),
+    "bench": Preset(LossesSettings(steps=4000), "every loss at two strengths of the noise"),
     "grid": Preset(
         LossesSettings(
             steps=4000,

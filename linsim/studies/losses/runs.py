@@ -130,7 +130,7 @@ def compare(dataset: xr.Dataset, settings: LossesSettings) -> xr.Dataset:
 def _kinds(values: xr.DataArray, settings: LossesSettings) -> xr.DataArray:
     """Which of `spectra.KINDS` every run ends in, by its place; -1 where nothing is known."""
 
-    def kind(spectrum: np.ndarray, total: float) -> int:
+    def kind(spectrum, total):
         if not np.all(np.isfinite(spectrum)):
             return -1
         limits = {"complete": settings.complete, "dimensional": settings.dimensional}

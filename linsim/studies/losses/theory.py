@@ -76,6 +76,16 @@ def _(objective: Plain, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoment
     of, decay = objective.of, float(run.weight_decay)
     if isinstance(of, Cosine) or not isinstance(of, SolvedLoss):
         return UNKNOWN
+    if decay == 0 and isinstance(of, LinearBarlowTwins):
+        modes = _present(run, clean, noisy)
+        strengths = spectral.batch_fixed_point(
+            np.array([float(mode.anchor) for mode, _ in modes]),
+            np.array([float(mode.positive) for mode, _ in modes]),
+            np.array([float(mode.anchor + mode.covariance) for mode, _ in modes]),
+            tuple(count for _, count in modes),
+            run.batch_size,
+        )
+        return float(strengths[0]), float(strengths[-1])
     if decay == 0:
         return of.settled(clean), of.settled(noisy)
     if run.depth > 1 or not isinstance(of, SpectralContrastive | LinearBarlowTwins):
@@ -143,7 +153,7 @@ def _(objective: BarlowTwins, run: ObjectiveRun, clean: ModeMoments, noisy: Mode
 def _(objective: LeJEPA, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments):
     if run.views == "one" or run.weight_decay:
         return UNKNOWN
-    modes = ((clean, run.dim - run.noisy_dims), (noisy, run.noisy_dims))
+    modes = _present(run, clean, noisy)
     strengths = gaussianity.optimum(
         np.array([float(mode.anchor) for mode, _ in modes]),
         np.array([float(mode.step) for mode, _ in modes]),
@@ -151,7 +161,15 @@ def _(objective: LeJEPA, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMomen
         batch_size=run.batch_size,
         weight=float(objective.weight),
     )
-    return float(strengths[0]), float(strengths[1])
+    return float(strengths[0]), float(strengths[-1])
+
+
+def _present(
+    run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments
+) -> list[tuple[ModeMoments, int]]:
+    """Both blocks, with how many modes each has, as far as it has any."""
+    blocks = ((clean, run.dim - run.noisy_dims), (noisy, run.noisy_dims))
+    return [(mode, count) for mode, count in blocks if count]
 
 
 def _of_modes(run: ObjectiveRun, clean: float, noisy: float) -> np.ndarray:
