@@ -194,7 +194,8 @@ def batches_of_any_size(seed: int, wrong: float) -> Evidence:
     """
     size, deviations = 6, jnp.array([0.3, 0.6, 1.2])
     w = 0.6 * models.random_frame(jax.random.key(seed), 3, 3)
-    moments = Moments(*(jnp.eye(3) + jnp.diag(deviations**2),) * 2, jnp.eye(3))
+    noisy = jnp.eye(3) + jnp.diag(deviations**2)
+    moments = Moments(noisy, noisy, jnp.eye(3))
     off = []
     for name in ("spectral_contrastive", "linear_barlow_twins", "vicreg", "lejepa"):
         objective = LeJEPA(slices=8) if name == "lejepa" else OBJECTIVES[name]

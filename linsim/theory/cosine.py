@@ -117,7 +117,7 @@ def growth_rate(
 
     Example:
         >>> setting = {"dims": 8, "correlation": 0.8, "length": 1.0}
-        >>> [growth_rate(3.0, 1.0, temperature=tau, **setting) > 0 for tau in (0.1, 0.5)]
+        >>> [bool(growth_rate(3.0, 1.0, temperature=t, **setting) > 0) for t in (0.1, 0.5)]
         [True, False]
     """
     s0, s1 = agreement(dims, correlation)

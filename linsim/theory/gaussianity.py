@@ -18,7 +18,7 @@ from jaxtyping import Float
 from linsim.arrays import Array
 from linsim.losses.gaussianity import nodes
 
-Real = float | Float[Array, "..."]
+Real = float | int | Float[Array, "..."]
 Spectrum = Float[Array, "n"]
 STEP, HALF = 0.1, 32  # of the contour: spacing at mu = 6, and nodes on its upper half
 

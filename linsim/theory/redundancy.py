@@ -8,6 +8,8 @@ moments, which must be equal for both views: a is the variance of a view along a
 views' difference, h = m a that of the embedding. Everything is dimensionless.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammainc, gammaln
@@ -127,8 +129,6 @@ def vicreg_optimum(
         >>> vicreg_optimum(np.array([0.0, 0.16, 0.32, 0.64])).round(3).tolist()
         [2.333, 1.333, 0.333, 0.0]
     """
-    from scipy.optimize import brentq
-
     b = invariance * np.asarray(noise_to_variance, dtype=float)
     width = outputs or len(b)
     order = np.argsort(b, kind="stable")[:width]
@@ -151,7 +151,7 @@ def vicreg_optimum(
     if excess(0.0) >= 0:
         return found
     top = 1 - epsilon if batch_size is None else 4.0
-    v = top if excess(top) <= 0 else float(brentq(excess, 0.0, top, xtol=1e-14, rtol=1e-14))
+    v = top if excess(top) <= 0 else _root(excess, top)
     found[order] = np.maximum(_level(costs, v * width * price) - costs, 0.0) / price
     return found
 
@@ -188,8 +188,6 @@ def barlow_optimum(correlation: Modes, redundancy: float = BARLOW_REDUNDANCY) ->
         >>> barlow_optimum(np.array([0.8, 0.5])).round(4).tolist()
         [2.0, 0.0]
     """
-    from scipy.optimize import brentq
-
     r = np.asarray(correlation, dtype=float)
     if not np.all(r > 0):
         raise ValueError(f"correlations of the views must be positive; got {r}")
@@ -206,7 +204,14 @@ def barlow_optimum(correlation: Modes, redundancy: float = BARLOW_REDUNDANCY) ->
     def residual(q: float) -> float:
         return q - 1 + (1 - redundancy) * float(np.mean(r * spectrum(q)))
 
-    return spectrum(float(brentq(residual, 0.0, 1.0 + r.max(), xtol=1e-15, rtol=1e-14)))
+    return spectrum(_root(residual, 1.0 + float(r.max())))
+
+
+def _root(function: Callable[[float], float], top: float) -> float:
+    """The zero of an increasing function between 0 and `top`."""
+    from scipy.optimize import root_scalar
+
+    return root_scalar(function, bracket=(0.0, top), method="brentq", xtol=1e-15, rtol=1e-14).root
 
 
 def _level(costs: Modes, total: float) -> float:

@@ -213,12 +213,11 @@ class LinearBarlowTwins(SolvedLoss):
 
     def mean_drive(self, w: Weights, moments: Moments, batch_size: int) -> Drive:
         """See `spectral.batch_loss` and `spectral.batch_contrast`."""
-        covariances = tuple(jnp.asarray(moment, w.dtype) for moment in moments)
+        anchor, positive, cross = (jnp.asarray(moment, w.dtype) for moment in moments)
         now = self.population_drive(w, moments)
-        return now._replace(
-            loss=now.loss + spectral.batch_loss(w, *covariances, batch_size),
-            contrast=now.contrast + spectral.batch_contrast(w, *covariances, batch_size),
-        )
+        loss = now.loss + spectral.batch_loss(w, anchor, positive, cross, batch_size)
+        x = now.contrast + spectral.batch_contrast(w, anchor, positive, cross, batch_size)
+        return now._replace(loss=loss, contrast=x)
 
     def settled(self, mode: ModeMoments) -> float:
         """See `spectral.fixed_point`."""

@@ -11,6 +11,8 @@ from linsim.studies import losses
 from linsim.studies.losses import LossesSettings, summary, table, theory
 from linsim.studies.losses.runs import chosen, run_of
 from linsim.theory import cosine, noncontrastive, redundancy
+from linsim.training.loss import Cosine
+from linsim.training.objectives import Plain
 
 SMALL = {"dim": 4, "noisy_dims": 2, "steps": 60, "seeds": 2, "batch_size": [16], "noise": [1.5]}
 
@@ -84,7 +86,7 @@ def test_thresholds_are_where_the_noisy_modes_vanish():
 def test_temperatures_make_losses_of_their_own():
     settings = LossesSettings(loss=("ntxent", "jepa"), temperature=(0.1, 0.5))
     assert list(chosen(settings)) == ["ntxent 0.1", "ntxent 0.5", "jepa"]
-    assert chosen(settings)["ntxent 0.1"].of.temperature == 0.1
+    assert chosen(settings)["ntxent 0.1"] == Plain(of=Cosine(temperature=0.1))
 
 
 def test_every_loss_is_on_the_bench():

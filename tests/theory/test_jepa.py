@@ -43,7 +43,7 @@ def test_times_and_ends_are_those_of_the_flow(objective, depth):
     run = ObjectiveRun(objective=objective, init_scale=0.3**depth, **setting)
     time_of, settled = KINDS[objective]
     rho = np.array([1 / 1.25, 1 / 2.0])
-    times = time_of(0.4, 0.3, depth, 1.0, rho)
+    times = np.asarray(time_of(0.4, 0.3, depth, 1.0, rho))
     early, late, end = flowed(run, [0.0, *sorted(times), 3e3])[1:]
     first, second = np.argsort(times)
     assert_close(early[first], 0.4**depth, rtol=1e-8)

@@ -6,7 +6,7 @@ import xarray as xr
 from linsim.spectra import kinds_found
 
 AXES = ("objective", "noise", "batch_size", "weight_decay", "depth")
-GONE = 1e-4  # of the strength that modes start with
+GONE = 1e-3  # of the strength that modes start with
 
 
 def tell(dataset: xr.Dataset) -> str:
@@ -66,7 +66,7 @@ def _row(one: xr.Dataset, point: dict, several: list[str]) -> tuple[str, bool | 
     gone = GONE * float(blocks[""].isel(time=0).mean())
     for block, width in (("clean", 9), ("noisy", 10)):
         cells.append(f"{float(mean.sel(block=block)):>{width}.3g}")
-        off = _off(*(values.sel(block=block) for values in (measured, theory)), gone)
+        off = _off(measured.sel(block=block), theory.sel(block=block), gone)
         cells.append(f"{off:>14}")
     found, expected = (_kind(one[name].values) for name in ("kind", "theory_kind"))
     settled = one["settled"].values

@@ -72,7 +72,9 @@ def _settled(
 
 
 @_settled.register
-def _(objective: Plain, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments):
+def _(
+    objective: Plain, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments
+) -> tuple[float, float]:
     of, decay = objective.of, float(run.weight_decay)
     if isinstance(of, Cosine) or not isinstance(of, SolvedLoss):
         return UNKNOWN
@@ -101,7 +103,9 @@ def _(objective: Plain, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoment
 
 
 @_settled.register
-def _(objective: Predicted, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments):
+def _(
+    objective: Predicted, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments
+) -> tuple[float, float]:
     if not objective.stop_gradient:
         return 0.0, 0.0
     decay = float(run.weight_decay)
@@ -116,7 +120,9 @@ def _(objective: Predicted, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMo
 
 
 @_settled.register
-def _(objective: Reconstructed, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments):
+def _(
+    objective: Reconstructed, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments
+) -> tuple[float, float]:
     if run.weight_decay:
         return UNKNOWN
 
@@ -128,16 +134,21 @@ def _(objective: Reconstructed, run: ObjectiveRun, clean: ModeMoments, noisy: Mo
 
 
 @_settled.register
-def _(objective: VICReg, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments):
+def _(
+    objective: VICReg, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments
+) -> tuple[float, float]:
     if run.views == "one" or run.weight_decay:
         return UNKNOWN
-    ratios = _of_modes(run, clean.step / clean.anchor, noisy.step / noisy.anchor)
+    noise = [float(mode.step) / float(mode.anchor) for mode in (clean, noisy)]
+    ratios = _of_modes(run, *noise)
     variances = redundancy.vicreg_optimum(ratios, batch_size=run.batch_size)
-    return variances[0] / float(clean.anchor), variances[-1] / float(noisy.anchor)
+    return float(variances[0]) / float(clean.anchor), float(variances[-1]) / float(noisy.anchor)
 
 
 @_settled.register
-def _(objective: BarlowTwins, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments):
+def _(
+    objective: BarlowTwins, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments
+) -> tuple[float, float]:
     if run.weight_decay:
         return UNKNOWN
     shared = [
@@ -145,12 +156,14 @@ def _(objective: BarlowTwins, run: ObjectiveRun, clean: ModeMoments, noisy: Mode
         for mode in (clean, noisy)
     ]
     variances = redundancy.barlow_optimum(_of_modes(run, *shared))
-    scale = variances[0] / float(clean.anchor)
-    return 1.0, variances[-1] / float(noisy.anchor) / scale
+    ends = variances[[0, -1]] / np.array([float(clean.anchor), float(noisy.anchor)])
+    return 1.0, float(ends[1] / ends[0])
 
 
 @_settled.register
-def _(objective: LeJEPA, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments):
+def _(
+    objective: LeJEPA, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments
+) -> tuple[float, float]:
     if run.views == "one" or run.weight_decay:
         return UNKNOWN
     modes = _present(run, clean, noisy)
