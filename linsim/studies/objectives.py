@@ -6,7 +6,7 @@ import numpy as np
 
 from linsim.studies import theory
 from linsim.sweeps.engine import Engine
-from linsim.sweeps.sweep import Finish
+from linsim.sweeps.sweep import Arrays, Finish
 from linsim.theory import finite_batch
 from linsim.training import objective_run
 from linsim.training.loss import Distance, Dot
@@ -15,13 +15,21 @@ from linsim.training.objectives import Plain
 
 
 def flows(engine: Engine) -> Finish[ObjectiveRun]:
-    """What a `Sweep` of objectives takes as `finish`: the flow of every run's mean."""
-    return theory.flows(
+    """What a `Sweep` of objectives takes as `finish`: the flow of every run's mean, beside what was
+    measured but the initial layers, of which deeper runs have more.
+    """
+    with_flow = theory.flows(
         lambda run, layers: objective_run.population_flow(run, layers, theory.TOLERANCE),
         ("initial_layers",),
         ("embedding_spectrum",),
         engine,
     )
+
+    def finish(runs: ObjectiveRun, measured: Arrays) -> Arrays:
+        kept = with_flow(runs, measured)
+        return {name: values for name, values in kept.items() if name != "initial_layers"}
+
+    return finish
 
 
 def spectrum_at_batch_size(run: ObjectiveRun) -> np.ndarray | None:

@@ -35,7 +35,6 @@ LONG_NAMES = {
     "fine_init_scale": "initial scale, on the finer grid of the theory's curves",
     "block": "clean or noisy coordinates",
     "initial_weights": "W at time 0",
-    "initial_layers": "the layers at time 0, first layer first",
     "initial_w1": "W1 at time 0",
     "initial_w2": "W2 at time 0",
     "weight_singular_values": "singular values of W",
@@ -132,7 +131,6 @@ def _theory(name: str) -> tuple[str, str]:
 # Trailing dimensions of each observable, behind those of the sweep.
 TRAILING = {
     "initial_weights": ("output", "input"),
-    "initial_layers": ("layer", "output", "input"),
     "initial_w1": ("hidden", "input"),
     "initial_w2": ("output", "hidden"),
     "weight_singular_values": ("time", "mode"),

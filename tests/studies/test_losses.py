@@ -46,6 +46,14 @@ def test_the_table_has_a_row_for_every_setting_and_a_verdict(found):
     assert linsim.study("losses").figure(found).axes
 
 
+def test_depths_are_an_axis_like_any_other():
+    small = SMALL | {"steps": 2, "seeds": 1}
+    found = linsim.run("losses", loss=["jepa"], depth=[1, 2], **small)
+    assert found["embedding_spectrum"].sizes["depth"] == 2
+    spectrum = found["embedding_spectrum"].isel(time=0).squeeze()
+    np.testing.assert_allclose(spectrum, 0.3**2, rtol=1e-5)  # the same product at every depth
+
+
 def a_run(name, **fields):
     settings = LossesSettings(loss=(name,))
     run = run_of(settings, name, 1.0, 128, 0.0, 1)
