@@ -89,7 +89,7 @@ def spectral_flow(w, anchor, cross, times):
 @claim(
     "L02",
     "new",
-    "HaoChen et al. 2021, Theorem 4.1",
+    "HaoChen et al. 2021, section 3",
     tolerance=Tolerance(1e-6, "what is left of the slowest decay at t = 2000", numerical=True),
     recorded="exact",
     error="A {} too large",
@@ -124,7 +124,7 @@ GAMMA = np.array([1.0, 0.6, 0.3, -0.2])
 @claim(
     "L03",
     "new",
-    "Simon et al. 2023, Eq. 9",
+    "Simon et al. 2023, section 4",
     tolerance=solver(FLOW),
     recorded="exact",
     error="γ {} too large",
@@ -145,7 +145,7 @@ def modes_are_learned_in_steps(seed: int, wrong: float) -> Evidence:
 @claim(
     "L04",
     "new",
-    "Simon et al. 2023, Eq. 10",
+    "Simon et al. 2023, section 4",
     tolerance=Tolerance(1e-3, "the share of a mode's strength"),
     recorded="holds only under conditions",
     error="8γ {} too large",
@@ -344,7 +344,7 @@ def head_flow(run: ObjectiveRun, times, seed):
 @claim(
     "L09",
     "new",
-    "Littwin et al. 2024, Theorem 3.3",
+    "Littwin et al. 2024",
     tolerance=solver(FLOW),
     recorded="exact",
     error="ρ {} too large",

@@ -41,7 +41,7 @@ def jepa(prediction: Embeddings, z_pos: Embeddings) -> Scalar:
     sg stops the gradient, so that only the prediction is trained. SimSiam is this loss; BYOL and
     I-JEPA take z' from a moving average of the encoder, which is fixed, too.
 
-    Source: Littwin et al. 2024 (arXiv 2407.03475), Eq. 2; Tian et al. 2021 (arXiv 2102.06810), Eq.
+    Source: Littwin et al. 2024 (arXiv 2407.03475); Tian et al. 2021 (arXiv 2102.06810), Eq.
     1. MEAN over samples.
 
     Args:
@@ -68,7 +68,7 @@ def mae(reconstruction: Float[Array, "N d"], x_pos: Float[Array, "N d"]) -> Scal
 
         L = (1/N) sum_i |y_i - x'_i|^2 / 2,   in linear form y = V W x
 
-    Source: Littwin et al. 2024 (arXiv 2407.03475), Eq. 1. MEAN over samples.
+    Source: Littwin et al. 2024 (arXiv 2407.03475). MEAN over samples.
 
     Args:
         reconstruction: The reconstruction y of the second view, shape (N, d).

@@ -28,7 +28,7 @@ def loss(w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square
 
         l(W) = -2 tr(M K) + tr(M A M A'),   M = W^T W
 
-    Source: HaoChen et al. 2021 (arXiv 2106.04156), Eq. 6, for a linear model. Mean over pairs.
+    Source: HaoChen et al. 2021 (arXiv 2106.04156), section 3, for a linear model. Mean over pairs.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -126,7 +126,7 @@ def mode_strength(
     For r > 0 it is a logistic curve to `fixed_point`; for r < 0 the mode vanishes.
 
     Source: this project, docs/theory.md, "Matrix factorisation"; Simon et al. 2023 (arXiv
-    2303.15438), Eq. 9, is the case a = a' = k and gamma = 0, in terms of sqrt(m).
+    2303.15438), section 4, is the case a = a' = k and gamma = 0, in terms of sqrt(m).
 
     Args:
         time: The time t >= 0: learning rate times steps.
@@ -158,7 +158,7 @@ def escape_time(start: Real, anchor_variance: Real, positive_variance: Real, cro
         t = log(m*/m0 - 1) / (8 k),   m* = k/(a a')
 
     Source: this project, docs/theory.md, "Matrix factorisation". Simon et al. 2023 (arXiv
-    2303.15438), Eq. 10, leave out the -1, which is exact for m0 -> 0.
+    2303.15438), section 4, leave out the -1, which is exact for m0 -> 0.
 
     Args:
         start: The strength m0 at t = 0, below m*/2.
@@ -350,7 +350,7 @@ def optimum(outputs: int, anchor_cov: Square, cross_cov: Square) -> tuple[Square
 
     where [G]_n keeps the n largest positive eigenvalues g_k.
 
-    Source: HaoChen et al. 2021 (arXiv 2106.04156), Theorem 4.1 and section 3.2 (by Eckart and
+    Source: HaoChen et al. 2021 (arXiv 2106.04156), section 3 (by Eckart and
     Young), for a linear model. Mean over pairs.
 
     Args:

@@ -115,7 +115,7 @@ def linear_barlow_twins(w: Weights, x: Batch, x_pos: Batch) -> Drive:
 
         X = 4 (G - G S G),   G = (x^T x' + x'^T x) / (2N),   S = W^T W
 
-    Source: Simon et al. 2023 (arXiv 2303.15438), Eq. 5. Args: w (n, d); x, x_pos (N, d). Returns:
+    Source: Simon et al. 2023 (arXiv 2303.15438), section 4. Args: w (n, d); x, x_pos (N, d). Returns:
     Drive.
     """
     cross = _symmetric(x.T @ x_pos) / len(x)

@@ -87,6 +87,7 @@ def test_thresholds_are_where_the_noisy_modes_vanish():
     assert_close(1 + limit**2, cosine.threshold(8, 0.8, 0.5))
     assert theory.threshold(a_run("alignment")) == 0
     assert theory.threshold(a_run("spectral")) == np.inf
+    assert theory.threshold(a_run("jepa", depth=3)) == np.inf
     assert np.isnan(theory.threshold(a_run("ntxent", views="one")))
     assert_close(theory.threshold(a_run("infonce", views="one")), np.sqrt(2), rtol=2e-3)
 

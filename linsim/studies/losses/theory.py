@@ -44,13 +44,13 @@ def threshold(run: ObjectiveRun) -> float:
     if np.isnan(settled(run)).any():
         return float("nan")
     low, high = float(run.base_noise), MOST_NOISE
-    if ratio(high) > 1e-9 * low**2 / high**2 * ratio(low):
+    if ratio(high) > 0:
         return float("inf")
     if ratio(low) == 0:
         return 0.0
     while high / low > 1.001:
         middle = float(np.sqrt(low * high))
-        low, high = (middle, high) if ratio(middle) > 1e-7 else (low, middle)
+        low, high = (middle, high) if ratio(middle) > 0 else (low, middle)
     return high
 
 
