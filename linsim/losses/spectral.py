@@ -15,7 +15,8 @@ def spectral_contrastive(z: Embeddings, z_pos: Embeddings) -> Scalar:
     Embeddings are not normalised. The mean over independent batches does not depend on N. No N x N
     array is made.
 
-    Source: HaoChen et al. 2021 (arXiv 2106.04156), section 3. MEAN over positive and negative pairs.
+    Source: HaoChen et al. 2021 (arXiv 2106.04156), section 3. MEAN over positive and
+    negative pairs.
 
     Args:
         z: Embeddings of the anchor view, shape (N, n), N >= 2.

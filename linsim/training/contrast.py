@@ -115,8 +115,8 @@ def linear_barlow_twins(w: Weights, x: Batch, x_pos: Batch) -> Drive:
 
         X = 4 (G - G S G),   G = (x^T x' + x'^T x) / (2N),   S = W^T W
 
-    Source: Simon et al. 2023 (arXiv 2303.15438), section 4. Args: w (n, d); x, x_pos (N, d). Returns:
-    Drive.
+    Source: Simon et al. 2023 (arXiv 2303.15438), section 4. Args: w (n, d); x, x_pos (N, d).
+    Returns: Drive.
     """
     cross = _symmetric(x.T @ x_pos) / len(x)
     pulled = w @ cross
