@@ -45,9 +45,23 @@ def figures(argv: list[str]) -> None:
     gallery.main(argv)
 
 
+def animate(argv: list[str]) -> None:
+    """`linsim animate ...`."""
+    from linsim.studies import animation
+
+    animation.main(argv)
+
+
 def diagnose(argv: list[str]) -> None:
     """`linsim diagnose ...`."""
     from linsim.diagnose import command
+
+    command.main(argv)
+
+
+def explore(argv: list[str]) -> None:
+    """`linsim explore ...`."""
+    from linsim.explore import command
 
     command.main(argv)
 
@@ -58,9 +72,11 @@ COMMANDS: Mapping[str, Command] = {
         verify, "run the ledger of claims: every statement as printed and as corrected"
     ),
     "figures": Command(figures, "regenerate the figures of the gallery"),
+    "animate": Command(animate, "draw a linear layer collapse while the noise passes √2, as a GIF"),
     "diagnose": Command(
         diagnose, "measure the collapse of your own embeddings, or the alignment of two layers"
     ),
+    "explore": Command(explore, "set, see and train one linear layer in the browser"),
 }
 
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import forked
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,10 +87,7 @@ def cases(draw) -> Case:
 
 def command(name, *flags, timeout=300) -> subprocess.CompletedProcess[str]:
     """Run a study's script in its own process, as a user types it."""
-    words = [sys.executable, str(ROOT / "experiments" / f"{name}.py"), *map(str, flags)]
-    return subprocess.run(
-        words, capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT
-    )
+    return forked.run([str(ROOT / "experiments" / f"{name}.py"), *map(str, flags)], ROOT, timeout)
 
 
 def started(name, *flags) -> subprocess.Popen[str]:
@@ -116,11 +114,4 @@ def same_bytes(folder: Path, reference: Path) -> bool:
 
 def console(*words, timeout=300, cwd=None) -> subprocess.CompletedProcess[str]:
     """Run the console command `linsim` in its own process."""
-    return subprocess.run(
-        [sys.executable, "-m", "linsim", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        cwd=cwd,
-    )
+    return forked.run(["-m", "linsim", *map(str, words)], cwd or Path.cwd(), timeout)

@@ -125,21 +125,21 @@ Work = Callable[[Claim, int, int], Found]
 
 
 def of_each(work: Work[Found], claims: Sequence[Claim], config: VerifySettings) -> Iterator[Found]:
-    """What some work on each claim finds, in order; on a terminal with a progress bar.
+    """What some work on each claim finds, in order; shows its progress.
 
     Quick claims are shared by as many processes as there are cores; those that train, which use
     all cores themselves, follow one after the other.
     """
-    from tqdm import tqdm
-
     from linsim.studies.side_by_side import side_by_side
+    from linsim.sweeps.progress import progress
 
     of_one = functools.partial(in_float64, work, seeds=config.seeds, first=config.seed)
     shared = side_by_side(of_one, [{"name": claim.id} for claim in claims if not claim.slow])
-    with tqdm(claims, unit=" claims", leave=False, disable=None) as bar:
-        for claim in bar:
+    with progress(len(claims), "claims", what="checking ") as bar:
+        for claim in claims:
             bar.set_postfix_str(claim.id)
             yield of_one(name=claim.id) if claim.slow else next(shared)
+            bar.update()
 
 
 def in_float64(work: Work[Found], name: str, seeds: int, first: int) -> Found:

@@ -35,6 +35,11 @@ class Request(Checked):
 
 def main(argv: list[str]) -> None:
     """Command line. Raises: BadInput."""
+    if argv[:1] == ["views"]:
+        from linsim.diagnose.views import command
+
+        command.main(argv[1:])
+        return
     request = parsed(Request, argv, prog="linsim diagnose")
     if (request.file is None) == (not request.weights):
         given = "neither" if request.file is None else "both"

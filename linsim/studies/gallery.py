@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from tqdm import tqdm
 from tyro.conf import Positional
 
 from linsim.config import BadInput, CannotWrite, Checked, Several, parsed
 from linsim.studies import NAMES, study
 from linsim.studies.study import Picture, Study
+from linsim.sweeps.progress import progress
 from linsim.sweeps.runtime import prepare_folder
 
 RESULTS = Path("results/gallery")
@@ -62,8 +62,11 @@ def main(argv: list[str]) -> None:
         return
     for folder in (request.out, request.results):
         prepare_folder(folder)
-    for name in tqdm(request.names or tuple(entries), unit=" figures", disable=None):
-        print(f"{name}: {draw(name, request)}", flush=True)
+    names = request.names or tuple(entries)
+    with progress(len(names), "figures", what="drawing ", hidden=not sys.stderr.isatty()) as bar:
+        for name in names:
+            print(f"{name}: {draw(name, request)}", flush=True)
+            bar.update()
 
 
 def draw(name: str, request: Request) -> Path:

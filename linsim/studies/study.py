@@ -103,6 +103,12 @@ class Study(ABC, Generic[S]):
     def table(self, dataset: "xr.Dataset") -> str:
         """The study's table, whose last line is the verdict. Args: a Dataset of `compare`."""
 
+    @abstractmethod
+    def rows(self, dataset: "xr.Dataset") -> "list[dict[str, object]]":
+        """The numbers of the table, row by row, by the names of their columns: what `--csv` writes,
+        and `pandas.DataFrame` takes. Args: a Dataset of `compare`.
+        """
+
     def meanwhile(self, settings: S) -> None:
         """What needs no run's result, done beside the first chunk: here drawing is made ready."""
         import linsim.studies.style  # noqa: F401
@@ -232,7 +238,17 @@ class Study(ABC, Generic[S]):
             if new
             else folder.redraw(figure, settings.format)
         )
-        print(f"saved {folder.path} and {picture}\n\n{self.table(dataset)}")
+        saved = [folder.path, picture]
+        if settings.csv:
+            from linsim.studies.tabular import csv_of
+            from linsim.sweeps.results import write
+
+            content = csv_of(self.rows(dataset)).encode()
+            saved.append(write(content, folder.path.with_suffix(".csv")))
+        if settings.quiet:
+            print(self.table(dataset).splitlines()[-1])
+        else:
+            print(f"saved {' and '.join(map(str, saved))}\n\n{self.table(dataset)}")
 
     def _shared(self, settings: S, share: cluster.Share, folder: "Folder") -> "xr.Dataset | None":
         """The result, from runs that other processes may train, too; None in a process that leaves
@@ -283,7 +299,11 @@ class Study(ABC, Generic[S]):
 
         devices = tuple(jax.local_devices())[: settings.devices]
         return Engine(
-            devices, settings.chunk_size, attributes=partial(results.provenance, settings), **where
+            devices,
+            settings.chunk_size,
+            attributes=partial(results.provenance, settings),
+            quiet=settings.quiet,
+            **where,
         )
 
     def _folder(self, settings: S) -> "Folder":

@@ -16,6 +16,8 @@ ONLY_SHOWS = (
     "style.py",
     "words.py",
     "gallery.py",
+    "animation.py",
+    "tabular.py",
     "study.py",
 )  # what no number depends on
 

@@ -22,6 +22,7 @@ from linsim.sweeps import results
 from linsim.sweeps.archive import Archive, InMemory, Kept
 from linsim.sweeps.cluster import WHOLE, Share
 from linsim.sweeps.programs import Device, Program, dividing, vectorised
+from linsim.sweeps.progress import progress
 from linsim.sweeps.sweep import Point, Sweep, merged, run_keys
 
 
@@ -33,8 +34,8 @@ class Engine:
     most (default: by memory); share: this process's part of the chunks; only: the names of the runs
     that are asked of this process, which then leaves their merging to who asked; elsewhere: trains
     the chunks of these names in its stead; archive: where runs are kept; attributes: start ->
-    provenance; meanwhile: what to do while the devices compute, at every chunk; made: programs, and
-    what a study makes but once.
+    provenance; meanwhile: what to do while the devices compute, at every chunk; quiet: show no
+    progress; made: programs, and what a study makes but once.
     """
 
     devices: tuple[Device, ...] = ()
@@ -45,6 +46,7 @@ class Engine:
     archive: Archive = field(default_factory=InMemory)
     attributes: Callable[[datetime.datetime], Mapping[str, Any]] = lambda started: {}
     meanwhile: Callable[[], object] = lambda: None
+    quiet: bool = False
     made: dict[Any, Any] = field(default_factory=dict)
 
     def missing(self, sweep: Sweep[Any]) -> int:
@@ -58,7 +60,7 @@ class Engine:
         Args: sweep; turn: the process that takes the first chunk, so that many small sweeps are
         shared evenly.
         Returns: Dataset with dimensions (*axes, seed, ..), or None if runs of other processes are
-        still missing. Shows a progress bar on a terminal. Raises: CannotGoOn.
+        still missing. Shows its progress. Raises: CannotGoOn.
         """
         groups: dict[Any, list[Point]] = {}
         for point in sweep.points:
@@ -104,7 +106,7 @@ class Engine:
                 self._ask([[point.name] for point in mine if point.name not in held], tick_runs)
             return self._merged(sweep)
         hidden = self.only is not None
-        with self.progress(work * len(mine), 0, unit, hidden=hidden, unit_scale=True) as bar:
+        with self.progress(work * len(mine), 0, unit, hidden=hidden) as bar:
             for index, point in enumerate(mine):
                 start = index * work
 
@@ -227,25 +229,10 @@ class Engine:
         available = self._available()
         return available[: max(1, min(len(available), runs, self.chunk_size or runs))]
 
-    def progress(
-        self, total: int, done: int, unit: str, *, hidden: bool = False, **options: Any
-    ) -> tqdm:
-        """A bar, shown by the first process on a terminal."""
-        layout = (
-            "{l_bar}{bar}| {n_fmt}/{total_fmt} "
-            + unit
-            + " [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-        )
-        disable = True if hidden or self.share.index > 0 else None
-        return tqdm(
-            total=total,
-            initial=done,
-            unit=" " + unit,
-            bar_format=layout,
-            leave=False,
-            disable=disable,
-            **options,
-        )
+    def progress(self, total: int, done: int, unit: str, *, hidden: bool = False) -> tqdm:
+        """How many of so many are done, shown by the first process unless it is to be quiet."""
+        hidden = hidden or self.quiet or self.share.index > 0
+        return progress(total, unit, what="training ", done=done, hidden=hidden)
 
 
 class _Bar:

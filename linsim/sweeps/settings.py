@@ -41,6 +41,10 @@ class Execution(Settings):
     """Train all anew, then replace the old result."""
     format: Literal["png", "pdf", "svg"] = "png"
     """Format of the figure."""
+    csv: bool = False
+    """Also write the table's numbers as a CSV file."""
+    quiet: bool = False
+    """Print the verdict alone, and show no progress."""
     chunk_size: MaybeCount = None
     """Runs per compiled call and per file; else by memory."""
     devices: MaybeCount = None

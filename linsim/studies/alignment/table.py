@@ -3,8 +3,10 @@
 import numpy as np
 import xarray as xr
 
-from linsim.studies.two_layers.modes import STATES
-from linsim.studies.two_layers.words import one_by_one, setting
+from linsim.studies import tabular
+from linsim.studies.tabular import Column
+from linsim.studies.two_layers.modes import ALIGNED_ANGLE, ALIGNED_COSINE, GROWN, STATES
+from linsim.studies.two_layers.words import named, one_by_one, runs, setting
 from linsim.studies.words import count_range
 
 IDENTITY_TOLERANCE = {
@@ -13,28 +15,60 @@ IDENTITY_TOLERANCE = {
 }  # of the alignment identity, in units of s^2
 
 
+def columns() -> list[Column]:
+    """What the table shows of each mode."""
+    three, short = "{:.3g}".format, "{:.3f}".format
+    return [
+        Column("mode", "mode"),
+        Column("s1", "s1", three),
+        Column("s2", "s2", three),
+        Column("alignment", "|A_kk|", short),
+        Column("bound", "bound", short),
+        Column("group", "group"),
+        Column("angle", "angle, degrees", "{:.1f}".format),
+        Column("state", "state", left=True),
+    ]
+
+
+LEGEND = (
+    "s1, s2: singular values of W1 and W2; |A_kk|: how far both layers share the direction of mode "
+    "k, from 0 to 1; bound: what theory guarantees of it; group: modes so close that only their "
+    "span has a meaning; angle: between the group's spans in both layers; collapsed: s1 s2 below "
+    f"{100 * GROWN:g} % of the largest; aligned: |A_kk| from {ALIGNED_COSINE:g} on, as a group: "
+    f"angle below {ALIGNED_ANGLE:g} degrees"
+)
+
+
+def rows(dataset: xr.Dataset) -> list[dict[str, object]]:
+    """Every mode of every run, at the end; of the first run first."""
+    found: list[dict[str, object]] = []
+    for point in runs(dataset):
+        run = dataset.isel(point)
+        end = run.isel(time=-1)
+        diagonal = np.abs(np.diag(end["alignment"].values))
+        for k in range(run.sizes["hidden_mode"]):
+            found.append(
+                named(run)
+                | {
+                    "mode": k + 1,
+                    "s1": float(end["w1_singular_values"][k]),
+                    "s2": float(end["w2_singular_values"][k]),
+                    "alignment": float(diagonal[k]),
+                    "bound": float(end["alignment_bound"][k]),
+                    "group": int(run["mode_group"][k]) + 1,
+                    "angle": float(run["group_angle"][k]),
+                    "state": STATES[int(run["mode_state"][k])],
+                }
+            )
+    return found
+
+
 def tell(dataset: xr.Dataset) -> str:
     """Table of the first run's modes, and the verdict over all runs."""
-    run = dataset.isel(noise=0, init_scale=0, seed=0)
-    end = run.isel(time=-1)
-    diagonal = np.abs(np.diag(end["alignment"].values))
-    lines = [
-        setting(dataset),
-        "",
-        f"{'mode':>4} {'s1':>9} {'s2':>9} {'|A_kk|':>8} {'bound':>7} {'group':>6} {'angle':>7}  "
-        "state",
-    ]
-    for k in range(run.sizes["hidden_mode"]):
-        lines.append(
-            f"{k + 1:>4} {end['w1_singular_values'].values[k]:>9.3g} "
-            f"{end['w2_singular_values'].values[k]:>9.3g} "
-            f"{diagonal[k]:>8.3f} {end['alignment_bound'].values[k]:>7.3f} "
-            f"{int(run['mode_group'][k]) + 1:>6} "
-            f"{float(run['group_angle'][k]):>7.1f}  {STATES[int(run['mode_state'][k])]}"
-        )
-    settings = one_by_one(dataset)
-    verdicts = "; ".join(f"{name}{_alignment_verdict(one)}" for name, one in settings)
-    return "\n".join([*lines, "", f"verdict: {verdicts}"])
+    first = rows(dataset.isel(noise=[0], init_scale=[0], seed=[0]))
+    verdicts = "; ".join(f"{name}{_alignment_verdict(one)}" for name, one in one_by_one(dataset))
+    table = [*tabular.lines(columns(), first), *tabular.legend(LEGEND)]
+    return "\n".join([setting(dataset), "", *table, "", f"verdict: {verdicts}"])
 
 
 def _alignment_verdict(dataset: xr.Dataset) -> str:

@@ -100,6 +100,12 @@ class CollapseKinds(Study[KindsSettings]):
 
         return draw(dataset)
 
+    def rows(self, dataset: "xr.Dataset") -> "list[dict[str, object]]":
+        """The numbers of the table, of all runs. Args: a Dataset of `compare`."""
+        from linsim.studies.collapse_kinds.table import rows
+
+        return rows(dataset)
+
     def table(self, dataset: "xr.Dataset") -> str:
         """The kind of collapse of every objective, measured and predicted."""
         from linsim.studies.collapse_kinds.table import tell

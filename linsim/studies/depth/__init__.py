@@ -98,6 +98,12 @@ class Depth(Study[DepthSettings]):
 
         return draw(dataset)
 
+    def rows(self, dataset: "xr.Dataset") -> "list[dict[str, object]]":
+        """The numbers of the table, of all runs. Args: a Dataset of `compare`."""
+        from linsim.studies.depth.table import rows
+
+        return rows(dataset)
+
     def table(self, dataset: "xr.Dataset") -> str:
         """Collapsed dimensions by depth, measured and predicted, and the verdict."""
         from linsim.studies.depth.table import tell

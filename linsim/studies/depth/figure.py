@@ -1,85 +1,160 @@
 """The figure of networks of several depths (paper, Figure 11)."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from linsim.studies.style import LIMIT, MARKERS, THEORY, cividis, figure, look
+from linsim.studies.style import (
+    DIVERGED,
+    HOLLOW,
+    LIMIT,
+    MEASURED,
+    PAGE,
+    SPREAD,
+    THEORY,
+    Ordered,
+    band,
+    below,
+    ceiling,
+    decades,
+    figure,
+    floor,
+    headline,
+    key,
+    look,
+    measured,
+    named,
+    note_if_none,
+    ranks,
+    whole_ticks,
+)
+
+RESOLUTION = 1e-13  # of eigenvalues that are squares of singular values in single precision
+NETWORKS = {"linear": "linear layers", "relu": "ReLU layers"}
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """The paper's Figure 11: embedding spectrum by depth, linear and ReLU; and collapsed dimensions
-    in time.
+    """The paper's Figure 11: the embedding spectrum by depth, for linear and for ReLU layers; and
+    the collapsed dimensions of each in time.
 
-    Markers: medians over seeds with their range; solid: the theory of this batch size and learning
-    rate, for linear layers; dotted grey: infinite batches. Args: dataset of the study.
+    Markers: medians over seeds (in time: means) with the range as a band; black: the theory of this
+    batch size and learning rate, for linear layers; dotted grey: infinite batches.
+    Args: dataset of the study. Returns: Figure.
     """
     with look():
-        return _drawn(dataset)
+        return _drawn(dataset.sortby("depth"))
 
 
 def _drawn(dataset: xr.Dataset) -> Figure:
-    networks = dataset["network"].values
-    drawn = figure(3.2 * len(networks) + 3.2, 3.3)
-    axes = drawn.subplots(1, len(networks) + 1)
+    networks = [str(name) for name in dataset["network"].values]
+    drawn = figure(PAGE, 4.6)
+    axes = drawn.subplots(2, len(networks), squeeze=False, sharey="row")
+    depths = Ordered(dataset["depth"].values, "layers")
     end = dataset.isel(time=-1)
-    rank = np.arange(1, dataset.sizes["mode"] + 1)
-    shades = dict(
-        zip(dataset["depth"].values, np.linspace(0, 0.85, dataset.sizes["depth"]), strict=True)
-    )
-    for axis, network, letter in zip(axes, networks, "ab", strict=False):
-        for layers, marker in zip(dataset["depth"].values, MARKERS, strict=False):
-            spectrum = end["embedding_spectrum"].sel(network=network, depth=layers)
-            colour = cividis()(shades[layers])
-            median = spectrum.median("seed").values
-            bars = np.abs(np.stack([spectrum.min("seed"), spectrum.max("seed")]) - median)
-            line = "" if network == "linear" else "-"
-            axis.errorbar(
-                rank, median, bars, color=colour, marker=marker, linestyle=line, label=f"{layers}"
-            )
-            if network == "linear":
-                predicted = end.sel(depth=layers)
-                axis.plot(rank, predicted["population_embedding_spectrum"], **LIMIT)
-                axis.plot(rank, predicted["theory_embedding_spectrum"], color=colour, **THEORY)
-        axis.set(
-            yscale="log",
-            xlabel="rank",
-            title=f"({letter}) {'ReLU' if network == 'relu' else network} layers",
-        )
-        axis.set_ylim(1e-11, 5 * float(end["embedding_spectrum"].max()))
-        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes[0].set_ylabel("eigenvalue of embedding covariance")
-    axes[0].legend(title="layers", loc="lower left")
-    for layers, marker in zip(dataset["depth"].values, MARKERS, strict=False):
-        colour = cividis()(shades[layers])
-        one = dataset.sel(depth=layers).isel(time=slice(1, None))
-        for network, face in zip(networks, ("full", "none"), strict=False):
-            counts = one["collapsed"].sel(network=network).mean("seed")
-            axes[-1].plot(
-                one["time"][::5],
-                counts[::5],
-                color=colour,
-                linestyle="",
-                marker=marker,
-                fillstyle=face,
-            )
-        axes[-1].plot(one["time"], one["population_collapsed"], **LIMIT)
-        axes[-1].plot(one["time"], one["theory_collapsed"], color=colour, **THEORY)
-    styles = [
-        Line2D([], [], color="0.2", linestyle="", marker="o", fillstyle=face, label=name)
-        for name, face in zip(networks, ("full", "none"), strict=False)
-    ]
-    axes[-1].legend(
-        handles=[
-            *styles,
-            Line2D([], [], color="0.2", label="theory (linear)", **THEORY),
-            Line2D([], [], label="infinite batches", **LIMIT),
-        ],
-        loc="upper left",
-        ncols=2,
-    )
-    axes[-1].set(xscale="log", xlabel="time t", ylabel="collapsed dimensions", title="(c) in time")
-    axes[-1].set_ylim(-0.5, 1.4 * dataset.sizes["mode"])
+    values = end["embedding_spectrum"].values
+    decades(axes[0, 0], "y", floor(values, RESOLUTION), ceiling(values))
+    for column, network in enumerate(networks):
+        top, bottom = axes[:, column]
+        _spectra(top, end, network, depths)
+        _counts(bottom, dataset, network, depths)
+        width = 5.5 / len(networks)
+        headline(top, "ab"[column], _told_of_spectra(dataset, network), width)
+        letter = "abcd"[len(networks) + column]
+        headline(bottom, letter, _told_of_growth(dataset, network), width)
+    axes[0, 0].set_ylabel("eigenvalue of covariance")
+    axes[1, 0].set_ylabel("collapsed dimensions")
+    depths.key(drawn, axes)
+    key(drawn, _handles(dataset))
     return drawn
+
+
+def _spectra(axis: Axes, end: xr.Dataset, network: str, depths: Ordered) -> None:
+    ranks(axis, end.sizes["mode"])
+    rank = np.arange(1, end.sizes["mode"] + 1)
+    cutoff = float(end.attrs["collapse_threshold"]) ** 2
+    hidden_anywhere = False
+    note_if_none(axis, end["embedding_spectrum"].sel(network=network).values, DIVERGED)
+    for layers, colour, mark in depths:
+        spectrum = end["embedding_spectrum"].sel(network=network, depth=layers)
+        median = spectrum.median("seed").values
+        axis.fill_between(rank, spectrum.min("seed"), spectrum.max("seed"), color=colour, **SPREAD)
+        kept = median >= cutoff * median.max()
+        axis.plot(rank[kept], median[kept], color=colour, marker=mark, **MEASURED)
+        axis.plot(rank[~kept], median[~kept], color=colour, marker=mark, **HOLLOW)
+        if network == "linear":
+            one = end.sel(depth=layers)
+            axis.plot(rank, one["population_embedding_spectrum"], **LIMIT)
+            axis.plot(rank, one["theory_embedding_spectrum"], **THEORY)
+        hidden = median < axis.get_ylim()[0]
+        below(axis, rank[hidden], colour)
+        hidden_anywhere = hidden_anywhere or bool(hidden.any())
+    if hidden_anywhere:
+        axis.set_xlabel("rank (▼ below the frame)")
+
+
+def _counts(axis: Axes, dataset: xr.Dataset, network: str, depths: Ordered) -> None:
+    later = dataset.isel(time=slice(1, None))
+    time = later["time"].values
+    every = max(1, len(time) // 15)
+    for layers, colour, mark in depths:
+        one = later.sel(depth=layers)
+        counts = one["collapsed"].sel(network=network).transpose("seed", "time").values
+        low, high = counts.min(axis=0), counts.max(axis=0)
+        axis.fill_between(time, low, high, color=colour, step="mid", **SPREAD)
+        axis.plot(
+            time[::every], counts.mean(axis=0)[::every], color=colour, marker=mark, **MEASURED
+        )
+        if network == "linear":
+            axis.plot(time, one["population_collapsed"], **LIMIT)
+            axis.plot(time, one["theory_collapsed"], **THEORY)
+    dims = dataset.sizes["mode"]
+    decades(axis, "x", 0.8 * time[0], 1.25 * time[-1])
+    axis.axhline(dims, color="0.6", linewidth=0.6)
+    axis.set(xlabel="time t = learning rate × steps", ylim=(-0.04 * dims - 0.1, 1.04 * dims + 0.1))
+    whole_ticks(axis.yaxis)
+
+
+def _end_counts(dataset: xr.Dataset, network: str) -> np.ndarray:
+    """Collapsed dimensions at the end by depth, mean over seeds."""
+    counts = dataset["collapsed"].sel(network=network).isel(time=-1)
+    return counts.transpose("depth", "seed").values.mean(axis=1)
+
+
+def _told_of_spectra(dataset: xr.Dataset, network: str) -> str:
+    counts, name = _end_counts(dataset, network), NETWORKS.get(network, network)
+    if not np.isfinite(counts).all():
+        return f"{name}: training diverges"
+    shown = f"{counts[0]:.3g}" if len(counts) == 1 else f"{counts[0]:.3g} to {counts[-1]:.3g}"
+    layers = dataset["depth"].values
+    deep = f"{layers[0]}" if len(layers) == 1 else f"{layers[0]} to {layers[-1]}"
+    return f"{deep} {name}: {shown} of {dataset.sizes['mode']} dimensions collapse"
+
+
+def _told_of_growth(dataset: xr.Dataset, network: str) -> str:
+    counts, name = _end_counts(dataset, network), NETWORKS.get(network, network).split()[0]
+    if not np.isfinite(counts).all():
+        return f"{name}: training diverges"
+    if len(counts) == 1:
+        return f"{name}: collapsed dimensions in time"
+    if np.all(np.diff(counts) > 0):
+        return f"{name}: each layer more collapses more dimensions"
+    if np.all(np.diff(counts) >= 0) and counts[-1] > counts[0]:
+        return f"{name}: deeper networks collapse no fewer dimensions"
+    return f"{name}: collapse does not grow with depth"
+
+
+def _handles(dataset: xr.Dataset) -> list[Any]:
+    seeds, share = dataset.sizes["seed"], 100 * float(dataset.attrs["collapse_threshold"])
+    handles: list[Any] = [measured("simulation" if seeds == 1 else f"simulation, {seeds} seeds")]
+    if seeds > 1:
+        handles.append(band("range of the seeds"))
+    if "linear" in dataset["network"].values and np.isfinite(dataset["theory_collapsed"]).any():
+        handles.append(named(THEORY, "theory of this batch size and rate"))
+        handles.append(named(LIMIT, "infinite batches"))
+    words = f"collapsed: below {share:g} % of the largest deviation"
+    handles.append(named(HOLLOW | {"marker": "o"}, words))
+    handles.append(named({"color": "0.6", "linewidth": 0.6}, "all dimensions"))
+    return handles

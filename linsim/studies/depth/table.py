@@ -3,7 +3,33 @@
 import numpy as np
 import xarray as xr
 
+from linsim.studies import tabular
+from linsim.studies.tabular import Column
 from linsim.studies.words import count_range, number
+
+LEGEND = (
+    "collapsed dimensions of each network, smallest to largest over the seeds; theory: of balanced "
+    "linear layers at this batch size and learning rate; alpha_ii: mean share of an anchor's "
+    "positive in its softmax"
+)
+
+
+def rows(dataset: xr.Dataset) -> list[dict[str, object]]:
+    """Every depth: counts by theory, and of each network over the seeds."""
+    last, found = dataset.isel(time=-1), []
+    for layers in dataset["depth"].values:
+        one = last.sel(depth=layers)
+        row: dict[str, object] = {
+            "layers": int(layers),
+            "theory": float(one["theory_collapsed"]),
+            "infinite_batches": float(one["population_collapsed"]),
+        }
+        for network in map(str, dataset["network"].values):
+            counts = one["collapsed"].sel(network=network)
+            row[network] = count_range(counts)
+            row[f"{network}_mean"] = float(counts.mean())
+        found.append(row | {"alpha_ii": float(one["alpha_ii"].mean())})
+    return found
 
 
 def tell(dataset: xr.Dataset) -> str:
@@ -11,34 +37,27 @@ def tell(dataset: xr.Dataset) -> str:
     predicted.
     """
     last = dataset.isel(time=-1)
-    lines = [
-        f"distance loss (mean over anchors), one noisy view, noise {dataset.attrs['noise']:g}, "
-        "batches of "
-        f"{dataset.attrs['batch_size']}, {dataset.sizes['seed']} seeds, {dataset.attrs['dtype']}, "
-        f"t = {float(last['time']):g}; collapsed dimensions of {dataset.sizes['mode']}; theory: of "
-        "balanced linear layers at this batch size and learning rate, and in infinite batches",
-        "",
-        f"{'layers':>6} {'theory':>7} {'N = inf':>8}"
-        + "".join(f" {network:>10}" for network in dataset["network"].values)
-        + "  alpha_ii",
+    networks = [str(name) for name in dataset["network"].values]
+    columns = [
+        Column("layers", "layers"),
+        Column("theory", "theory", number),
+        Column("infinite_batches", "infinite batches", number),
+        *(Column(name, "ReLU" if name == "relu" else name) for name in networks),
+        Column("alpha_ii", "alpha_ii", "{:.3f}".format),
     ]
-    for layers in dataset["depth"].values:
-        one = last.sel(depth=layers)
-        cells = "".join(
-            f" {count_range(one['collapsed'].sel(network=network)):>10}"
-            for network in dataset["network"].values
-        )
-        lines.append(
-            f"{layers:>6} {number(float(one['theory_collapsed'])):>7} "
-            f"{number(float(one['population_collapsed'])):>8}{cells}  "
-            f"{float(one['alpha_ii'].mean()):.3f}"
-        )
-    remarks = [_growth(dataset, network) for network in dataset["network"].values]
-    if "linear" in dataset["network"].values and not np.isnan(last["theory_collapsed"]).any():
+    setting = (
+        f"distance loss (mean over anchors), one noisy view, noise {dataset.attrs['noise']:g}, "
+        f"batches of {dataset.attrs['batch_size']}, {dataset.sizes['seed']} seeds, "
+        f"{dataset.attrs['dtype']}, t = {float(last['time']):g}; collapsed dimensions of "
+        f"{dataset.sizes['mode']}"
+    )
+    remarks = [_growth(dataset, network) for network in networks]
+    if "linear" in networks and not np.isnan(last["theory_collapsed"]).any():
         counts = last["collapsed"].sel(network="linear")
         equal = int((counts == last["theory_collapsed"]).sum())
         remarks.append(f"linear: as many as theory predicts in {equal} of {counts.size} runs")
-    return "\n".join([*lines, "", f"verdict: {'; '.join(remarks)}"])
+    table = [*tabular.lines(columns, rows(dataset)), *tabular.legend(LEGEND)]
+    return "\n".join([setting, "", *table, "", f"verdict: {'; '.join(remarks)}"])
 
 
 def _growth(dataset: xr.Dataset, network: str) -> str:

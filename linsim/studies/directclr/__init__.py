@@ -340,6 +340,12 @@ class DirectCLR(Study[ProjectorSettings]):
 
         return draw(dataset)
 
+    def rows(self, dataset: "xr.Dataset") -> "list[dict[str, object]]":
+        """The numbers of the table, of all runs. Args: a Dataset of `compare`."""
+        from linsim.studies.directclr.table import rows
+
+        return rows(dataset)
+
     def table(self, dataset: "xr.Dataset") -> str:
         """Probes and ranks beside the paper's, and what seeds say about each of its statements."""
         from linsim.studies.directclr.table import tell

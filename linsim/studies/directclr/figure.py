@@ -1,4 +1,4 @@
-"""The study's figure (paper, Figures 7b, 9, 10 and 12): spectra, probes, gradient spectra."""
+"""The study's figure (paper, Figures 7b, 9, 10 and 12): probes, ranks, spectra and gradients."""
 
 from typing import Any
 
@@ -8,103 +8,201 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from linsim.studies.directclr import ablation
-from linsim.studies.style import MARKERS, cividis, figure, floor, look
+from linsim.studies.style import (
+    BOUND,
+    DIVERGED,
+    INK,
+    MARKERS,
+    MEASURED,
+    PAGE,
+    SPREAD,
+    Ordered,
+    band,
+    decades,
+    figure,
+    floor,
+    headline,
+    key,
+    look,
+    measured,
+    named,
+    note_if_none,
+    ranks,
+)
 
-LEGEND_BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2}
+# The setups whose spectra are drawn, each with a colour of its own (Okabe and Ito 2008) and a mark.
+FOLLOWED = {
+    "none": ("#000000", "o"),
+    "nonlinear": ("#d55e00", "s"),
+    "directclr": ("#0072b2", "D"),
+    "directclr-linear-block": ("#cc79a7", "^"),
+    "shuffled": ("#009e73", "P"),
+}
+PLACES = {"representation": "r", "behind the last block": "h"}
+NOTHING = "nothing is left: all values are zero, or training has diverged"
+RESOLVED = 1e-8  # lower end of a normalised gradient's singular values
 
 
 def draw(dataset: xr.Dataset) -> Figure:
     """The figure of a result of the study.
 
-    (a) spectra of the representation; (b) accuracies of the probes; (c) accuracy against d0;
-    (d) spectra of the gradient at r and behind the last block.
+    Accuracies of the probes on r, and RankMe of r, of every projector; spectra of the covariance of
+    r, and of the gradient of one batch at r and behind the last block (h), of some of them; and,
+    where it was asked for, the accuracy of DirectCLR against d0. Markers are means (spectra:
+    medians) over seeds, bars 95 % intervals of the mean, bands the range of the seeds.
     Args: a Dataset of `compare`. Returns: Figure.
     """
     with look():
-        drawn = figure(9.6, 7.0)
-        axes = drawn.subplots(2, 2)
-        _spectra(axes[0, 0], dataset)
-        _accuracies(axes[0, 1], dataset)
-        _against_d0(axes[1, 0], dataset)
-        _gradients(axes[1, 1], dataset)
-        return drawn
+        return _drawn(dataset)
 
 
-def _styles(dataset: xr.Dataset) -> list[tuple[str, tuple, str]]:
-    """(setup, colour, marker) of every setup."""
+def _drawn(dataset: xr.Dataset) -> Figure:
     names = dataset["projector"].values.tolist()
-    shades = cividis()(np.linspace(0, 0.9, len(names)))
-    styles = zip(names, shades, MARKERS * 2, strict=False)
-    return [(name, tuple(shade), mark) for name, shade, mark in styles]
+    drawn = figure(PAGE, 3.2 + 0.14 * len(names))
+    heights = (0.9 + 0.14 * len(names), 2.0)
+    upper, lower = (
+        drawn.add_subfigure(row) for row in drawn.add_gridspec(2, 1, height_ratios=heights)
+    )
+    left, right = upper.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
+    labels = _labels(dataset)
+    _probes(left, dataset, labels)
+    _rankme(right, dataset)
+    shown = [name for name in FOLLOWED if name in names] or names[:4]
+    swept = "sweep_probe_accuracy" in dataset
+    axes = lower.subplots(1, 3 if swept else 2)
+    width = 6.0 / len(axes) - 0.25
+    _spectra(axes[0], dataset, shown)
+    _gradients(axes[1], dataset, shown)
+    headline(left, "a", _told_of_probes(dataset), 2.9)
+    headline(right, "b", _told_of_ranks(dataset), 1.9)
+    headline(axes[0], "c", _told_of_spectra(dataset, shown), width)
+    headline(axes[1], "d", _told_of_gradients(dataset, shown), width)
+    if swept:
+        _against_d0(axes[2], dataset, labels)
+        headline(axes[2], "e", _told_of_d0(dataset), width)
+    key(upper, _upper_handles(dataset, labels))
+    key(lower, _lower_handles(dataset, shown, swept))
+    return drawn
 
 
-def _label_styles(dataset: xr.Dataset) -> list[tuple[str, Any, str, str]]:
-    """(labels per class, colour, marker, words) of every number of labels."""
+def _labels(dataset: xr.Dataset) -> Ordered:
+    """The numbers of labels per class, fewest first."""
     names = [str(name) for name in dataset["labels"].values]
-    shades = [cividis()(0.9 * index / len(names)) for index in range(len(names))]
-    words = ["all labels" if name == "all" else f"{name} per class" for name in names]
-    return list(zip(names, shades, MARKERS, words, strict=False))
+    names.sort(key=lambda name: np.inf if name == "all" else int(name))
+    words = ["all labels" if name == "all" else f"{name} labels per class" for name in names]
+    return Ordered(names, "labels", words)
 
 
-def _spectra(axis: Axes, dataset: xr.Dataset) -> None:
-    spectrum = dataset["representation_spectrum"]
-    rank = np.arange(1, dataset.sizes["mode"] + 1)
-    for name, colour, mark in _styles(dataset):
-        median = spectrum.sel(projector=name).median("seed")
-        look_of: Any = {"color": colour, "marker": mark, "label": ablation.SETUPS[name]}
-        axis.plot(rank, median / median.max(), markevery=12, **look_of)
-    axis.set(yscale="log", xlabel="rank", ylabel="eigenvalue / largest")
-    axis.set_title("(a) covariance of the representation r")
-    lowest = floor((spectrum / spectrum.max("mode")).values)
-    axis.set_ylim(1e-5 * lowest, 2)  # room for the legend
-    axis.legend(loc="lower left", ncols=2)
+def _look_of(name: str, shown: list[str]) -> tuple[Any, str]:
+    """The colour and marker of a setup whose spectra are drawn."""
+    return FOLLOWED.get(name, (INK, MARKERS[shown.index(name) % len(MARKERS)]))
 
 
-def _accuracies(axis: Axes, dataset: xr.Dataset) -> None:
+def _baseline(dataset: xr.Dataset) -> tuple[str, str]:
+    """What the probes are compared with: variable, and words."""
+    if "raw_accuracy" in dataset:
+        return "raw_accuracy", "probe on raw pixels"
+    return "untrained_accuracy", "probe on an untrained encoder"
+
+
+def _bars(values: list[np.ndarray], most: float) -> tuple[np.ndarray, np.ndarray]:
+    """Means over seeds, and how far their intervals reach below and above, within 0 and the most
+    that is possible; 0 where unknown. Args: values (seeds,) of each.
+    """
+    found = [ablation.interval(each) for each in values]
+    means = np.array([each.mean for each in found])
+    low, high = (np.clip([each[end] for each in found], 0, most) for end in (1, 2))
+    return means, np.nan_to_num(np.stack([means - low, high - means])).clip(0)
+
+
+def _probes(axis: Axes, dataset: xr.Dataset, labels: Ordered) -> None:
     names = dataset["projector"].values.tolist()
     place = np.arange(len(names))[::-1]
-    count = dataset.sizes["labels"]
-    raw = "raw_accuracy" in dataset
-    below, text_below = (
-        ("raw_accuracy", "raw pixels") if raw else ("untrained_accuracy", "untrained encoder")
-    )
-    for index, (labels, shade, mark, text) in enumerate(_label_styles(dataset)):
-        shift = 0.2 * (index - (count - 1) / 2)
-        rows = dataset["probe_accuracy"].sel(feature="r", labels=labels)
-        found = [ablation.interval(100 * rows.sel(projector=name).values) for name in names]
-        halves = np.nan_to_num([each.high - each.mean for each in found])
-        look_of: Any = {"color": shade, "marker": mark, "linestyle": "", "label": text}
-        axis.errorbar([each.mean for each in found], place - shift, xerr=halves, **look_of)
-        without = 100 * float(dataset[below].sel(labels=labels).mean())
-        axis.axvline(without, color=shade, linestyle=":", linewidth=1.0)
-    axis.plot([], [], color="0.2", linestyle=":", label=text_below)
-    axis.set(xlabel="probe accuracy on r, %", title="(b) probes")
+    for label, colour, mark in labels:
+        rows = dataset["probe_accuracy"].sel(feature="r", labels=label)
+        means, halves = _bars([100 * rows.sel(projector=name).values for name in names], 100.0)
+        bars: dict[str, Any] = {"color": colour, "marker": mark, "elinewidth": 0.8, **MEASURED}
+        axis.errorbar(means, place, xerr=halves, **bars)
+        below = 100 * float(dataset[_baseline(dataset)[0]].sel(labels=label).mean())
+        axis.axvline(below, **(BOUND | {"color": colour, "zorder": 0}))
+    axis.set(xlabel="probe accuracy on r, %", ylim=(-0.7, len(names) - 0.3))
     axis.set_yticks(place, [ablation.SETUPS[name] for name in names])
-    axis.legend(**LEGEND_BELOW)
+    axis.grid(axis="y", color="0.92", linewidth=0.5)
+    axis.set_axisbelow(True)
 
 
-def _against_d0(axis: Axes, dataset: xr.Dataset) -> None:
-    axis.set(xlabel="d0, coordinates that the loss sees", ylabel="probe accuracy on r, %")
-    axis.set_title("(c) DirectCLR against d0")
-    if "sweep_probe_accuracy" not in dataset:
-        axis.text(0.5, 0.5, "not run (--d0-sweep)", transform=axis.transAxes, ha="center")
-        return
+def _rankme(axis: Axes, dataset: xr.Dataset) -> None:
+    names = dataset["projector"].values.tolist()
+    place = np.arange(len(names))[::-1]
+    found, dims = dataset["representation_rankme"], dataset.sizes["mode"]
+    means, halves = _bars([found.sel(projector=name).values for name in names], float(dims))
+    axis.errorbar(means, place, xerr=halves, marker="o", color=INK, elinewidth=0.8, **MEASURED)
+    note_if_none(axis, means, DIVERGED)
+    highest = float(np.nanmax(means + halves[1], initial=1.0))
+    axis.set(xlabel=f"RankMe of r, at most {dims}", xlim=(0, 1.1 * highest))
+    axis.grid(axis="y", color="0.92", linewidth=0.5)
+    axis.set_axisbelow(True)
+
+
+def _normalised(axis: Axes, spectrum: xr.DataArray, colour: Any, mark: str, **line: Any) -> None:
+    """Median over seeds with their range, each spectrum relative to its largest value."""
+    values = _relative(spectrum).transpose("seed", "mode").values
+    rank = np.arange(1, values.shape[1] + 1)
+    axis.fill_between(rank, values.min(axis=0), values.max(axis=0), color=colour, **SPREAD)
+    every = max(1, len(rank) // 10)
+    shown: dict[str, Any] = {"color": colour, "marker": mark, "markevery": every, **line}
+    axis.plot(rank, np.median(values, axis=0), markeredgewidth=0, **shown)
+
+
+def _relative(spectrum: xr.DataArray) -> xr.DataArray:
+    """Spectra relative to their largest values; nan where these are zero."""
+    largest = spectrum.max("mode")
+    return spectrum / largest.where(largest > 0)
+
+
+def _spectra(axis: Axes, dataset: xr.Dataset, shown: list[str]) -> None:
+    spectrum = dataset["representation_spectrum"]
+    for name in shown:
+        _normalised(axis, spectrum.sel(projector=name), *_look_of(name, shown))
+    relative = _relative(spectrum.sel(projector=shown)).values
+    note_if_none(axis, relative, NOTHING)
+    decades(axis, "y", floor(relative, 1e-9), 2.0)
+    ranks(axis, dataset.sizes["mode"])
+    axis.set_ylabel("eigenvalue")
+
+
+def _gradients(axis: Axes, dataset: xr.Dataset, shown: list[str]) -> None:
+    """At r solid, behind the last block dashed."""
+    for name in _with_gradients(shown):
+        for place, line in zip(PLACES, ("-", "--"), strict=True):
+            spectrum = dataset["gradient_spectrum"].sel(projector=name, place=place)
+            _normalised(axis, spectrum, *_look_of(name, shown), linestyle=line)
+    drawn = dataset["gradient_spectrum"].sel(projector=_with_gradients(shown))
+    note_if_none(axis, _relative(drawn).values, NOTHING)
+    decades(axis, "y", RESOLVED, 2.0)
+    ranks(axis, dataset.sizes["mode"])
+    axis.axvline(int(dataset.attrs["d0"]) + 0.5, color="0.6", linewidth=0.6, zorder=0)
+    axis.set_ylabel("singular value")
+
+
+def _with_gradients(shown: list[str]) -> list[str]:
+    """Three of them at most, that their lines can be told apart."""
+    wanted = [name for name in ("none", "directclr", "directclr-linear-block") if name in shown]
+    return wanted or shown[:3]
+
+
+def _against_d0(axis: Axes, dataset: xr.Dataset, labels: Ordered) -> None:
     accuracy = _accuracy_against_d0(dataset)
     d0 = accuracy["d0"].values
-    for labels, shade, mark, text in _label_styles(dataset):
-        rows = accuracy.sel(labels=labels)
-        found = [ablation.interval(100 * rows.sel(d0=value).values) for value in d0]
-        bounds = [[each.mean - each.low, each.high - each.mean] for each in found]
-        means = [each.mean for each in found]
-        look_of: Any = {"color": shade, "marker": mark, "label": text}
-        axis.errorbar(d0, means, yerr=np.nan_to_num(bounds).T, **look_of)
-        if "none" in dataset["projector"].values:
-            plain = dataset["probe_accuracy"].sel(projector="none", feature="r", labels=labels)
-            axis.axhline(100 * float(plain.mean()), color=shade, linestyle=":", linewidth=1.0)
-    axis.plot([], [], color="0.2", linestyle=":", label="no projector")
+    for label, colour, mark in labels:
+        rows = accuracy.sel(labels=label)
+        means, halves = _bars([100 * rows.sel(d0=value).values for value in d0], 100.0)
+        bars: dict[str, Any] = {"color": colour, "marker": mark, "elinewidth": 0.8}
+        axis.errorbar(d0, means, yerr=halves, linewidth=0.6, markeredgewidth=0, **bars)
     axis.set_xscale("symlog", base=2, linthresh=4)
     axis.set_xticks(d0, [str(value) for value in d0])
-    axis.legend(**LEGEND_BELOW)
+    axis.minorticks_off()
+    axis.set(xlabel="d0 of DirectCLR", ylabel="accuracy, %")
 
 
 def _accuracy_against_d0(dataset: xr.Dataset) -> xr.DataArray:
@@ -116,19 +214,82 @@ def _accuracy_against_d0(dataset: xr.Dataset) -> xr.DataArray:
     return swept.sortby("d0")
 
 
-def _gradients(axis: Axes, dataset: xr.Dataset) -> None:
-    spectrum = dataset["gradient_spectrum"]
-    rank = np.arange(1, dataset.sizes["mode"] + 1)
-    wanted = ("none", "directclr", "directclr-linear-block")
-    shown = [name for name in wanted if name in dataset["projector"].values]
-    for name, shade, mark in zip(shown, (0.0, 0.45, 0.85), MARKERS, strict=False):
-        for place, line in (("representation", ":"), ("behind the last block", "-")):
-            values = spectrum.sel(projector=name, place=place).median("seed")
-            text = f"{ablation.SETUPS[name]}: at {'r' if place == 'representation' else 'h'}"
-            look_of: Any = {"color": cividis()(shade), "linestyle": line, "marker": mark}
-            axis.plot(rank, values / values.max(), markevery=12, label=text, **look_of)
-    axis.axvline(dataset.attrs["d0"] + 0.5, color="0.5", linewidth=0.7)
-    axis.text(dataset.attrs["d0"] + 2, 1.1, "d0", color="0.3", va="bottom")
-    axis.set(yscale="log", ylim=(1e-8, 4), xlabel="rank", ylabel="singular value / largest")
-    axis.set_title("(d) gradient of one batch")
-    axis.legend(**LEGEND_BELOW)
+def _told_of_probes(dataset: xr.Dataset) -> str:
+    """Whether projectors make a difference to the probes, by the study's own judgements."""
+    held, against = [], []
+    names = set(dataset["projector"].values.tolist()) - {"none", "shuffled"}
+    if not names or "none" not in dataset["projector"]:
+        return "What probes find in r"
+    labels = [str(name) for name in dataset["labels"].values]
+    for name in sorted(names):
+        for label in labels:
+            pair = (
+                ablation.measured(dataset, (each, "r"), "probe", label) for each in (name, "none")
+            )
+            with_projector, without = pair
+            found = ablation.interval(with_projector - without, len(names) * len(labels))
+            held.append(found.low > 0)
+            against.append(found.high < 0)
+    if dataset.sizes["seed"] < 2:
+        return "What probes find in r (one seed: no intervals)"
+    better, worse = sum(held), sum(against)
+    if not better and not worse:
+        return "No projector's probe differs from none beyond chance"
+    return f"Of {len(held)} probes behind a projector {better} beat none, {worse} fall behind"
+
+
+def _told_of_ranks(dataset: xr.Dataset) -> str:
+    means = dataset["representation_rankme"].mean("seed")
+    if means.isnull().any():
+        return "Training diverges"
+    return f"r keeps a rank of {_range(means)}"
+
+
+def _told_of_spectra(dataset: xr.Dataset, shown: list[str]) -> str:
+    collapsed = dataset["collapsed"].sel(projector=shown)
+    if collapsed.isnull().any():
+        return "Spectra of r: training diverges"
+    return f"{_range(collapsed)} of {dataset.sizes['mode']} dimensions of r collapse"
+
+
+def _told_of_gradients(dataset: xr.Dataset, shown: list[str]) -> str:
+    ranks_found = ablation.gradient_ranks(dataset).sel(projector=_with_gradients(shown))
+    at = [ranks_found.sel(place=place).median("seed") for place in PLACES]
+    return f"Gradients have rank {_range(at[0])} at r, {_range(at[1])} at h"
+
+
+def _range(values: xr.DataArray) -> str:
+    """The smallest and the largest value, in whole numbers."""
+    low, high = f"{float(values.min()):.0f}", f"{float(values.max()):.0f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _told_of_d0(dataset: xr.Dataset) -> str:
+    fewest = _labels(dataset).values[0]
+    accuracy = 100 * _accuracy_against_d0(dataset).sel(labels=fewest).mean("seed")
+    low, high = (
+        accuracy.isel(d0=int(place)) for place in (accuracy.argmin("d0"), accuracy.argmax("d0"))
+    )
+    told = [f"{float(each):.0f} % at d0 = {int(each['d0'])}" for each in (low, high)]
+    return f"Fewest labels: {told[0]}, {told[1]}"
+
+
+def _upper_handles(dataset: xr.Dataset, labels: Ordered) -> list[Any]:
+    handles: list[Any] = labels.handles()
+    handles.append(named(BOUND, _baseline(dataset)[1]))
+    if dataset.sizes["seed"] > 1:
+        handles.append(named({"linewidth": 0.8}, f"95 % interval, {dataset.sizes['seed']} seeds"))
+    return handles
+
+
+def _lower_handles(dataset: xr.Dataset, shown: list[str], swept: bool) -> list[Any]:
+    handles: list[Any] = []
+    for name in shown:
+        colour, mark = _look_of(name, shown)
+        handles.append(measured(ablation.SETUPS[name], mark, color=colour, linestyle="-"))
+    handles.append(named({"linewidth": 1.0, "linestyle": "-"}, "(d) gradient at r, largest 1"))
+    handles.append(named({"linewidth": 1.0, "linestyle": "--"}, "(d) gradient at h"))
+    handles.append(named({"color": "0.6", "linewidth": 0.6}, f"d0 = {int(dataset.attrs['d0'])}"))
+    if dataset.sizes["seed"] > 1:
+        handles.append(band("range of the seeds"))
+    return handles

@@ -6,10 +6,47 @@ from typing import get_args
 import numpy as np
 import xarray as xr
 
+from linsim.studies import tabular
 from linsim.studies.directclr import ablation
 from linsim.studies.directclr.ablation import SETUPS, Comparison, Interval, Outcome
 
 BASELINES = {"raw_accuracy": "raw pixels", "untrained_accuracy": "untrained encoder"}
+
+
+LEGEND = (
+    "probe: linear, on the representation r, on its first d0 coordinates and the others, and on h "
+    "(r = h + f(h)); labels: per class, or all; ImageNet: the paper's Tables 1 and 2; "
+    "RankMe: effective rank of r by its singular values, centred rank: of its covariance; "
+    "collapsed: dimensions whose deviation is below {:g} % of the largest; rank at r, at h: of the "
+    "gradient of one batch"
+)
+
+
+def rows(dataset: xr.Dataset) -> list[dict[str, object]]:
+    """Mean and 95 % interval of each probe of every projector, and of RankMe and collapsed
+    dimensions of r.
+    """
+    found: list[dict[str, object]] = []
+
+    def add(setup: str, measure: str, values: xr.DataArray, feature: str = "r", labels: str = ""):
+        mean, low, high = ablation.interval(values.values)
+        row: dict[str, object] = {
+            "projector": setup,
+            "measure": measure,
+            "feature": feature,
+            "labels": labels,
+        }
+        found.append(row | {"mean": mean, "low": low, "high": high})
+
+    for setup in map(str, dataset["projector"].values):
+        one = dataset.sel(projector=setup)
+        for feature in map(str, dataset["feature"].values):
+            for labels in map(str, dataset["labels"].values):
+                accuracy = one["probe_accuracy"].sel(feature=feature, labels=labels)
+                add(setup, "probe accuracy", accuracy, feature, labels)
+        add(setup, "RankMe", one["representation_rankme"])
+        add(setup, "collapsed dimensions", one["collapsed"])
+    return found
 
 
 def tell(dataset: xr.Dataset) -> str:
@@ -17,8 +54,9 @@ def tell(dataset: xr.Dataset) -> str:
     labels = [str(name) for name in dataset["labels"].values]
     lines = [_setting(dataset), *_reduced(dataset), ""]
     lines += [*_accuracies(dataset, labels), *_convolutional(dataset)]
-    lines += ["", *_ranks(dataset), "", *_comparisons(dataset, labels)]
-    lines += ["", _correlations(dataset, labels)]
+    below = 100 * float(dataset.attrs["collapse_threshold"])
+    lines += ["", *_ranks(dataset), *tabular.legend(LEGEND.format(below))]
+    lines += ["", *_comparisons(dataset, labels), "", _correlations(dataset, labels)]
     return "\n".join([*lines, "", _verdict(dataset, labels)])
 
 

@@ -111,6 +111,12 @@ class PhaseDiagram(Study[PhaseSettings]):
 
         return draw(dataset)
 
+    def rows(self, dataset: "xr.Dataset") -> "list[dict[str, object]]":
+        """The numbers of the table, of all runs. Args: a Dataset of `compare`."""
+        from linsim.studies.phase_diagram.table import rows
+
+        return rows(dataset)
+
     def table(self, dataset: "xr.Dataset") -> str:
         """In how many runs the count is the one that theory predicts, and the verdict."""
         from linsim.studies.phase_diagram.table import tell

@@ -49,6 +49,12 @@ class SingularValues(Study[TwoLayerSettings]):
 
         return draw(dataset)
 
+    def rows(self, dataset: "xr.Dataset") -> "list[dict[str, object]]":
+        """The numbers of the table, of all runs. Args: a Dataset of `compare`."""
+        from linsim.studies.singular_values.table import rows
+
+        return rows(dataset)
+
     def table(self, dataset: "xr.Dataset") -> str:
         """Every mode of the first run, and the verdict over all runs."""
         from linsim.studies.singular_values.table import tell

@@ -12,10 +12,12 @@ from linsim.training import data
 from linsim.training.loss import SolvedLoss
 from linsim.training.run import Run
 
+ESCAPED = 10.0  # a mode has escaped once s1 s2 is this many times its start
+
 
 def compare(dataset: xr.Dataset, settings: TwoLayerSettings) -> xr.Dataset:
-    """`dataset` of two-layer runs with Theorem 3 integrated for each, and the escape times; nan
-    where theory is silent.
+    """`dataset` of two-layer runs with Theorem 3 integrated for each, the escape times, and how
+    many modes have escaped; nan where theory is silent.
     """
     run = fixed_run(settings)
     start = (dataset["w1_singular_values"] * dataset["w2_singular_values"]).isel(time=0, drop=True)
@@ -24,8 +26,20 @@ def compare(dataset: xr.Dataset, settings: TwoLayerSettings) -> xr.Dataset:
     if covers(run) and isinstance(run.loss, SolvedLoss):
         growth = run.loss.growth_rate(data.mode_moments(mode_noise(dataset, run), run.views))
     escape = start.copy(data=population.escape_time(start.values, 2, np.asarray(growth)))
-    dataset = dataset.assign(theorem_3=theorem_3(dataset), escape_time=escape)
+    dataset = dataset.assign(
+        theorem_3=theorem_3(dataset), escape_time=escape, escaped=escaped(dataset, "")
+    )
     return dataset.assign_attrs(no_theory=silence(run))
+
+
+def escaped(dataset: xr.Dataset, prefix: str) -> xr.DataArray:
+    """How many modes of each run have escaped at the end. Args: dataset; prefix of the layers'
+    names: none for the runs, theory_ or population_.
+    """
+    strength = dataset[f"{prefix}w1_singular_values"] * dataset[f"{prefix}w2_singular_values"]
+    return (strength.isel(time=-1, drop=True) > ESCAPED * strength.isel(time=0, drop=True)).sum(
+        "hidden_mode"
+    )
 
 
 def mode_noise(dataset: xr.Dataset, run: Run) -> np.ndarray:

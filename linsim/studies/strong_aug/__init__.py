@@ -98,6 +98,12 @@ class StrongAug(Study[StrongAugSettings]):
 
         return draw(dataset)
 
+    def rows(self, dataset: "xr.Dataset") -> "list[dict[str, object]]":
+        """The numbers of the table, of all runs. Args: a Dataset of `compare`."""
+        from linsim.studies.strong_aug.table import rows
+
+        return rows(dataset)
+
     def table(self, dataset: "xr.Dataset") -> str:
         """Measured beside predicted strengths, and the verdict on these and on the counts of
         collapsed dimensions.

@@ -1,130 +1,267 @@
-"""Figures of one linear layer (paper, section 4): spectra under strong augmentation."""
+"""The figure of one linear layer under strong augmentation (paper, section 4, Figure 3)."""
+
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
 from linsim.studies.strong_aug.judgement import at_batch_size, infinite_strength
+from linsim.studies.strong_aug.table import late_exponent, resolved, state
 from linsim.studies.style import (
     BLOCK_COLOURS,
+    CUTOFF,
+    DIVERGED,
     LIMIT,
-    MARKERS,
+    MEASURED,
+    PAGE,
     SPREAD,
     THEORY,
-    cividis,
+    THRESHOLD,
+    Ordered,
+    band,
+    below,
+    ceiling,
+    decades,
     figure,
     floor,
+    headline,
+    key,
     look,
+    measured,
+    named,
+    note_if_none,
+    ranks,
 )
+from linsim.studies.words import collapsed_count, count_range
+
+BLOCKS = ("clean", "noisy")
+BLOCK_MARKERS = ("o", "^")
+NEARLY_ONE = 3.0  # cut-offs of all noises that differ by less are drawn as one
+WIDTH = 1.9  # inches of a panel
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """The paper's Figure 3 with theory: (a) weight spectrum, (b) its evolution, (c) embedding
-    spectrum.
+    """The singular values of W (a) in time, at a noise that makes dimensions collapse; (b) at the
+    end, for every noise; (c) against the noise, with the threshold.
 
-    Markers: medians over seeds; lines and bands: the theory of this batch size and learning rate,
-    with the middle 90 % of single runs. Losses without it are compared with infinite batches.
-    Args: dataset of `experiments/strong_aug.py`; the first init_scale is drawn. Returns: Figure.
+    Markers: (a, c) the mean of each block over seeds and modes, (b) medians over seeds with their
+    range; black lines and bands: the theory of this batch size and learning rate, with the middle
+    90 % of single runs, or the range of the seeds where each starts differently. Losses without it
+    are compared with infinite batches.
+    Args: dataset of the study; the first init_scale is drawn. Returns: Figure.
     """
     with look():
         return _drawn(dataset.isel(init_scale=0))
 
 
 def _drawn(dataset: xr.Dataset) -> Figure:
-    drawn = figure(9.6, 3.3)
-    axes = drawn.subplots(1, 3, width_ratios=(1, 1.15, 1))
-    end = dataset.isel(time=-1)
-    _final_spectra(axes[0], end, "weight_singular_values", power=1)
-    _final_spectra(axes[2], end, "embedding_spectrum", power=2)
-    axes[0].set(title=f"(a) weights at t = {float(end['time']):.4g}", ylabel="singular value of W")
-    axes[2].set(title="(c) embeddings", ylabel="eigenvalue of embedding covariance")
-    axes[2].legend(title="noise", handles=_noise_handles(dataset), loc="lower left")
-    _evolution(axes[1], dataset.isel(noise=_shown_noise(dataset)))
-    drawn.legend(handles=_style_handles(dataset), loc="outside lower center", ncols=4)
+    drawn = figure(PAGE, 2.9)
+    axes = drawn.subplots(1, 3, sharey=True)
+    dataset = dataset.sortby("noise")
+    noises = Ordered(dataset["noise"].values, "noise")
+    values = dataset["weight_singular_values"].median("seed")
+    highest = np.stack([values.max(), dataset["theory_weight_singular_values"].max()])
+    decades(axes[0], "y", floor(values.isel(time=-1).values), ceiling(highest))
+    shown = _shown_noise(dataset)
+    _evolution(axes[0], dataset.isel(noise=shown))
+    _final_spectra(axes[1], dataset.isel(time=-1), noises)
+    _against_noise(axes[2], dataset.isel(time=-1))
+    axes[0].set_ylabel("singular value of W")
+    headline(axes[0], "a", _told_of_block(dataset.isel(noise=shown)), WIDTH)
+    headline(axes[1], "b", _told_of_counts(dataset), WIDTH)
+    headline(axes[2], "c", _told_of_threshold(dataset), WIDTH)
+    noises.key(drawn, axes)
+    key(drawn, _handles(dataset))
     return drawn
 
 
 def _shown_noise(dataset: xr.Dataset) -> int:
-    """Panel (b) shows the strongest noise that theory does not let collapse, else the weakest of
-    all.
+    """The weakest noise at which theory lets dimensions collapse, or else the strongest of all."""
+    predicted = np.flatnonzero(dataset["predicted_collapsed"].values > 0)
+    return int(predicted[0]) if len(predicted) else dataset.sizes["noise"] - 1
+
+
+def _threshold(dataset: xr.Dataset) -> float | None:
+    """The noise from which noisy dimensions vanish in infinite batches, where it is known and
+    finite.
     """
-    kept = np.flatnonzero(dataset["predicted_collapsed"].values == 0)
-    noise = dataset["noise"].values
-    return int(kept[np.argmax(noise[kept])]) if len(kept) else int(np.argmin(noise))
-
-
-def _colours(dataset: xr.Dataset) -> list:
-    return [cividis()(f) for f in np.linspace(0.0, 0.85, dataset.sizes["noise"])]
-
-
-def _noise_handles(dataset: xr.Dataset) -> list[Line2D]:
-    styles = zip(dataset["noise"].values, _colours(dataset), MARKERS * 10, strict=False)
-    return [
-        Line2D([], [], color=colour, marker=marker, label=f"{noise:g}")
-        for noise, colour, marker in styles
-    ]
-
-
-def _style_handles(dataset: xr.Dataset) -> list:
-    simulated = Line2D([], [], color="0.2", marker="o", linestyle="", label="simulation")
-    limit = Line2D([], [], label="infinite batches", **LIMIT)
-    if not at_batch_size(dataset):
-        return [simulated, limit]
-    return [
-        simulated,
-        Line2D([], [], color="0.2", label="theory at this batch size and rate", **THEORY),
-        Patch(color="0.2", label="90 % of single runs", **SPREAD),
-        limit,
-    ]
-
-
-def _final_spectra(axis: Axes, end: xr.Dataset, name: str, *, power: int) -> None:
-    rank = np.arange(1, end.sizes["mode"] + 1)
-    measured = end[name]
-    median = measured.median("seed").values
-    low, high = measured.min("seed").values, measured.max("seed").values
-    for index, (colour, marker) in enumerate(zip(_colours(end), MARKERS * 10, strict=False)):
-        bars = np.stack([median - low, high - median])[:, index]
-        axis.errorbar(rank, median[index], bars, color=colour, marker=marker, linestyle="")
-        if at_batch_size(end):
-            one = end.isel(noise=index)
-            line, bottom, top = (
-                one[f"theory_{which}"].values ** power
-                for which in ("weight_singular_values", "singular_value_low", "singular_value_high")
-            )
-            axis.plot(rank, line, color=colour, **THEORY)
-            axis.fill_between(rank, bottom, top, color=colour, **SPREAD)
-        elif f"population_{name}" in end:
-            axis.plot(rank, end[f"population_{name}"].isel(noise=index).median("seed"), **LIMIT)
-    axis.set(yscale="log", xlabel="rank", ylim=(floor(median), 3 * np.nanmax(high)))
-    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    asked = dataset.attrs
+    known = asked["loss"] == "distance" and asked["views"] == "one" and not asked["no_theory"]
+    return np.sqrt(2) if known else None
 
 
 def _evolution(axis: Axes, dataset: xr.Dataset) -> None:
     time = dataset["time"].values[1:]
-    values = dataset["weight_singular_values"].median("seed").values[1:]
-    split = values.shape[1] - dataset.attrs["noisy_dims"]
+    strength = dataset["block_strength"].mean("seed")
+    start = float(np.sqrt(dataset["block_strength"].isel(time=0).mean("seed")).max())
+    axis.axhline(start, color="0.6", linewidth=0.6, zorder=0)
+    axis.plot(time, _cutoff(dataset).values[1:], **CUTOFF)
     limit = infinite_strength(dataset)
-    blocks = (("clean", slice(0, split)), ("noisy", slice(split, None)))
-    for (block, modes), colour in zip(blocks, BLOCK_COLOURS, strict=True):
-        shown = values[::3, modes]
-        axis.plot(time[::3], shown, color=colour, marker=".", markersize=2.5, linestyle="")
+    for block, colour, mark in zip(BLOCKS, BLOCK_COLOURS, BLOCK_MARKERS, strict=True):
+        values = np.sqrt(strength.sel(block=block).values[1:])
+        theory = np.sqrt(dataset["theory_block_strength"].sel(block=block).values[1:])
+        every: dict[str, Any] = {"markevery": max(1, len(time) // 20)}
+        axis.plot(time, values, color=colour, marker=mark, **MEASURED, **every)
         axis.plot(time, np.sqrt(limit.sel(block=block).values[1:]), **LIMIT)
-        theory = dataset["theory_block_strength"].sel(block=block).values[1:]
-        axis.plot(time, np.sqrt(theory), color=colour, **THEORY)
-        if at_batch_size(dataset) and shown.shape[1]:
+        axis.plot(time, theory, **THEORY)
+        modes = _modes(dataset, block)
+        if at_batch_size(dataset) and modes.stop > modes.start:
             low = dataset["theory_singular_value_low"].values[1:, modes].min(axis=1)
             high = dataset["theory_singular_value_high"].values[1:, modes].max(axis=1)
             axis.fill_between(time, low, high, color=colour, **SPREAD)
-    axis.set(
-        xscale="log",
-        yscale="log",
-        xlabel="time t = learning rate × steps",
-        ylabel="singular value of W",
-    )
-    axis.set_ylim(bottom=floor(values[-1]))
-    axis.set_title(f"(b) evolution at noise {float(dataset['noise']):g}")
+    note_if_none(axis, strength.values[1:], DIVERGED)
+    decades(axis, "x", 0.8 * time[0], 1.25 * time[-1])
+    axis.set_xlabel("time t = learning rate × steps")
+
+
+def _modes(dataset: xr.Dataset, block: str) -> slice:
+    """The ranks of a block in a spectrum in which the clean block comes first."""
+    split = dataset.sizes["mode"] - int(dataset.attrs["noisy_dims"])
+    return slice(0, split) if block == "clean" else slice(split, dataset.sizes["mode"])
+
+
+def _cutoff(dataset: xr.Dataset) -> xr.DataArray:
+    """Singular values below this count as collapsed; median over seeds."""
+    largest = dataset["weight_singular_values"].max("mode").median("seed")
+    return dataset.attrs["collapse_threshold"] * largest
+
+
+def _final_spectra(axis: Axes, end: xr.Dataset, noises: Ordered) -> None:
+    ranks(axis, end.sizes["mode"])
+    rank = np.arange(1, end.sizes["mode"] + 1)
+    cut = _cutoff(end).values
+    low, high = np.nanmin(cut, initial=np.inf), np.nanmax(cut, initial=0.0)
+    if 0 < high < NEARLY_ONE * low:
+        axis.axhspan(low, high, color=CUTOFF["color"], **SPREAD)
+        axis.axhline(np.sqrt(low * high), **CUTOFF)
+    note_if_none(axis, cut, DIVERGED)
+    all_below: list[np.ndarray] = []
+    for index, (_, colour, mark) in enumerate(noises):
+        one = end.isel(noise=index)
+        spectrum = one["weight_singular_values"]
+        median = spectrum.median("seed").values
+        bars = np.abs(np.stack([spectrum.min("seed").values, spectrum.max("seed").values]) - median)
+        axis.errorbar(rank, median, bars, color=colour, marker=mark, elinewidth=0.7, **MEASURED)
+        if at_batch_size(end):
+            axis.plot(rank, one["theory_weight_singular_values"], **THEORY)
+            low, high = one["theory_singular_value_low"], one["theory_singular_value_high"]
+            axis.fill_between(rank, low, high, color=colour, **SPREAD)
+        elif np.isfinite(one["population_settled"]).all():
+            blocks = [_modes(end, block) for block in BLOCKS]
+            levels = [
+                np.full(b.stop - b.start, v) for b, v in zip(blocks, _settled(one), strict=True)
+            ]
+            axis.plot(rank, np.concatenate(levels), **LIMIT)
+        hidden = median < axis.get_ylim()[0]
+        below(axis, rank[hidden], colour)
+        all_below.append(hidden)
+    if np.any(all_below):
+        axis.set_xlabel("rank (▼ below the frame)")
+
+
+def _settled(one: xr.Dataset) -> np.ndarray:
+    """Singular values at which the blocks settle in infinite batches."""
+    return np.sqrt(one["population_settled"].values)
+
+
+def _against_noise(axis: Axes, end: xr.Dataset) -> None:
+    noise = end["noise"].values
+    strength = end["block_strength"].transpose("seed", "noise", "block")
+    for block, colour, mark in zip(BLOCKS, BLOCK_COLOURS, BLOCK_MARKERS, strict=True):
+        values = np.sqrt(strength.sel(block=block).values)
+        middle = np.sqrt(strength.sel(block=block).mean("seed").values)
+        bars = np.abs(np.stack([values.min(axis=0), values.max(axis=0)]) - middle)
+        axis.errorbar(noise, middle, bars, color=colour, marker=mark, elinewidth=0.7, **MEASURED)
+        theory = np.sqrt(end["theory_block_strength"].sel(block=block))
+        axis.plot(noise, theory, **THEORY)
+        if not at_batch_size(end):
+            axis.plot(noise, np.sqrt(infinite_strength(end).sel(block=block)), **LIMIT)
+        hidden = middle < axis.get_ylim()[0]
+        below(axis, noise[hidden], colour)
+    axis.plot(noise, _cutoff(end), **CUTOFF)
+    note_if_none(axis, end["block_strength"].values, DIVERGED)
+    ends = [*noise]
+    if (threshold := _threshold(end)) is not None:
+        axis.axvline(threshold, **THRESHOLD)
+        ends.append(threshold)
+    margin = 0.08 * (max(ends) - min(ends)) or 0.5
+    axis.set(xlabel="noise (standard deviation)", xlim=(min(ends) - margin, max(ends) + margin))
+
+
+def _told_of_block(one: xr.Dataset) -> str:
+    noise, noisy = f"noise {float(one['noise']):.3g}", int(one.attrs["noisy_dims"])
+    block = "noisy" if noisy else "clean"
+    if not np.isfinite(one["block_strength"].sel(block=block)).all():
+        return f"At {noise} training diverges"
+    place = BLOCKS.index(block)
+    with np.errstate(all="ignore"):
+        now = state(float(late_exponent(one)[place]), bool(resolved(one)[place]))
+    doing = {"vanishing": "vanish", "growing": "keep growing", "settled": "settle"}[now]
+    count = noisy or one.sizes["mode"]
+    return f"At {noise} the {count} {block} dimensions {doing}"
+
+
+def _counts(dataset: xr.Dataset) -> xr.DataArray:
+    end = dataset["weight_singular_values"].isel(time=-1)
+    return collapsed_count(end, float(dataset.attrs["collapse_threshold"]))
+
+
+def _told_of_counts(dataset: xr.Dataset) -> str:
+    counts, total = _counts(dataset), dataset.sizes["mode"]
+    if counts.isnull().any():
+        return "Spectra of runs that stayed finite"
+    if int(counts.max()) == 0:
+        return f"None of {total} dimensions has collapsed"
+    by_noise = counts.min("seed")
+    most = int(counts.max())
+    first = dataset["noise"].values[int(np.argmax((by_noise == most).values))]
+    if dataset.sizes["noise"] == 1 or not (by_noise == most).any():
+        return f"{count_range(counts)} of {total} dimensions have collapsed"
+    return f"{most} of {total} dimensions have collapsed from noise {first:.3g} on"
+
+
+def _told_of_threshold(dataset: xr.Dataset) -> str:
+    threshold, noisy = _threshold(dataset), int(dataset.attrs["noisy_dims"])
+    counts = _counts(dataset)
+    if threshold is None or not noisy or counts.isnull().any():
+        return "Both blocks against the noise" if noisy else "No dimension is noisy"
+    above = dataset["noise"].values > threshold
+    gone, kept = (counts[above] == noisy), (counts[~above] == 0)
+    if not (above.any() and (~above).any()):
+        side = "above" if above.any() else "below"
+        return f"{count_range(counts)} collapsed: all noises lie {side} the threshold √2"
+    if gone.all() and kept.all():
+        return "Noisy dimensions collapse above √2 only"
+    return f"{count_range(counts[~above])} collapsed below √2, {count_range(counts[above])} above"
+
+
+def _handles(dataset: xr.Dataset) -> list[Any]:
+    share = 100 * float(dataset.attrs["collapse_threshold"])
+    noisy = int(dataset.attrs["noisy_dims"])
+    present = [noisy < dataset.sizes["mode"], noisy > 0]
+    handles = [
+        measured(f"{block} block", mark, color=colour)
+        for block, colour, mark, here in zip(
+            BLOCKS, BLOCK_COLOURS, BLOCK_MARKERS, present, strict=True
+        )
+        if here
+    ]
+    if at_batch_size(dataset):
+        handles += [
+            named(THEORY, "theory of this batch size and rate"),
+            band(_told_of_band(dataset)),
+        ]
+    if np.isfinite(dataset["population_block_strength"]).any():
+        handles.append(named(LIMIT, "infinite batches"))
+    handles.append(named(CUTOFF, f"collapsed: below {share:g} % of the largest"))
+    if _threshold(dataset) is not None:
+        handles.append(named(THRESHOLD, "threshold √2"))
+    handles.append(named({"color": "0.6", "linewidth": 0.6}, "start"))
+    return handles
+
+
+def _told_of_band(dataset: xr.Dataset) -> str:
+    drawn = np.isfinite(dataset["theory_level"]).any()
+    return "90 % of single runs" if drawn else "range over the seeds"

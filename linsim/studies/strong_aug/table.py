@@ -5,6 +5,7 @@ import json
 import numpy as np
 import xarray as xr
 
+from linsim.studies import tabular
 from linsim.studies.strong_aug.judgement import (
     Judgement,
     at_batch_size,
@@ -13,6 +14,7 @@ from linsim.studies.strong_aug.judgement import (
     in_errors,
     judge,
 )
+from linsim.studies.tabular import Column
 from linsim.studies.words import collapsed_count, count_range, number
 
 SETTLED_EXPONENT = (
@@ -55,7 +57,7 @@ def tell(dataset: xr.Dataset) -> str:
         one, measured = dataset.isel(noise=i, init_scale=j), counts.isel(noise=i, init_scale=j)
         lines += _one_setting(one, measured)
         judged.append((_name(one), _judgement(one, measured, counts.isel(seed=0).size)))
-    return "\n".join([*lines, "", _verdict(judged, dataset)])
+    return "\n".join([*lines, "", *tabular.legend(LEGEND), "", _verdict(judged, dataset)])
 
 
 def _name(one: xr.Dataset) -> str:
@@ -74,44 +76,82 @@ def _setting(dataset: xr.Dataset) -> str:
         f"{dataset.attrs['loss']} loss (mean over anchors), {views}, batches of "
         f"{dataset.attrs['batch_size']} "
         f"({dataset.attrs['batches']}), {dataset.sizes['seed']} seeds, {dataset.attrs['dtype']}; "
-        f"m = squared singular value per mode, mean over seeds; theory {theory}; off: measured "
-        "less theory, in per cent and in standard errors of the mean"
+        f"theory {theory}"
     )
+
+
+COLUMNS = [
+    Column("block", "  block", "  {}".format, left=True),
+    Column("time", "time t", "{:.4g}".format),
+    Column("m", "m measured", "{:.4g}".format),
+    Column("theory", "theory", number),
+    Column("off_per_cent", "off", lambda off: "-" if np.isnan(off) else f"{off:+.2g} %"),
+    Column("off_errors", "in std. errors", lambda off: "-" if np.isnan(off) else in_errors(off)),
+    Column("settles_at", "settles at", lambda value: "" if value is None else number(value)),
+    Column(
+        "infinite_batches", "infinite batches", lambda value: "" if value is None else number(value)
+    ),
+    Column("state", "state", lambda value: value or ""),
+]
+LEGEND = (
+    "m: squared singular value per mode, mean over the seeds; theory: of the same; off: measured "
+    "less theory, in per cent and in standard errors of the mean; settles at: where m settles late "
+    "in these batches, and in infinite ones; state, from the last factor 4 in time: growing and "
+    f"vanishing, faster than t^{SETTLED_EXPONENT:g} up or down (or gone below rounding), else "
+    "settled; X/N: the contrast matrix per anchor; alpha_ii: an anchor's positive in its softmax"
+)
+
+
+def rows(dataset: xr.Dataset) -> list[dict[str, object]]:
+    """Both blocks of every setting, at the times that are compared."""
+    found: list[dict[str, object]] = []
+    for i, j in np.ndindex(dataset.sizes["noise"], dataset.sizes["init_scale"]):
+        one = dataset.isel(noise=i, init_scale=j)
+        point = {"noise": float(one["noise"]), "init_scale": float(one["init_scale"])}
+        found += [point | row for row in _blocks(one)]
+    return found
+
+
+def _blocks(one: xr.Dataset) -> list[dict[str, object]]:
+    """Both blocks of one setting, at the times that are compared."""
+    ends = dict(zip(one["block"].values, _end(one), strict=True))
+    last, found = float(one["time"][-1]), []
+    for each in comparisons(one):
+        row: dict[str, object] = {
+            "block": each.block,
+            "time": each.time,
+            "m": each.measured,
+            "theory": each.theory,
+            "off_per_cent": 100 * each.off,
+            "off_errors": each.errors,
+        }
+        end = ends[each.block]
+        found.append(row | (end if each.time == last else dict.fromkeys(end)))
+    return found
 
 
 def _one_setting(one: xr.Dataset, measured: xr.DataArray) -> list[str]:
-    rows = [
-        "",
-        _name(one),
-        f"  {'block':6} {'t':>8} {'m measured':>12} {'theory':>11} {'off':>9} {'in s.e.':>8}"
-        f" {'settles at':>11} {'N = inf':>9} {'state':>10}",
-    ]
-    ends = dict(zip(one["block"].values, _end(one), strict=True))
-    last = float(one["time"][-1])
-    for each in comparisons(one):
-        off = "-" if np.isnan(each.off) else f"{100 * each.off:+.2g} %"
-        errors = "-" if np.isnan(each.errors) else in_errors(each.errors)
-        rows.append(
-            f"  {each.block:6} {each.time:>8.4g} {each.measured:>12.4g} {number(each.theory):>11}"
-            f" {off:>9} {errors:>8}" + (ends[each.block] if each.time == last else "")
-        )
     median = one[["contrast_eigenvalues", "alpha_ii"]].median("seed")
     alpha, smallest = median["alpha_ii"].values, median["contrast_eigenvalues"].values[:, -1]
-    rows.append(
+    return [
+        "",
+        _name(one),
+        *tabular.lines(COLUMNS, _blocks(one)),
         f"  collapsed dimensions: measured {count_range(measured)}, theory {expected(one)}, of "
         f"{one.sizes['mode']};  smallest eigenvalue of X/N {smallest[0]:.3g} -> "
-        f"{smallest[-1]:.3g};  mean alpha_ii {alpha[0]:.3g} -> {alpha[-1]:.4f}"
-    )
-    return rows
+        f"{smallest[-1]:.3g};  mean alpha_ii {alpha[0]:.3g} -> {alpha[-1]:.4f}",
+    ]
 
 
-def _end(one: xr.Dataset) -> list[str]:
+def _end(one: xr.Dataset) -> list[dict[str, object]]:
     """Where each block settles late and in infinite batches, and its state."""
     exponents, above_rounding = late_exponent(one), resolved(one)
     return [
-        f" {number(float(one['late_settled'][k])):>11}"
-        f" {number(float(one['population_settled'][k])):>9}"
-        f" {state(float(exponents[k]), bool(above_rounding[k])):>10}"
+        {
+            "settles_at": float(one["late_settled"][k]),
+            "infinite_batches": float(one["population_settled"][k]),
+            "state": state(float(exponents[k]), bool(above_rounding[k])),
+        }
         for k in range(one.sizes["block"])
     ]
 

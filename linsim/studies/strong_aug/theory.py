@@ -5,6 +5,7 @@ two blocks in time, the spectrum that single runs show, and how many dimensions 
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -22,6 +23,7 @@ from linsim.studies.theory import (
     silence,
     spectrum,
 )
+from linsim.studies.words import collapsed_count
 from linsim.sweeps.results import labelled
 from linsim.sweeps.settings import identity
 from linsim.theory import finite_batch, late_time, minibatch, population
@@ -45,16 +47,19 @@ PREDICTED = {
 
 
 def compare(dataset: xr.Dataset, settings: StrongAugSettings) -> xr.Dataset:
-    """`dataset` of one-layer runs with every prediction beside it; nan where theory is silent, and
-    then why.
+    """`dataset` of one-layer runs with the count of collapsed dimensions of each at the end, and
+    every prediction beside it; nan where theory is silent, and then why.
     """
     fixed = _fixed(settings)
     points = [replace(fixed, noise=noise) for noise in settings.noise]
-    added = {
+    added: dict[str, Any] = {
         "population_settled": (("noise", "block"), [population_settled(run) for run in points]),
         "late_settled": (("noise", "block"), [late_settled(run) for run in points]),
         "predicted_collapsed": (("noise",), [collapsed(run) for run in points]),
     }
+    end = dataset["weight_singular_values"].isel(time=-1)
+    counts = collapsed_count(end, settings.collapse_threshold)
+    added["collapsed"] = (tuple(map(str, counts.dims)), counts.values)
     grid = len(points), len(settings.init_scale)
     cells = [
         _cell(run, dataset.isel(noise=i, init_scale=j), settings, found)

@@ -1,5 +1,6 @@
 """What the tables of two linear layers share."""
 
+import numpy as np
 import xarray as xr
 
 
@@ -20,3 +21,15 @@ def one_by_one(dataset: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
             name += f"init scale {scale:g}: " if dataset.sizes["init_scale"] > 1 else ""
             found.append((name, dataset.sel(noise=[noise], init_scale=[scale])))
     return found
+
+
+def runs(dataset: xr.Dataset) -> list[dict[str, int]]:
+    """The place of every run in the grid."""
+    dims = ("noise", "init_scale", "seed")
+    places = np.ndindex(*(dataset.sizes[dim] for dim in dims))
+    return [dict(zip(dims, place, strict=True)) for place in places]
+
+
+def named(run: xr.Dataset) -> dict[str, object]:
+    """Which run it is, for a row of a table."""
+    return {name: run[name].item() for name in ("noise", "init_scale", "seed") if name in run}

@@ -1,0 +1,59 @@
+"""`linsim diagnose views X Y`: theory on one's own pairs of views."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional
+
+from linsim.config import BadInput, Several, parsed
+from linsim.diagnose.views.settings import Settings
+from linsim.sweeps.runtime import configure_jax, prepare_folder
+
+
+@dataclass(kw_only=True)
+class Request(Settings):
+    """Which directions of one's own data a linear map trained with InfoNCE loses under this
+    augmentation, and how strong it leaves the others.
+    """
+
+    files: Positional[Annotated[tuple[Path, ...], Several(may_be_empty=True, may_repeat=True)]] = ()
+    """Two files of views, row i of both two views of one sample; or one file that holds both."""
+    names: Annotated[tuple[str, ...], Several(may_be_empty=True, may_repeat=True)] = ()
+    """Names of the arrays inside .npz or .safetensors files, where they hold several."""
+    out: Path = Path("results/diagnose")
+    """Folder for the picture."""
+
+
+def main(argv: list[str]) -> None:
+    """Command line. Raises: BadInput."""
+    request = parsed(Request, argv, prog="linsim diagnose views")
+    pairs = list(_sources(request))
+    from linsim.diagnose.command import load
+
+    x, y = (load(path, names) for path, names in pairs)
+    prepare_folder(request.out)
+    if request.train:
+        configure_jax()
+    from linsim.diagnose.views.result import Views
+    from linsim.studies.style import rendered
+    from linsim.sweeps import results
+
+    found = Views.of(x, y, request)
+    path = request.out / "views.png"
+    results.write(rendered(found.figure(), "png"), path)
+    print(f"saved {path}\n\n{found.table()}")
+
+
+def _sources(request: Request):
+    """File and names of either view. Raises: BadInput."""
+    files, names = request.files, request.names
+    if len(files) == 1 and len(names) == 2:
+        return [(files[0], (names[0],)), (files[0], (names[1],))]
+    if len(files) == 2 and len(names) in (0, 1, 2):
+        chosen = [(name,) for name in names] if len(names) == 2 else [names, names]
+        return list(zip(files, chosen, strict=True))
+    given = " ".join(map(str, files)) or "nothing"
+    raise BadInput(
+        f"diagnose views was given {given}: it must be two files X Y, or one file with --names X Y"
+    )

@@ -1,0 +1,62 @@
+"""The explorer as one HTML file that needs no Python: theory on a grid, for teaching."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+
+from linsim.explore.setting import Setting
+from linsim.explore.theory import Answer, answer, cloud, ends
+from linsim.studies.side_by_side import side_by_side
+from linsim.studies.style import BLOCK_COLOURS
+from linsim.training.names import Views
+
+TEMPLATE = Path(__file__).with_name("export.html")
+NOISE = tuple(round(0.1 * k, 1) for k in range(31))
+VIEWS: tuple[Views, ...] = ("one", "two")
+BATCH_SIZES = (8, 32, 128, 512)
+INIT_SCALES = (0.01, 0.1, 1.0)
+DIGITS = 3  # of log10 of a strength
+LOWEST = -12.0  # of the same
+
+
+def exported() -> str:
+    """The page, with the answers to every setting of the grid in it."""
+    grid = list(itertools.product(VIEWS, BATCH_SIZES, INIT_SCALES, NOISE))
+    calls = [
+        {"setting": Setting(views=v, batch_size=n, init_scale=s, noise=noise)}
+        for v, n, s, noise in grid
+    ]
+    answers = list(side_by_side(answer, calls))
+    first, second = cloud(Setting(noise=1.0), np.ones(2))
+    content = {
+        "noise": NOISE,
+        "views": VIEWS,
+        "batch_size": BATCH_SIZES,
+        "init_scale": INIT_SCALES,
+        "times": np.round(answers[0].times, 4).tolist(),
+        "strengths": [_logarithms(each) for each in answers],
+        "collapsed": [each.collapsed for each in answers],
+        "ends": {views: _ends(views) for views in VIEWS},
+        "anchors": np.round(first, 3).tolist(),
+        "steps": np.round(second - first, 3).tolist(),
+        "colours": BLOCK_COLOURS,
+    }
+    text = json.dumps(content, separators=(",", ":"))
+    return TEMPLATE.read_text().replace("/* CONTENT */ null", text)
+
+
+def _logarithms(found: Answer) -> list[list[float]]:
+    """log10 of the strengths of both blocks, (2, T)."""
+    with np.errstate(divide="ignore"):
+        logarithms = np.maximum(np.log10(found.strengths.T), LOWEST)
+    return np.round(logarithms, DIGITS).tolist()
+
+
+def _ends(views: Views) -> dict[str, list[float | None]]:
+    found = ends(views, "distance", 8, 8)
+    columns = {"noise": found.noise, "infinite": found.infinite, "finite": found.finite}
+    return {name: np.round(values, 4).tolist() for name, values in columns.items()} | {
+        "threshold": [found.threshold if np.isfinite(found.threshold) else None]
+    }

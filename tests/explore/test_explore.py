@@ -1,0 +1,255 @@
+"""The explorer: what it answers, what it trains, and the page in a browser where there is one."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import console
+
+from linsim.config import BadInput
+from linsim.explore import export, figure, setting, theory, training
+from linsim.explore.setting import Setting
+from linsim.studies.strong_aug import STUDY
+from linsim.studies.style import rendered
+from linsim.sweeps import results, runtime
+from linsim.sweeps.archive import InFolder
+from linsim.sweeps.settings import identity
+from linsim.theory import finite_batch, late_time
+from linsim.theory.modes import Modes
+
+SETTINGS = [
+    Setting(),
+    Setting(noise=0.55, views="two", batch_size=16, init_scale=0.003, noisy_dims=3),
+    Setting(noise=1.0, loss="dot"),
+]
+
+
+@pytest.mark.parametrize("chosen", SETTINGS)
+def test_the_command_that_is_shown_asks_for_the_same_runs(chosen):
+    words = shlex.split(chosen.command())
+    assert words[:3] == ["linsim", "run", "strong_aug"]
+    read, meant = STUDY.parse(words[3:]), chosen.settings()
+    assert identity(read) == identity(meant)
+    assert read.chunk_size == meant.chunk_size  # on which the last digits depend
+
+
+def test_the_answer_is_the_exact_flow():
+    chosen = Setting(noise=1.2, batch_size=32, noisy_dims=5)
+    found = theory.answer(chosen)
+    modes = [Modes.of(1.0, 0.0, 0.0, 11), Modes.of(1.0, 1.44, 0.0, 5)]
+    exact = finite_batch.flow(
+        found.times, [0.01, 0.01], modes, batch_size=32, learning_rate=chosen.settings().rate
+    )
+    np.testing.assert_allclose(found.strengths, exact, rtol=0.01)
+    other = finite_batch.flow(found.times, [0.01, 0.01], modes, batch_size=32)
+    assert np.abs(found.strengths / other - 1).max() > 0.05  # without the finite step
+
+
+@pytest.mark.parametrize(
+    ("chosen", "collapsed"),
+    [
+        (Setting(noise=1.4), 0),
+        (Setting(noise=1.45), 8),
+        (Setting(noise=2.0, views="two"), 0),
+        (Setting(noise=2.0, noisy_dims=16), 16),
+        (Setting(noise=2.0, noisy_dims=0), 0),
+        (Setting(noise=2.0, loss="dot"), 0),
+    ],
+)
+def test_it_says_how_many_dimensions_vanish(chosen, collapsed, monkeypatch):
+    monkeypatch.setattr(finite_batch, "flow", lambda t, m, *_, **__: np.ones((len(t), len(m))))
+    theory.answer.cache_clear()
+    assert theory.answer(chosen).collapsed == collapsed
+    theory.answer.cache_clear()
+
+
+def test_where_noisy_modes_settle():
+    one, two = theory.ends("one", "distance", 8, 8), theory.ends("two", "distance", 8, 8)
+    assert one.threshold == pytest.approx(np.sqrt(2))
+    assert np.isnan(two.threshold)
+    assert np.all((one.infinite > 0) == (one.noise < one.threshold))
+    at = int(np.argmin(np.abs(one.noise - 1.0)))
+    assert one.finite[at] == late_time.settled(1.0, 1.0, clean_modes=8, noisy_modes=8)
+    assert np.all(two.infinite > 0)
+
+
+def test_the_cloud_has_the_strengths_of_its_time():
+    first, second = theory.cloud(Setting(noise=0.5), np.array([4.0, 0.25]))
+    np.testing.assert_allclose(first.std(axis=0), [2.0, 0.5], rtol=0.15)
+    assert np.all(first[:, 0] == second[:, 0])  # the clean coordinate
+    np.testing.assert_allclose((second - first)[:, 1].std(), 0.25, rtol=0.15)
+
+
+def test_what_is_trained_and_saved_is_what_the_command_makes(tmp_path, monkeypatch):
+    monkeypatch.setattr(setting, "STEPS", 40)
+    monkeypatch.setattr(setting, "SEEDS", 4)
+    monkeypatch.setattr(setting, "PER_CHUNK", 2)
+    chosen, told = Setting(dim=4, noisy_dims=2, batch_size=16), []
+    training.train(chosen, tmp_path / "page", told.append)
+    assert [runs.sizes["run"] for runs in told] == [2, 2]
+    training.train(chosen, tmp_path / "page", told.append)
+    assert len(told) == 2  # nothing is trained twice
+    page = results.load(training.save(chosen, tmp_path / "page"))
+    words = shlex.split(chosen.command())[3:]
+    done = console("run", "strong_aug", *words, "--out", tmp_path / "command")
+    assert done.returncode == 0, done.stderr
+    command = results.load(tmp_path / "command" / "strong_aug.nc")
+    folders = [tmp_path / which / "strong_aug.runs" for which in ("page", "command")]
+    names, others = (InFolder(folder).held() for folder in folders)
+    assert names == others  # of all that decides a run's numbers
+    for name in ("weight_singular_values", "block_strength", "theory_block_strength"):
+        np.testing.assert_allclose(page[name], command[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("noisy_dims", [0, 8, 16])
+def test_every_picture_can_be_drawn(noisy_dims):
+    chosen = Setting(noisy_dims=noisy_dims, batch_size=8)
+    answer = theory.answer(chosen)
+    ends = theory.ends("one", "distance", 16 - noisy_dims, noisy_dims)
+    for picture in (
+        figure.in_time(answer, 0, None),
+        figure.embeddings(chosen, answer, theory.TIMES),
+        figure.spectrum(chosen, answer, None),
+        figure.where(ends, chosen),
+    ):
+        assert rendered(picture, "svg").startswith(b"<?xml")
+
+
+def test_settings_out_of_range_are_named():
+    with pytest.raises(BadInput, match="--batch-size 1 is not allowed"):
+        theory.answer(replace(Setting(), batch_size=1))
+
+
+def test_bad_flags_and_a_missing_library_end_in_one_sentence(monkeypatch):
+    from linsim.explore import command
+
+    with pytest.raises(BadInput, match="--port 70000 is not allowed"):
+        command.main(["--port", "70000"])
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match=r"needs marimo: pip install 'linsim\[explore\]'"):
+        command.main([])
+
+
+def test_the_page_runs_without_a_browser(monkeypatch):
+    pytest.importorskip("marimo", reason="the extra explore is not installed")
+    monkeypatch.setattr(runtime, "configure_jax", lambda: None)  # this process has started it
+    from linsim.explore.page import app
+
+    outputs, defined = app.run()
+    assert defined["setting"] == Setting()
+    assert any("linsim run strong_aug" in getattr(each, "text", "") for each in outputs)
+    page = defined["drawn"](Setting(), defined["answer"], 0, None).text
+    assert page.count("<img") == 4
+
+
+def small_page(monkeypatch):
+    """The exported page of eight settings, and what it holds."""
+    monkeypatch.setattr(export, "NOISE", (1.0, 2.0))
+    monkeypatch.setattr(export, "BATCH_SIZES", (8, 32))
+    monkeypatch.setattr(export, "INIT_SCALES", (0.1,))
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    page = export.exported()
+    (content,) = re.findall(r"^const content = (.*);$", page, flags=re.MULTILINE)
+    return page, json.loads(content)
+
+
+def test_the_exported_page_holds_the_theory_and_nothing_from_elsewhere(monkeypatch):
+    page, content = small_page(monkeypatch)
+    last = Setting(noise=2.0, views="two", batch_size=32)
+    found = 10 ** np.array(content["strengths"][-1])
+    np.testing.assert_allclose(found, theory.answer(last).strengths.T, rtol=2e-3)
+    assert content["collapsed"] == [0, 8, 0, 8, 0, 0, 0, 0]
+    assert content["ends"]["two"]["threshold"] == [None]
+    assert "http" not in page
+    assert "NaN" not in page
+
+
+def chromium():
+    """Playwright's interface and the browser that it drives, or the test is skipped."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("there is no Chromium")
+    return api, found
+
+
+@pytest.mark.slow
+def test_the_exported_page_in_a_browser(tmp_path, monkeypatch):
+    api, executable = chromium()
+    (tmp_path / "page.html").write_text(small_page(monkeypatch)[0])
+    with api.sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        page, errors, asked = browser.new_page(), [], []
+        page.on("pageerror", lambda error: errors.append(error))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "page.html").as_uri())
+        assert page.inner_text("#fate") == "8 dimensions vanish"
+        before = page.inner_html("#strengths")
+        page.locator("#noise").fill("0")
+        assert page.inner_text("#fate") == "no dimension vanishes"
+        assert page.inner_html("#strengths") != before
+        page.locator("#noise").fill("1")
+        page.get_by_label("views").select_option(index=1)
+        assert page.inner_text("#fate") == "no dimension vanishes"
+        assert "--noise 2 --views two --batch-size 32" in page.inner_text("#command")
+        assert not errors
+        assert len(asked) == 1
+        browser.close()
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(tmp_path):
+    """Every control changes the picture, training draws runs, nothing is asked of another host."""
+    pytest.importorskip("marimo", reason="the extra explore is not installed")
+    api, executable = chromium()
+    words = [sys.executable, "-m", "linsim", "explore", "--no-browser", "--out", str(tmp_path)]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address = next(
+            found.group() for line in server.stdout if (found := re.search(r"http://\S+", line))
+        )
+        with api.sync_playwright() as browsers:
+            browser = browsers.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+            page, elsewhere, errors = browser.new_page(), [], []
+            own = re.match(r"http://[^/?]+", address)
+            assert own is not None
+            allowed = (own.group(), "data:", "blob:", own.group().replace("http", "ws"))
+            page.on("request", lambda r: r.url.startswith(allowed) or elsewhere.append(r.url))
+            page.on("console", lambda m: m.type == "error" and errors.append(m.text))
+            refused = page.goto(own.group())
+            assert refused is not None
+            assert "access_token" not in page.url
+            page.goto(address)
+
+            def picture():
+                return page.get_attribute('img[alt="strengths in time"]', "src")
+
+            def changes(act):
+                before, end = picture(), time.monotonic() + 60
+                act()
+                while picture() == before:
+                    assert time.monotonic() < end, "the picture did not change"
+                    page.wait_for_timeout(50)
+
+            page.wait_for_selector('img[alt="strengths in time"]', timeout=120_000)
+            for control in range(5):
+                page.get_by_role("slider").nth(control).focus()
+                changes(lambda: page.keyboard.press("ArrowLeft"))
+            changes(lambda: page.get_by_role("button", name="train 32 runs").click())
+            page.get_by_role("button", name="save").click()
+            page.get_by_text("Saved").wait_for(timeout=120_000)
+            assert (tmp_path / "strong_aug.nc").is_file()
+            assert not elsewhere
+            assert not errors
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait(30)
