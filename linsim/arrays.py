@@ -1,8 +1,30 @@
-"""The array type of every signature: JAX or NumPy (jaxtyping adds dtype and shape)."""
+"""The array type of every signature, JAX or NumPy, and which of the two computes."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Array: TypeAlias = jax.Array | np.ndarray
+
+
+def namespace(*arrays: Array) -> Any:
+    """The library that computes with these arrays: JAX if any of them is one of its own (or is
+    being traced), else NumPy, which keeps float64 whatever JAX is set to.
+
+    Args: arrays. Returns: `jax.numpy` or `numpy`.
+    """
+    return jnp if any(isinstance(array, jax.Array) for array in arrays) else np
+
+
+def raised(array: Array) -> Array:
+    """An array in a precision that measures can be computed in: float32 and float64 stay, half
+    precision becomes float32, and whole numbers what is usual for them (float64 in NumPy).
+
+    Args: array of real numbers. Returns: the same values.
+    """
+    if isinstance(array, jax.Array):
+        return jnp.asarray(array, jnp.promote_types(array.dtype, jnp.float32))
+    small = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize <= 4
+    return np.asarray(array, np.float32 if small else np.float64)

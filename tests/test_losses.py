@@ -6,6 +6,8 @@ from helpers import assert_close, assert_not_close, cases, make_case
 from hypothesis import given
 
 from linsim import losses
+from linsim.losses import contrastive
+from linsim.losses.views import pair
 
 
 def literal_distance(z, z_pos):
@@ -157,7 +159,7 @@ def test_half_precision_is_raised_and_unequal_batches_are_refused():
         assert_close(value, loss(*wide), rtol=1e-6)
         assert np.isfinite(grads).all()
     with pytest.raises(ValueError, match=r"same shape; got \(16, 4\) and \(15, 4\)"):
-        losses._pair(case.z, case.z_pos[1:])  # the losses' own shapes are checked by the tests
+        pair(case.z, case.z_pos[1:])  # the losses' own shapes are checked by the tests
 
 
 def test_rows_of_any_size_have_directions():
@@ -197,8 +199,8 @@ def test_many_samples_are_taken_in_blocks(loss, monkeypatch):
     case = make_case(10, 23, 5, 4)
     both = jax.value_and_grad(loss)
     value, towards = both(case.z, case.z_pos)
-    monkeypatch.setattr(losses, "ABOVE", 8)
-    monkeypatch.setattr(losses, "BLOCK", 5)
+    monkeypatch.setattr(contrastive, "ABOVE", 8)
+    monkeypatch.setattr(contrastive, "BLOCK", 5)
     in_blocks, gradient = both(case.z, case.z_pos)
     assert_close(in_blocks, value, size=100)
     assert_close(gradient, towards, size=100)

@@ -8,6 +8,7 @@ from linsim.claims import (  # noqa: F401
     directclr,
     gradients,
     layers,
+    losses,
     networks,
     population,
     samples,

@@ -14,10 +14,10 @@ from linsim import spectra
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding, solver
 from linsim.claims.setups import FLOW, above, case, error
 from linsim.studies.collapse_kinds import ObjectiveName
-from linsim.studies.collapse_kinds.runs import OBJECTIVES
+from linsim.studies.collapse_kinds.runs import DECAYING, OBJECTIVES
 from linsim.theory import noncontrastive
 from linsim.training import contrast, data, dynamics, models
-from linsim.training.predictor import PredictorRun
+from linsim.training.objective_run import ObjectiveRun
 
 DECAY = 0.1  # weight decay of the objectives that have one
 RATE, STEPS, DIM = 0.05, 1600, 4
@@ -247,6 +247,21 @@ def predictor_and_stop_gradient_are_needed(seed: int, wrong: float) -> Evidence:
     )
 
 
+def theory_rates(objective: ObjectiveName, params, aug, eta):
+    """dW/dt and dWp/dt for isotropic data, from `noncontrastive`; a predictor that is not there
+    stays.
+    """
+    w, wp = params
+    if objective == "alignment-only":
+        return -2 * w @ aug, jnp.zeros_like(wp)
+    rates = {
+        "predictor": noncontrastive.predictor_rates,
+        "no-stop-gradient": noncontrastive.joint_rates,
+        "no-predictor": without_predictor,
+    }
+    return rates[objective](w, wp, jnp.eye(len(aug)), aug, ratio=1.0, weight_decay=eta)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def loss_gradient(objective: ObjectiveName, params, x, x_pos):
     """Gradient of the mean loss of an objective."""
@@ -277,13 +292,14 @@ def flows_are_gradients_of_the_losses(seed: int, wrong: float) -> Evidence:
         "no-predictor",
     )
     for objective in objectives:
-        run = PredictorRun(objective=OBJECTIVES[objective], dim=3, noisy_dims=1)
+        eta = DECAY if objective in DECAYING else 0.0
+        run = ObjectiveRun(objective=OBJECTIVES[objective], dim=3, noisy_dims=1)
         deviations = np.asarray(run.noise_deviations())
         noise = signs[:, 3:].reshape(-1, 2, 3) * deviations
         x, x_pos = (jnp.asarray(signs[:, :3] + noise[:, view]) for view in (0, 1))
         towards = loss_gradient(objective, params, x, x_pos)
-        rates = run.objective.rates(params, np.eye(3), np.diag(deviations**2), run.decay)
-        decay = (1 + wrong) * run.decay
+        rates = theory_rates(objective, params, jnp.diag(deviations**2), eta)
+        decay = (1 + wrong) * eta
         trained_layers = 1 if objective in ("no-predictor", "alignment-only") else 2
         for gradient, layer, rate in list(zip(towards, params, rates, strict=True))[
             :trained_layers

@@ -1,18 +1,26 @@
 """`linsim diagnose`: the measures of collapse for one's own arrays, embeddings or two adjacent
-weight matrices.
+weight matrices. Arguments are parsed before any numerical library is loaded.
 """
 
-from dataclasses import dataclass
+import csv
+import importlib
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional
 
 from linsim.config import BadInput, Checked, Several, parsed
-from linsim.sweeps.runtime import configure_jax, prepare_folder
+from linsim.diagnose.reading.choices import SUFFIXES, Choices, Header, Pool
+from linsim.sweeps.runtime import prepare_folder
 
-SUFFIXES = (".npy", ".npz", ".csv", ".safetensors")
 MAYBE = Several(may_be_empty=True, may_repeat=True)
+COLLAPSED = 3  # exit code, where it is asked for
+SUBCOMMANDS: Mapping[str, str] = {"views": "linsim.diagnose.views.command"}  # with main(argv)
 
 
 @dataclass(kw_only=True)
@@ -21,172 +29,153 @@ class Request(Checked):
     matrices.
     """
 
-    file: Positional[Path | None] = None
-    """Embeddings, one row a sample: .npy, .npz, .csv or .safetensors."""
+    files: Positional[Annotated[tuple[Path, ...], MAYBE]] = ()
+    """Embeddings, one row a sample: .npy, .npz, .csv, .tsv, .txt (also .gz), .parquet,
+    .safetensors, .h5, .mat, .pt. Several files make one table and one picture over time.
+    """
     weights: Annotated[tuple[Path, ...], MAYBE] = ()
-    """Instead: two adjacent layers' weight matrices, first layer first (h, d) and (n, h); or one
-    file that holds both.
+    """Instead: two adjacent layers' weights, first layer first (h, d) and (n, h), convolutions
+    (h, in, height, width) too; or one file that holds both.
     """
     names: Annotated[tuple[str, ...], MAYBE] = ()
-    """Names of the arrays inside .npz or .safetensors files, where they hold several."""
+    """Names of the arrays inside a file that holds several. Several names of embeddings make one
+    table over time."""
+    positives: Path | None = None
+    """The other view of each sample, for alignment and LiDAR."""
+    labels: str = ""
+    """The column of a table, or the array in the file, that holds labels: each class is judged on
+    its own."""
+    columns: Annotated[tuple[str, ...], MAYBE] = ()
+    """The columns of a table that are embeddings, by name, number from 0, or FIRST:LAST."""
+    index: str = "auto"
+    """The column of a table that only counts or names rows; none if there is none."""
+    header: Header = "auto"
+    """Whether the first line of a table names its columns."""
+    separator: str = "auto"
+    """What separates the columns of a table: comma, semicolon, tab, space, or any sign."""
+    pool: Pool = "none"
+    """Of (N, patches, d): take the mean over patches, the first, or each as a sample."""
+    transpose: bool = False
+    """Samples are columns; of weights, both are stored as inputs x outputs."""
+    dtype: str = ""
+    """What one-byte values in a .npy file are, such as float8_e4m3fn."""
+    json: bool = False
+    """Print everything as JSON instead of a table."""
+    csv: bool = False
+    """Print the measures as CSV, a line to a file, instead of a table."""
+    fail_on_collapse: bool = False
+    """End with exit code 3 if any of the embeddings have collapsed."""
     out: Path = Path("results/diagnose")
     """Folder for the picture."""
+
+    def choices(self) -> Choices:
+        """How files are to be read."""
+        return Choices(**{name: getattr(self, name) for name in Choices.__dataclass_fields__})
 
 
 def main(argv: list[str]) -> None:
     """Command line. Raises: BadInput."""
-    if argv[:1] == ["views"]:
-        from linsim.diagnose.views import command
-
-        command.main(argv[1:])
+    if argv and argv[0] in SUBCOMMANDS:
+        importlib.import_module(SUBCOMMANDS[argv[0]]).main(argv[1:])
         return
     request = parsed(Request, argv, prog="linsim diagnose")
-    if (request.file is None) == (not request.weights):
-        given = "neither" if request.file is None else "both"
-        raise BadInput(
-            f"diagnose needs either a FILE of embeddings or --weights W1 W2, and was given {given}"
-        )
-    if request.file is None:
-        name, arrays = "weights", load_layers(request.weights, request.names)
+    _check(request)
+    if request.weights:
+        _weights(request)
     else:
-        name, arrays = request.file.stem, (load(request.file, request.names),)
-    prepare_folder(request.out)
-    configure_jax()
-    import jax
-
-    with jax.enable_x64(True):
-        _report(request.out / f"{name}.png", arrays)
+        _embeddings(request)
 
 
-def _report(path: Path, arrays: tuple[Any, ...]) -> None:
-    """Draw and tell: one matrix of embeddings, or those of two layers."""
+def _check(request: Request) -> None:
+    if bool(request.files) == bool(request.weights):
+        given = "both" if request.files else "neither"
+        raise BadInput(
+            "diagnose needs either FILES of embeddings or --weights W1 W2, and was given "
+            f"{given}; a file ends in {', '.join(SUFFIXES)}"
+        )
+    if request.json and request.csv:
+        raise BadInput("--json and --csv are not allowed together: choose one")
+    if request.weights and request.csv:
+        raise BadInput("--csv is not allowed with --weights: choose --json or the table")
+
+
+def _weights(request: Request) -> None:
+    from linsim.diagnose import layers
+    from linsim.diagnose.reading import load
+
+    report = layers.of_matrices(*load.layers(request.weights, request.choices()))
+    told = json.dumps(report.to_dict(), indent=1) if request.json else report.table()
+    _publish(request, "weights", report.figure(), told)
+
+
+def _embeddings(request: Request) -> None:
     from linsim.diagnose import figure, table
+
+    reports = [_report(request, path, names) for path, names in _sources(request)]
+    if request.json:
+        told = json.dumps([report.to_dict() for report in reports], indent=1)
+    elif request.csv:
+        told = _csv(reports)
+    else:
+        told = reports[0].table() if len(reports) == 1 else table.series(reports)
+    alone = len(reports) == 1
+    drawn = reports[0].figure() if alone else figure.series(reports)
+    _publish(request, reports[0].name if alone else "series", drawn, told)
+    if request.fail_on_collapse and any(report.verdict.collapse for report in reports):
+        raise SystemExit(COLLAPSED)
+
+
+def _sources(request: Request) -> list[tuple[Path, tuple[str, ...]]]:
+    """Each file, or each name of the one file."""
+    if len(request.files) == 1 and len(request.names) > 1:
+        return [(request.files[0], (name,)) for name in request.names]
+    return [(path, request.names) for path in request.files]
+
+
+def _report(request: Request, path: Path, names: tuple[str, ...]) -> Any:
+    from linsim.diagnose.reading import load
+    from linsim.diagnose.report import embeddings
+
+    choices = replace(request.choices(), names=names)
+    found = load.embeddings(path, choices)
+    positives = None
+    if request.positives is not None:
+        positives = load.embeddings(request.positives, replace(choices, labels="")).array
+    name = _name(request, path, names)
+    return embeddings(found.array, positives, found.labels, name=name, taken=found.taken)
+
+
+def _name(request: Request, path: Path, names: tuple[str, ...]) -> str:
+    """What tells these embeddings from the others: the array, the file, or the file and its
+    folder.
+    """
+    if len(request.files) == 1 and len(request.names) > 1:
+        return names[0]
+    stems = [each.stem for each in request.files]
+    return path.stem if len(set(stems)) == len(stems) else str(path.with_suffix(""))
+
+
+def _csv(reports: list[Any]) -> str:
+    """The measures, a line to a report."""
+    written = io.StringIO()
+    names = list(reports[0].values)
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(["name", "samples", "dimensions", "verdict", "collapsed", *names])
+    for each in reports:
+        values = [each.values[name] for name in names]
+        cells = ["" if math.isnan(value) else value for value in values]
+        writer.writerow(
+            [each.name, each.count, each.width, each.verdict.kind, each.verdict.collapsed, *cells]
+        )
+    return written.getvalue().rstrip("\n")
+
+
+def _publish(request: Request, name: str, drawn: Any, told: str) -> None:
+    """Write the picture, and tell; where a program reads along, nothing but what it reads."""
     from linsim.studies.style import rendered
     from linsim.sweeps import results
 
-    if len(arrays) == 1:
-        drawn, told = figure.embeddings(*arrays), table.embeddings(*arrays)
-    else:
-        drawn, told = figure.layers(*arrays), table.layers(*arrays)
+    prepare_folder(request.out)
+    path = request.out / f"{name}.png"
     results.write(rendered(drawn, "png"), path)
-    print(f"saved {path}\n\n{told}")
-
-
-def load(path: Path, names: tuple[str, ...] = ()) -> Any:
-    """The one matrix of a file, float64, two samples or more, not constant. Raises: BadInput."""
-    matrix = _matrix(path, names)
-    if len(matrix) < 2:
-        raise BadInput(
-            f"{path} holds one sample, and needs at least two: a spectrum of covariances cannot "
-            "be told from one"
-        )
-    if (matrix == matrix[0]).all():
-        raise BadInput(
-            f"{path} holds {len(matrix)} equal rows, and needs rows that differ: there is no "
-            "spectrum to measure"
-        )
-    return matrix
-
-
-def load_layers(paths: tuple[Path, ...], names: tuple[str, ...]) -> tuple[Any, Any]:
-    """Two adjacent layers' matrices (h, d) and (n, h), from two files, or by two names from one.
-    Raises: BadInput.
-    """
-    if len(paths) == 1 and len(names) == 2:
-        paths, chosen = (paths[0], paths[0]), [(name,) for name in names]
-    elif len(paths) == 2:
-        chosen = [(name,) for name in names] if len(names) == 2 else [names, names]
-    else:
-        given = " ".join(map(str, paths))
-        raise BadInput(
-            f"--weights {given} is not allowed: it must be two files, or one file with --names W1 "
-            "W2"
-        )
-    first, second = (_matrix(path, which) for path, which in zip(paths, chosen, strict=True))
-    if second.shape[1] != first.shape[0]:
-        raise BadInput(
-            f"--weights of shapes {first.shape} and {second.shape} are not allowed: the second's "
-            "columns must be the first's rows"
-        )
-    return first, second
-
-
-def _matrix(path: Path, names: tuple[str, ...]) -> Any:
-    """A finite matrix of real numbers, float64."""
-    import numpy as np
-
-    if path.suffix not in SUFFIXES:
-        raise BadInput(f"{path} is not allowed: it must be a file ending in {', '.join(SUFFIXES)}")
-    try:
-        array = np.asarray(_read(path, names))
-    except BadInput:
-        raise
-    except Exception as error:  # each format has its own kinds of damage
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadInput(
-            f"{path} cannot be read ({reason}); it must be a whole {path.suffix} file of numbers"
-        ) from None
-    if array.ndim != 2 or array.size == 0:
-        raise BadInput(
-            f"{path} holds an array of shape {array.shape}, and must hold a matrix, one row a "
-            "sample"
-        )
-    if array.dtype.kind not in "fiub":
-        raise BadInput(f"{path} holds values of type {array.dtype}, and must hold real numbers")
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        row, column = bad[0]
-        raise BadInput(
-            f"{path} holds {array[row, column]} at row {row}, column {column} (from 0), and all "
-            "values must be finite"
-        )
-    return array.astype(np.float64)
-
-
-def _read(path: Path, names: tuple[str, ...]) -> Any:
-    """The array of a file; nothing is ever unpickled."""
-    import numpy as np
-
-    if path.suffix == ".csv":
-        with open(path) as file:
-            first = file.readline().split(",")
-        return np.loadtxt(
-            path, delimiter=",", skiprows=0 if all(map(_is_number, first)) else 1, ndmin=2
-        )
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as held:
-            return held[_chosen(path, names, list(held))]
-    try:
-        from safetensors.numpy import load_file
-    except ImportError:
-        raise BadInput(
-            f"{path} is not allowed: without safetensors (pip install 'linsim[diagnose]') it must "
-            "be another format"
-        ) from None
-    held = load_file(path)
-    return held[_chosen(path, names, list(held))]
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _chosen(path: Path, names: tuple[str, ...], held: list[str]) -> str:
-    wanted = names[0] if len(names) == 1 else held[0] if len(held) == 1 and not names else None
-    if wanted not in held:
-        given = (
-            f"--names {' '.join(names)} is not allowed"
-            if names
-            else f"{path} holds {len(held)} arrays"
-        )
-        raise BadInput(
-            f"{given}: --names must be one of those in {path}, "
-            f"{', '.join(held) or 'which has none'}"
-        )
-    return wanted
+    print(told if request.json or request.csv else f"saved {path}\n\n{told}")

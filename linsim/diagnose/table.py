@@ -1,79 +1,113 @@
-"""Tables of `linsim diagnose`: one's own embeddings, or two adjacent layers."""
+"""Tables of `linsim diagnose`: embeddings, several of them, or two adjacent layers."""
+
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
-from linsim import spectra
-from linsim.spectra import DIMENSIONAL
+from linsim.diagnose.layers import LayersReport
+from linsim.diagnose.measures import LABELS
+from linsim.diagnose.report import ClassReport, Report
+from linsim.diagnose.verdict import COUNTED
 from linsim.studies.two_layers.modes import ALIGNED_COSINE
-from linsim.theory import alignment as theory
+
+PRINTED = 30  # classes
+BRIEF = ("rankme", "effective_rank", "participation_ratio", "variance_share", "mean_cosine")
 
 
-def embeddings(z: Float[np.ndarray, "N n"]) -> str:
-    """Measures of collapse, and a verdict. Args: embeddings, one row a sample. Returns: table,
+def embeddings(report: Report) -> str:
+    """Measures beside what as many isotropic samples would show, and a verdict. Returns: table,
     verdict last.
     """
-    count, width = z.shape
-    possible = min(count - 1, width)
-    spectrum = np.asarray(spectra.covariance_spectrum(z))[:possible]
-    centred = spectra.singular_values(z - z.mean(axis=0))
-    rows = {
-        "RankMe (uncentred)": spectra.rankme(z),
-        "effective rank (centred singular values)": spectra.effective_rank(centred),
-        "participation ratio (covariance)": spectra.participation_ratio(spectrum),
-        "stable rank (centred)": spectra.stable_rank(z - z.mean(axis=0)),
-        "alpha-ReQ (covariance)": spectra.alpha_req(spectrum),
-        "largest / smallest standard deviation": np.sqrt(
-            spectrum[0] / max(spectrum[-1], np.finfo(float).tiny)
-        ),
-        "variance / mean squared norm": spectrum.sum() / np.mean(np.sum(z**2, axis=1)),
-    }
     lines = [
-        f"{count} samples in {width} dimensions, float64",
+        *report.taken,
+        f"{report.count} samples in {report.width} dimensions, {report.dtype}, computed in float64",
         "",
-        *(f"{name:42} {float(v):>12.4g}" for name, v in rows.items()),
+        f"{'':42} {'here':>12} {'isotropic':>12}",
+        *(
+            f"{label.text:42} {_number(report.values[name], label.digits):>12} "
+            f"{_number(report.isotropic[name], label.digits):>12}"
+            for name, label in LABELS.items()
+            if name in report.values and not _is_absent(report, name)
+        ),
     ]
-    if possible < width:
-        lines += [
-            "",
-            f"{count} samples span at most {possible} dimensions: the other {width - possible} "
-            "are not judged",
-        ]
-    return "\n".join([*lines, "", _verdict(spectrum, float(np.mean(np.sum(z**2, axis=1))))])
+    if report.fit is not None:
+        lines += ["", _fit(report)]
+    if report.classes:
+        lines += ["", *_classes(report.classes)]
+    return "\n".join([*lines, "", *report.verdict.reasons, _verdict(report)])
 
 
-def _verdict(spectrum: np.ndarray, square: float) -> str:
-    kind = spectra.collapse_kind(spectrum, square)
-    collapsed = int(spectra.collapsed_dimensions(spectrum, DIMENSIONAL))
-    said = {
-        "none": "no collapse",
-        "dimensional": f"dimensional collapse, {collapsed} of {len(spectrum)} dimensions",
-        "complete": "complete collapse (the rows are one vector to within 1 % of its square)",
-    }[kind]
-    counted = "a dimension counts as collapsed below 1 % of the largest standard deviation"
-    return f"verdict: {said}; {counted}"
+def series(reports: Sequence[Report]) -> str:
+    """Several embeddings, one to a line, each with its verdict. Returns: table."""
+    width = max(4, *(len(report.name) for report in reports))
+    heads = ("samples", "dims", "RankMe", "eff. rank", "particip.", "variance", "cosine")
+    lines = [f"{'file':{width}} " + " ".join(f"{head:>9}" for head in heads) + "  verdict"]
+    for report in reports:
+        numbers = [_number(report.values[name], ".4g") for name in BRIEF]
+        cells = [str(report.count), str(report.width), *numbers]
+        row = " ".join(f"{cell:>9}" for cell in cells)
+        lines.append(f"{report.name:{width}} {row}  {report.verdict}")
+    return "\n".join([*lines, "", f"RankMe uncentred, eff. rank centred; {COUNTED}"])
 
 
-def layers(w1: Float[np.ndarray, "h d"], w2: Float[np.ndarray, "n h"]) -> str:
-    """Singular values, |A_kk|, its bound and the imbalance of two layers. Args: W1 (h, d), W2 (n,
-    h). Returns: table.
-    """
-    conserved = theory.imbalance(w1, w2)
-    diagonal = np.abs(np.diag(spectra.alignment_matrix(w1, w2)))
-    bound = np.asarray(theory.alignment_bound(w1, w2, conserved))
-    first, second = (np.asarray(spectra.singular_values(w)) for w in (w1, w2))
+def layers(report: LayersReport) -> str:
+    """Singular values, cosines, their bound and the imbalance of two layers. Returns: table."""
     lines = [
-        f"W1 {w1.shape}, W2 {w2.shape}, float64; |C| = {float(np.linalg.norm(conserved, 2)):.4g}, "
+        f"W1 {report.shapes[0]}, W2 {report.shapes[1]}, float64; |C| = {report.imbalance:.4g}, "
         "C = W1 W1^T - W2^T W2",
         "",
-        f"{'mode':>4} {'s1':>10} {'s2':>10} {'|A_kk|':>8} {'bound':>7}",
+        f"{'modes':>9} {'s1':>21} {'s2':>21} {'cosine':>8} {'bound':>7}",
     ]
-    for k in range(len(w1)):
-        s1, s2 = (
-            f"{values[k]:>10.4g}" if k < len(values) else f"{'-':>10}" for values in (first, second)
+    for group in report.groups:
+        modes = f"{group.first + 1}" + (f"-{group.last + 1}" if group.modes > 1 else "")
+        values = [
+            f"{each[group.first]:.4g}" + (f" to {each[group.last]:.4g}" if group.modes > 1 else "")
+            for each in (report.first, report.second)
+        ]
+        lines.append(
+            f"{modes:>9} {values[0]:>21} {values[1]:>21} {_number(group.cosine, '.3f'):>8} "
+            f"{group.bound:>7.3f}"
         )
-        lines.append(f"{k + 1:>4} {s1} {s2} {diagonal[k]:>8.3f} {bound[k]:>7.3f}")
-    aligned, promised = int(np.sum(diagonal >= ALIGNED_COSINE)), int(np.sum(bound > 0))
-    said = f"{aligned} of {len(w1)} modes aligned (|A_kk| >= {ALIGNED_COSINE:g})"
-    said += f"; the bound is above 0 for {promised}"
-    return "\n".join([*lines, "", f"verdict: {said}"])
+    lines += [
+        "",
+        "cosine: |A_kk|, A = V2^T U1; of modes that lie together, of the largest angle between "
+        "their spans",
+        f"aligned: cosine of {ALIGNED_COSINE:g} or more",
+        f"verdict: {report.verdict}",
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: float, digits: str) -> str:
+    return "-" if np.isnan(value) else format(value, digits)
+
+
+def _is_absent(report: Report, name: str) -> bool:
+    """Whether a measure was not asked for."""
+    return name in ("alignment", "lidar", "uniformity") and bool(np.isnan(report.values[name]))
+
+
+def _fit(report: Report) -> str:
+    fit = report.fit
+    assert fit is not None
+    quality = _number(float(fit.r_squared), ".3f")
+    said = f"alpha-ReQ: power law over ranks 1 to {int(fit.last)}, R² = {quality}"
+    return said + ("" if float(fit.r_squared) >= 0.9 else " (not a power law)")
+
+
+def _classes(classes: Sequence[ClassReport]) -> list[str]:
+    worst = sorted(classes, key=lambda each: (not each.verdict.collapse, each.effective_rank))
+    lines = [f"{'class':20} {'samples':>8} {'eff. rank':>10}  verdict"]
+    lines += [
+        f"{each.label[:20]:20} {each.count:>8} {_number(each.effective_rank, '.4g'):>10}  "
+        f"{each.verdict}"
+        for each in worst[:PRINTED]
+    ]
+    left = len(worst) - PRINTED
+    alone = sum(each.verdict.collapse for each in classes)
+    lines += [f"and {left} more"] if left > 0 else []
+    return [*lines, f"{alone} of {len(classes)} classes have collapsed on their own"]
+
+
+def _verdict(report: Report) -> str:
+    return f"verdict: {report.verdict}; {COUNTED}"

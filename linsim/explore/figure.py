@@ -7,12 +7,13 @@ from matplotlib.figure import Figure
 
 from linsim.explore.setting import Setting
 from linsim.explore.theory import Answer, Ends, cloud
-from linsim.studies.style import BLOCK_COLOURS, LIMIT, THEORY, figure, look
+from linsim.studies.style import BLOCK_COLOURS, COLUMN, LIMIT, THEORY, figure, look
 
-SIZE = 4.2, 3.1  # inches
+SIZE = COLUMN, 2.5  # inches
 BLOCKS = "clean", "noisy"
 LOWEST = 1e-9  # of the axes of strength
 DOTS = {"marker": "o", "markersize": 2.5, "linestyle": "", "alpha": 0.5}
+CLEAN, NOISY = (THEORY | {"color": colour, "linewidth": 1.2} for colour in BLOCK_COLOURS)
 
 
 def in_time(answer: Answer, record: int, runs: xr.Dataset | None) -> Figure:
@@ -21,14 +22,14 @@ def in_time(answer: Answer, record: int, runs: xr.Dataset | None) -> Figure:
     """
     with look():
         drawn, axis = _empty()
-        for block, colour in enumerate(BLOCK_COLOURS):
+        for block, (colour, line) in enumerate(zip(BLOCK_COLOURS, (CLEAN, NOISY), strict=True)):
             if runs is not None:
                 measured = runs["block_strength"].isel(block=block).transpose("time", "run").values
                 axis.plot(runs["time"], measured, color=colour, zorder=1, **DOTS)
-            line = answer.strengths[:, block]
-            axis.plot(answer.times, line, color=colour, label=f"{BLOCKS[block]} block", **THEORY)
+            strength = answer.strengths[:, block]
+            axis.plot(answer.times, strength, label=f"{BLOCKS[block]} block", **line)
             end = answer.settled[block]
-            if np.isfinite(line).all() and 0 < end < np.inf:
+            if np.isfinite(strength).all() and 0 < end < np.inf:
                 axis.axhline(end, label="infinite batches" if block else None, **LIMIT)
         axis.axvline(max(answer.times[record], answer.times[1]), color="0.6", linewidth=0.8)
         bottom = max(0.3 * np.nanmin(answer.strengths), LOWEST)
@@ -80,7 +81,7 @@ def spectrum(setting: Setting, answer: Answer, runs: xr.Dataset | None) -> Figur
             measured = runs["weight_singular_values"].isel(time=-1).transpose("mode", "run").values
             axis.plot(rank, measured, color="0.5", zorder=1, **DOTS)
         values = np.sort(np.sqrt(ends))[::-1]
-        axis.plot(rank, np.maximum(values, LOWEST), color=BLOCK_COLOURS[0], **THEORY)
+        axis.plot(rank, np.maximum(values, LOWEST), **CLEAN)
         axis.set(
             yscale="log",
             ylim=(max(0.3 * values.min(), LOWEST), 3 * max(values.max(), 10 * LOWEST)),
@@ -97,9 +98,7 @@ def where(ends: Ends, setting: Setting) -> Figure:
         drawn, axis = _empty()
         axis.plot(ends.noise, ends.infinite, label="infinite batches", **LIMIT)
         if np.isfinite(ends.finite).any():
-            axis.plot(
-                ends.noise, ends.finite, color=BLOCK_COLOURS[1], label="any batch, late", **THEORY
-            )
+            axis.plot(ends.noise, ends.finite, label="any batch, late", **NOISY)
         if np.isfinite(ends.threshold):
             axis.axvspan(ends.threshold, ends.noise[-1], color="0.93", zorder=0)
             axis.text(ends.threshold, 0.1, " vanishes from √2 on", transform=_along(axis))

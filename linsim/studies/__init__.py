@@ -16,6 +16,7 @@ StudyName = Literal[
     "phase_diagram",
     "depth",
     "collapse_kinds",
+    "losses",
     "directclr",
 ]
 NAMES: tuple[StudyName, ...] = get_args(StudyName)
@@ -36,6 +37,8 @@ def study(name: str) -> Study[Any]:
             from linsim.studies.depth import STUDY
         case "collapse_kinds":
             from linsim.studies.collapse_kinds import STUDY
+        case "losses":
+            from linsim.studies.losses import STUDY
         case "directclr":
             from linsim.studies.directclr import STUDY
         case _:

@@ -61,4 +61,4 @@ def collapsed_count(
         values,
         input_core_dims=[[dim]],
     )
-    return counts.where(values.notnull().all(dim)) if values.isnull().any() else counts
+    return counts if counts.isnull().any() else counts.astype(int)

@@ -24,6 +24,7 @@ from typing import Any
 
 import xarray as xr
 
+from linsim.config import CannotGoOn
 from linsim.sweeps import results
 
 Kept = tuple[xr.Dataset, list[str]]  # runs that were trained together, and their names
@@ -189,13 +190,22 @@ class Folder:
         self.archive.drop_damaged()
 
     def finished(self) -> xr.Dataset | None:
-        """The result that is there, if it is just what this command asks for."""
-        if self.overwrite:
+        """The result that is there, if it is just what this command asks for.
+
+        It is read as bytes, which needs no lock that another reader or a network's file system may
+        refuse. Raises: CannotGoOn for a file that is there and cannot be read: whoever wants its
+        place must say so, since what cannot be read now may be a result.
+        """
+        if self.overwrite or not self.path.exists():
             return None
         try:
-            dataset = results.load(self.path)
-        except (OSError, ValueError, RuntimeError, KeyError):
-            return None
+            dataset = results.load(io.BytesIO(self.path.read_bytes()))
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise CannotGoOn(
+                f"{self.path} is there and cannot be read ({reason}): move it away, or choose "
+                "another --out"
+            ) from None
         return (
             dataset if json.loads(dataset.attrs.get("identity", "null")) == self.identity else None
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-COMPUTES = ("losses.py", "spectra.py", "training", "theory", "images", "studies")
+COMPUTES = ("arrays.py", "losses", "spectra", "training", "theory", "images", "studies")
 ONLY_SHOWS = (
     "figure.py",
     "table.py",

@@ -9,6 +9,11 @@
 - alignment: what is exactly true about the alignment of two layers (paper, section 5.2)
 - singular: how singular values and vectors of two layers move (paper, Lemmas 4-7, Theorem 3)
 - noncontrastive: models without negatives (paper, section 3)
+- cosine: from which noise on a mode vanishes under NT-Xent
+- spectral: the spectral contrastive loss and linear Barlow Twins, as matrix factorisation
+- redundancy: where VICReg and Barlow Twins end
+- gaussianity: SIGReg on Gaussian embeddings
+- jepa: which modes a linear JEPA or autoencoder learns when
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,25 +22,35 @@ if TYPE_CHECKING:
     from linsim.theory import (
         alignment,
         batch_noise,
+        cosine,
         finite_batch,
+        gaussianity,
         infonce,
+        jepa,
         late_time,
         minibatch,
         noncontrastive,
         population,
+        redundancy,
         singular,
+        spectral,
     )
 
 __all__ = [
     "alignment",
     "batch_noise",
+    "cosine",
     "finite_batch",
+    "gaussianity",
     "infonce",
+    "jepa",
     "late_time",
     "minibatch",
     "noncontrastive",
     "population",
+    "redundancy",
     "singular",
+    "spectral",
 ]
 
 

@@ -19,7 +19,7 @@ psi is below 1e-8.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from scipy.fft import next_fast_len
@@ -187,7 +187,8 @@ class Lattice(NamedTuple):
         widest = np.sqrt(max(scores.negative.max(), scores.positive.max()))
         reach = np.abs(scores.mean).max() + DEVIATIONS * widest
         below, above = (int(np.ceil((reach + margin) / STEP)) for margin in (BELOW, ABOVE))
-        v = STEP * (np.arange(next_fast_len(below + above, real=True)) - below)
+        number = cast(int, next_fast_len(below + above, real=True))
+        v = STEP * (np.arange(number) - below)
         step = np.exp(-np.exp(np.minimum(v, 7.0)))
         remainder = np.fft.rfft(step - ndtr((STEP_AT - v) / STEP_WIDTH))
         return cls(v, 2 * np.pi * np.fft.rfftfreq(len(v), STEP), remainder)

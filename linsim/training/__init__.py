@@ -6,5 +6,6 @@
 - softmax, contrast, loss: the closed-form step; a loss as an object that carries its theory
 - optimizers, dynamics: gradient descent and gradient flow
 - run, observe: `Run`, `begin`, `step`, `train`; `simulate` and the observables
-- predictor: runs without negatives
+- objectives, redundancy, gaussianity: other losses, with or without a head behind the layers
+- objective_run: runs under these
 """

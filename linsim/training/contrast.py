@@ -6,9 +6,10 @@ with respect to the product W of the weights is
 
     dL/dW = -W X,   X symmetric (d, d),
 
-not only for the paper's distance loss (Eq. 5) but for the dot, cosine and alignment-only losses
-too. The functions here return X, the loss and the mean positive weight alpha_ii of one batch, all
-for the MEAN over anchors (the paper's Eq. 2 is N times that), without an N x N x d intermediate.
+not only for the paper's distance loss (Eq. 5) but for the dot, cosine, spectral and alignment-only
+losses too. The functions here return X, the loss and the mean positive weight alpha_ii of one
+batch, all for the MEAN over anchors (the paper's Eq. 2 is N times that), without an N x N x d
+intermediate. Losses that see more of W than S are in `linsim.training.objectives`.
 Tests hold them to `jax.grad` of the losses.
 """
 
@@ -90,6 +91,38 @@ def cosine(w: Weights, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
     radial_pos = scale * jnp.sum(u_pos * (p.pushed - p.negatives * u), axis=0)
     contrast = drive.contrast + (radial * y.T) @ y + (radial_pos * y_pos.T) @ y_pos
     return drive._replace(contrast=contrast)
+
+
+def spectral(w: Weights, x: Batch, x_pos: Batch) -> Drive:
+    """Drive of `losses.spectral_contrastive`; alpha_ii is 0 by convention.
+
+        X = (2/N) (x^T x' + x'^T x) - 2/(N (N - 1)) (P + P^T),
+        P = x^T x S x'^T x' - sum_i (z_i . z'_i) x_i x'_i^T,   S = W^T W
+
+    Source: this project, docs/theory.md, "Losses". Args: w (n, d); x, x_pos (N, d). Returns: Drive.
+    """
+    count, z, z_pos = len(x), x @ w.T, x_pos @ w.T
+    own = jnp.sum(z * z_pos, axis=1)
+    apart = (x.T @ z) @ (x_pos.T @ z_pos).T - (own * x.T) @ x_pos
+    others = jnp.sum((z.T @ z) * (z_pos.T @ z_pos)) - jnp.sum(own**2)
+    pairs = count * (count - 1)
+    contrast = 4 * _symmetric(x.T @ x_pos / count - apart / pairs)
+    return Drive(-2 * jnp.mean(own) + others / pairs, contrast, jnp.zeros_like(others))
+
+
+def linear_barlow_twins(w: Weights, x: Batch, x_pos: Batch) -> Drive:
+    """Drive of `losses.linear_barlow_twins`; alpha_ii is 0 by convention.
+
+        X = 4 (G - G S G),   G = (x^T x' + x'^T x) / (2N),   S = W^T W
+
+    Source: Simon et al. 2023 (arXiv 2303.15438), section 4. Args: w (n, d); x, x_pos (N, d).
+    Returns: Drive.
+    """
+    cross = _symmetric(x.T @ x_pos) / len(x)
+    pulled = w @ cross
+    apart = pulled @ w.T - jnp.eye(len(w), dtype=w.dtype)
+    loss = jnp.sum(apart**2)
+    return Drive(loss, 4 * (cross - pulled.T @ pulled), jnp.zeros_like(loss))
 
 
 def _inner_products(anchors: Float[Array, "N n"], others: Float[Array, "N n"]) -> softmax.Scores:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from linsim.arrays import Array
-from linsim.theory import population
+from linsim.theory import population, spectral
 from linsim.training import contrast
 from linsim.training.contrast import Batch, Drive, Weights
 from linsim.training.data import ModeMoments, Moments
@@ -42,6 +42,12 @@ class SolvedLoss(Loss):
     @abstractmethod
     def population_drive(self, w: Weights, moments: Moments) -> Drive:
         """The drive of infinitely many samples with these second moments; alpha_ii is 0 there."""
+
+    def mean_drive(self, w: Weights, moments: Moments, batch_size: int) -> Drive:
+        """The mean drive of batches of Gaussian samples, where it is known in closed form;
+        otherwise that of infinitely many.
+        """
+        return self.population_drive(w, moments)
 
     @abstractmethod
     def settled(self, mode: ModeMoments) -> float:
@@ -164,6 +170,76 @@ class AlignmentOnly(SolvedLoss):
         return -mode.step
 
 
+@record
+class SpectralContrastive(SolvedLoss):
+    """The spectral contrastive loss: `losses.spectral_contrastive`. Twice the dot loss's limit at
+    temperature 1, for batches of any size and any data. What views share does not vanish.
+    """
+
+    def drive(self, w: Weights, x: Batch, x_pos: Batch) -> Drive:
+        """See `contrast.spectral`."""
+        return contrast.spectral(w, x, x_pos)
+
+    def population_drive(self, w: Weights, moments: Moments) -> Drive:
+        """See `spectral.contrast_matrix`."""
+        return _factorisation(w, moments, 0.0)
+
+    def settled(self, mode: ModeMoments) -> float:
+        """See `spectral.fixed_point`."""
+        cross = mode.anchor + mode.covariance
+        return float(spectral.fixed_point(mode.anchor, mode.positive, cross))
+
+    def collapsed(self, moments: Moments) -> int:
+        """See `spectral.collapsed_dimensions`."""
+        return spectral.collapsed_dimensions(moments.cross)
+
+    def growth_rate(self, mode: ModeMoments) -> Float[Array, "..."] | float:
+        """4 k, k = E[x x'] = a + rho."""
+        return 4 * (mode.anchor + mode.covariance)
+
+
+@record
+class LinearBarlowTwins(SolvedLoss):
+    """Barlow Twins without normalisation: `losses.linear_barlow_twins` (Simon et al. 2023)."""
+
+    def drive(self, w: Weights, x: Batch, x_pos: Batch) -> Drive:
+        """See `contrast.linear_barlow_twins`."""
+        return contrast.linear_barlow_twins(w, x, x_pos)
+
+    def population_drive(self, w: Weights, moments: Moments) -> Drive:
+        """See `spectral.contrast_matrix`, with the views' shared covariance in all places."""
+        cross = 0.5 * (moments.cross + moments.cross.T)
+        return _factorisation(w, Moments(cross, cross, cross), float(len(w)))
+
+    def mean_drive(self, w: Weights, moments: Moments, batch_size: int) -> Drive:
+        """See `spectral.batch_loss` and `spectral.batch_contrast`."""
+        anchor, positive, cross = (jnp.asarray(moment, w.dtype) for moment in moments)
+        now = self.population_drive(w, moments)
+        loss = now.loss + spectral.batch_loss(w, anchor, positive, cross, batch_size)
+        x = now.contrast + spectral.batch_contrast(w, anchor, positive, cross, batch_size)
+        return now._replace(loss=loss, contrast=x)
+
+    def settled(self, mode: ModeMoments) -> float:
+        """See `spectral.fixed_point`."""
+        cross = mode.anchor + mode.covariance
+        return float(spectral.fixed_point(cross, cross, cross))
+
+    def collapsed(self, moments: Moments) -> int:
+        """See `spectral.collapsed_dimensions`."""
+        return spectral.collapsed_dimensions(moments.cross)
+
+    def growth_rate(self, mode: ModeMoments) -> Float[Array, "..."] | float:
+        """4 k, k = E[x x'] = a + rho."""
+        return 4 * (mode.anchor + mode.covariance)
+
+
+def _factorisation(w: Weights, moments: Moments, offset: float) -> Drive:
+    """The drive of `spectral.loss` plus a constant."""
+    covariances = tuple(jnp.asarray(moment, w.dtype) for moment in moments)
+    x = spectral.contrast_matrix(w, *covariances)
+    return Drive(spectral.loss(w, *covariances) + offset, x, jnp.zeros((), w.dtype))
+
+
 def named(name: LossName, temperature: Real = 0.1) -> Loss:
     """The loss called `name`; those without a temperature ignore it. Raises: ValueError."""
     kinds: dict[LossName, Loss] = {
@@ -171,6 +247,8 @@ def named(name: LossName, temperature: Real = 0.1) -> Loss:
         "dot": Dot(temperature=temperature),
         "cosine": Cosine(temperature=temperature),
         "alignment": AlignmentOnly(),
+        "spectral": SpectralContrastive(),
+        "linear-barlow-twins": LinearBarlowTwins(),
     }
     if name not in kinds:
         raise ValueError(f"loss {name!r} is unknown; choose one of {', '.join(kinds)}")

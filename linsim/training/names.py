@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-LossName = Literal["distance", "dot", "cosine", "alignment"]
+LossName = Literal["distance", "dot", "cosine", "alignment", "spectral", "linear-barlow-twins"]
 Views = Literal["one", "two"]
 Batches = Literal["fresh", "dataset", "fixed"]
 Activation = Literal["linear", "relu"]

@@ -1,6 +1,7 @@
 """Runs that are kept, found again, damaged, or replaced."""
 
 import dataclasses
+import fcntl
 import json
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from linsim.config import CannotGoOn
+from linsim.sweeps import results
 from linsim.sweeps.archive import Folder, InFolder, run_id
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Sweep
@@ -124,8 +127,25 @@ def test_a_result_answers_the_very_command_that_made_it_and_no_other(tmp_path):
     assert Folder(tmp_path, "demo", {"steps": 20}).finished() is not None
     assert Folder(tmp_path, "demo", {"steps": 30}).finished() is None
     assert (tmp_path / "demo.nc").exists()
+
+
+def test_a_result_is_read_without_a_lock(tmp_path):
+    """Another reader that holds the file's lock, as h5py does by default, changes nothing."""
+    folder = Folder(tmp_path, "demo", {"steps": 20})
+    folder.finish(sweep_into(folder.archive)[0], b"picture", "png")
+    with open(folder.path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="lock"):
+            results.load(folder.path)
+        assert Folder(tmp_path, "demo", {"steps": 20}).finished() is not None
+
+
+def test_a_result_that_cannot_be_read_stops_the_command(tmp_path):
     (tmp_path / "demo.nc").write_bytes(b"not netCDF")
-    assert Folder(tmp_path, "demo", {"steps": 20}).finished() is None
+    with pytest.raises(CannotGoOn, match=r"demo.nc is there and cannot be read \(.*move it away"):
+        Folder(tmp_path, "demo", {"steps": 20}).finished()
+    assert (tmp_path / "demo.nc").read_bytes() == b"not netCDF"
+    assert Folder(tmp_path, "demo", {"steps": 20}, overwrite=True).finished() is None
 
 
 def test_overwriting_leaves_everything_until_the_new_result_is_complete(tmp_path):

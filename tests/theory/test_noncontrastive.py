@@ -5,13 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_close, assert_not_close, command, make_case
+from helpers import assert_close, assert_not_close, command
 
 from linsim import spectra
 from linsim.studies.collapse_kinds.runs import OBJECTIVES
 from linsim.sweeps import results
 from linsim.theory import noncontrastive
-from linsim.training.predictor import PredictorRun
+from linsim.training.objective_run import ObjectiveRun
 
 MEAN = jnp.diag(jnp.array([1.0, 2.0, 0.5]))
 AUG = jnp.array([[0.5, 0.1, 0.0], [0.1, 0.8, 0.2], [0.0, 0.2, 0.3]])
@@ -68,31 +68,29 @@ def test_conserved_relation_decays_exactly(ratio):
     "objective", ["predictor", "no-stop-gradient", "no-predictor", "alignment-only"]
 )
 def test_rates_are_the_expected_gradients_of_the_losses(objective):
-    """On samples with exactly the population's second moments the negative gradient plus weight
-    decay is the rate.
+    """On samples with exactly the population's second moments the negative gradient is the rate,
+    which is that of the theory.
     """
-    run = PredictorRun(objective=OBJECTIVES[objective], dim=3, noisy_dims=1)
+    run = ObjectiveRun(objective=OBJECTIVES[objective], dim=3, noisy_dims=1)
     deviations = np.asarray(run.noise_deviations())
     signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 9, indexing="ij")).reshape(9, -1).T
-    clean, first, second = signs[:, :3], signs[:, 3:6] * deviations, signs[:, 6:] * deviations
+    data, first, second = signs[:, :3], signs[:, 3:6] * deviations, signs[:, 6:] * deviations
     params = random_start(3)
-    views = jnp.asarray(clean + first), jnp.asarray(clean + second)
+    views = jnp.asarray(data + first), jnp.asarray(data + second)
     towards = jax.jit(jax.grad(run.objective.loss))(params, *views)
-    expected = run.objective.rates(params, np.eye(3), np.diag(deviations**2), run.decay)
-    used = 1 if objective in ("no-predictor", "alignment-only") else 2
-    for gradient, layer, rate in list(zip(towards, params, expected, strict=True))[:used]:
-        assert_close(-gradient - run.decay * layer, rate, rtol=1e-12)
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_objectives_descend_their_own_loss(objective):
-    case, of = make_case(3, 12, 5, 4), OBJECTIVES[objective]
-    params = case.w, make_case(4, 12, 4, 4).w
-    value, towards = jax.jit(of.gradient)(params, case.x, case.x_pos)
-    expected, stated = jax.value_and_grad(of.loss)(params, case.x, case.x_pos)
-    assert_close(value, expected, size=1000)
-    for gradient, exact in zip(towards, stated, strict=True):
-        assert_close(gradient, exact, size=1000)
+    rates = run.objective.rates(params, run.moments(), run.batch_size)
+    w, wp = params
+    clean, noise = jnp.eye(3), jnp.diag(jnp.asarray(deviations**2))
+    setting = {"ratio": 1.0, "weight_decay": 0.0}
+    expected = {
+        "predictor": lambda: noncontrastive.predictor_rates(w, wp, clean, noise, **setting),
+        "no-stop-gradient": lambda: noncontrastive.joint_rates(w, wp, clean, noise, **setting),
+        "no-predictor": lambda: (noncontrastive.no_predictor_rate(w, noise, 0.0), 0 * wp),
+        "alignment-only": lambda: (-2 * w @ noise, 0 * wp),
+    }[objective]()
+    for gradient, rate, stated in zip(towards, rates, expected, strict=True):
+        assert_close(-gradient, rate, rtol=1e-12)
+        assert_close(rate, stated, rtol=1e-12)
 
 
 def test_predictor_settles_where_theory_says_and_collapses_beyond():

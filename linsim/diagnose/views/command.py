@@ -7,6 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional
 
 from linsim.config import BadInput, Several, parsed
+from linsim.diagnose.reading.choices import Choices
 from linsim.diagnose.views.settings import Settings
 from linsim.sweeps.runtime import configure_jax, prepare_folder
 
@@ -29,9 +30,9 @@ def main(argv: list[str]) -> None:
     """Command line. Raises: BadInput."""
     request = parsed(Request, argv, prog="linsim diagnose views")
     pairs = list(_sources(request))
-    from linsim.diagnose.command import load
+    from linsim.diagnose.reading.load import raw
 
-    x, y = (load(path, names) for path, names in pairs)
+    x, y = (raw(path, Choices(names=names)).array for path, names in pairs)
     prepare_folder(request.out)
     if request.train:
         configure_jax()

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from linsim.config import BadInput
+from linsim.diagnose.reading.arrays import is_real, to_numpy
 from linsim.diagnose.views import directions as generalised
 from linsim.diagnose.views import measured, strengths
 from linsim.diagnose.views import moments as estimate
@@ -244,8 +245,8 @@ def _pairs(x: Any, y: Any, settings: Settings):
 
 
 def _array(value: Any, name: str) -> np.ndarray:
-    array = np.asarray(value)
-    if array.ndim < 2 or array.dtype.kind not in "fiub":
+    array = to_numpy(value)
+    if array.ndim < 2 or not is_real(array.dtype):
         raise BadInput(
             f"{name} of shape {array.shape} and type {array.dtype} is not allowed: it must be an "
             "array of real numbers, one row a sample"

@@ -1,67 +1,55 @@
 """The runs of the study on kinds of collapse, and the kind that each shows."""
 
-from dataclasses import replace
-
-import numpy as np
 import xarray as xr
 
 from linsim import spectra
-from linsim.studies import theory
+from linsim.studies import objectives
 from linsim.studies.collapse_kinds import KindsSettings, ObjectiveName
 from linsim.studies.linear import time_coords
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.results import labelled
 from linsim.sweeps.sweep import Sweep
-from linsim.theory import finite_batch
-from linsim.training import predictor
+from linsim.training import objective_run
 from linsim.training.dynamics import record_steps
-from linsim.training.predictor import (
-    Attraction,
-    Contrastive,
-    Objective,
-    Predicted,
-    PredictorRun,
-    StoppedAttraction,
-)
+from linsim.training.loss import AlignmentOnly
+from linsim.training.objective_run import ObjectiveRun
+from linsim.training.objectives import Objective, Plain, Predicted, StoppedAttraction
 
 OBJECTIVES: dict[ObjectiveName, Objective] = {
-    "infonce-two-views": Contrastive(views="two"),
-    "infonce-one-view": Contrastive(views="one"),
-    "alignment-only": Attraction(),
+    "infonce-two-views": Plain(),
+    "infonce-one-view": Plain(),
+    "alignment-only": Plain(of=AlignmentOnly()),
     "predictor": Predicted(stop_gradient=True),
     "no-stop-gradient": Predicted(stop_gradient=False),
     "no-predictor": StoppedAttraction(),
 }
+DECAYING = ("predictor", "no-stop-gradient", "no-predictor")
 
 
-def sweep(settings: KindsSettings, engine: Engine) -> Sweep[PredictorRun]:
+def sweep(settings: KindsSettings, engine: Engine) -> Sweep[ObjectiveRun]:
     """All runs, over the objectives, with the population flow of each from its own start."""
-    fixed = _fixed(settings)
     return Sweep(
         axes={"objective": settings.objective},
-        make=lambda objective: replace(fixed, objective=OBJECTIVES[objective]),
-        simulate=predictor.simulate,
+        make=lambda objective: run_of(settings, objective),
+        simulate=objective_run.simulate,
         seed=settings.seed,
         seeds=settings.seeds,
-        finish=theory.flows(
-            lambda run, start: predictor.population_flow(run, start, theory.TOLERANCE),
-            ("initial_weights",),
-            ("embedding_spectrum",),
-            engine,
-        ),
+        finish=objectives.flows(engine),
         kept="spectrum, scatter and population flow",
         coords=time_coords(settings.steps, settings.learning_rate),
     )
 
 
-def _fixed(settings: KindsSettings) -> PredictorRun:
-    """What the runs of all objectives share."""
-    return PredictorRun(
+def run_of(settings: KindsSettings, name: ObjectiveName) -> ObjectiveRun:
+    """The run of an objective. Weights decay where there is a predictor or a stop-gradient."""
+    return ObjectiveRun(
+        objective=OBJECTIVES[name],
+        views="one" if name == "infonce-one-view" else "two",
+        weight_decay=settings.weight_decay if name in DECAYING else 0.0,
         noise=settings.noise,
         base_noise=settings.base_noise,
         init_scale=settings.init_scale,
         imbalance=settings.imbalance,
-        weight_decay=settings.weight_decay,
         learning_rate=settings.learning_rate,
         dim=settings.dim,
         noisy_dims=settings.noisy_dims,
@@ -70,35 +58,15 @@ def _fixed(settings: KindsSettings) -> PredictorRun:
     )
 
 
-def theory_spectrum(run: PredictorRun) -> np.ndarray:
-    """Embedding spectrum in time at the run's batch size and learning rate, (T, d), of a run with
-    negatives.
-    """
-    objective = run.objective
-    assert isinstance(objective, Contrastive)
-    counts = (run.dim - run.noisy_dims, run.noisy_dims)
-    groups, _ = theory.block_modes(
-        (float(run.base_noise), float(run.noise)), counts, objective.views
-    )
-    strengths = finite_batch.flow(
-        np.asarray(run.times, dtype=float),
-        np.full(len(groups), float(run.init_scale) ** 2),
-        groups,
-        batch_size=run.batch_size,
-        learning_rate=float(run.learning_rate),
-    )
-    return theory.spectrum(groups, strengths)
-
-
 def _at_batch_size(dataset: xr.Dataset, settings: KindsSettings) -> xr.DataArray:
     """The spectrum that theory predicts of every run. Without negatives the mean gradient of a
     batch is the population's, whatever its size.
     """
     found = dataset["population_embedding_spectrum"].transpose("objective", "seed", ...).copy()
     for name in settings.objective:
-        run = replace(_fixed(settings), objective=OBJECTIVES[name])
-        if isinstance(run.objective, Contrastive):
-            found.loc[{"objective": name}] = theory_spectrum(run)
+        exact = objectives.spectrum_at_batch_size(run_of(settings, name))
+        if exact is not None:
+            found.loc[{"objective": name}] = exact
     return found
 
 

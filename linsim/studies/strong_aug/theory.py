@@ -235,7 +235,7 @@ def _size(strengths: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 def _shares(values: np.ndarray, cutoff: float) -> np.ndarray:
     """The share of spectra (draws, d) with 0, 1, .., d collapsed dimensions, (d + 1,)."""
-    counts = np.asarray(spectra.collapsed_dimensions(values, cutoff))
+    counts = np.asarray(spectra.collapsed_dimensions(values, cutoff)).astype(int)
     return np.bincount(counts, minlength=values.shape[-1] + 1) / len(values)
 
 

@@ -1,12 +1,11 @@
-"""The losses of the paper's linear models (sections 3-6): a batch of embeddings in, a scalar out.
+"""InfoNCE on distances, inner products and cosines (paper, sections 3-6).
 
-A row of z is the embedding of an anchor, and the same row of z_pos is that of its positive, the
-other view of the same sample. All losses depend on the embeddings only through inner products or
-distances. They stay finite, with finite gradients, for embeddings of norm 1e-8 to 1e8 in float32,
-and keep their digits where they are far below 1 or where all embeddings lie far from the origin:
-each anchor's loss is log(1 + sum_j e^{s_ij - s_ii}) over its negatives j, and the differences of
-scores are taken before anything large is formed. Half precision is raised to float32. Of more than
-ABOVE samples no N x N array is made.
+These losses depend on the embeddings only through inner products or distances. They stay finite,
+with finite gradients, for embeddings of norm 1e-8 to 1e8 in float32, and keep their digits where
+they are far below 1 or where all embeddings lie far from the origin: each anchor's loss is log(1 +
+sum_j e^{s_ij - s_ii}) over its negatives j, and the differences of scores are taken before anything
+large is formed. Half precision is raised to float32. Of more than ABOVE samples no N x N array is
+made.
 """
 
 from collections.abc import Callable
@@ -16,61 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from linsim.arrays import Array
+from linsim.losses.views import Embeddings, Scalar, gram, pair, unit_rows
 
-Embeddings = Float[Array, "N n"]
-Scalar = Float[Array, ""]
 ABOVE = 1024  # samples from which on anchors are taken BLOCK at a time
 BLOCK = 256
-
-
-def gram(a: Float[Array, "N k"], b: Float[Array, "M k"]) -> Float[Array, "N M"]:
-    """All inner products of the rows of two matrices, at full precision on every device.
-
-        G_ij = a_i . b_j
-
-    Accelerators round the factors of matrix products by default; here they do not.
-
-    Source: this project, docs/theory.md, "Losses".
-
-    Args:
-        a: The first vectors as rows, shape (N, k).
-        b: The second vectors as rows, shape (M, k).
-
-    Returns:
-        The inner products, shape (N, M).
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> gram(jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 0.0], [0.0, 1.0]])).tolist()
-        [[3.0, 2.0]]
-    """
-    return jnp.matmul(a, b.T, precision="highest")
-
-
-def unit_rows(z: Embeddings) -> Embeddings:
-    """The rows of a matrix divided by their Euclidean norms.
-
-        u_i = z_i / |z_i|;   a zero row stays zero and has zero gradient
-
-    Source: SimCLR (Chen et al. 2020); paper, section 6.
-
-    Args:
-        z: Embeddings, shape (N, n).
-
-    Returns:
-        The unit vectors, shape (N, n).
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> import numpy as np
-        >>> np.asarray(unit_rows(jnp.array([[3.0, 4.0], [0.0, 0.0]]))).round(6).tolist()
-        [[0.6, 0.8], [0.0, 0.0]]
-    """
-    size = jax.lax.stop_gradient(jnp.max(jnp.abs(z), axis=1, keepdims=True))
-    positive = size > 0
-    scaled = z / jnp.where(positive, size, 1.0)  # whose squares neither overflow nor vanish
-    square = jnp.sum(scaled * scaled, axis=1, keepdims=True)
-    return jnp.where(positive, scaled * jax.lax.rsqrt(jnp.where(positive, square, 1.0)), 0.0)
 
 
 def distance_scores(z: Embeddings, z_pos: Embeddings) -> Float[Array, "N N"]:
@@ -134,7 +82,7 @@ def infonce(z: Embeddings, z_pos: Embeddings) -> Scalar:
         >>> bool(infonce(spread, spread) < 1e-9)
         True
     """
-    z, z_pos = _pair(z, z_pos)
+    z, z_pos = pair(z, z_pos)
 
     def differences(anchor, positive):
         return 0.5 * (jnp.sum((anchor - positive) ** 2) - jnp.sum((z - anchor) ** 2, axis=1))
@@ -167,7 +115,7 @@ def infonce_dot(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 
         >>> bool(jnp.allclose(infonce_dot(z, z, temperature=1.0), jnp.log(1 + jnp.exp(-1.0))))
         True
     """
-    z, z_pos = _pair(z, z_pos)
+    z, z_pos = pair(z, z_pos)
     others = z_pos - jnp.mean(z_pos, axis=0)  # which changes no difference of scores
 
     def differences(anchor, positive):
@@ -203,7 +151,7 @@ def ntxent(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) 
         >>> bool(jnp.allclose(ntxent(z, z), ntxent(3.0 * z, 0.5 * z)))
         True
     """
-    z, z_pos = _pair(z, z_pos)
+    z, z_pos = pair(z, z_pos)
     return infonce_dot(unit_rows(z), unit_rows(z_pos), temperature)
 
 
@@ -234,7 +182,7 @@ def ntxent_symmetric(z: Embeddings, z_pos: Embeddings, temperature: float | Scal
         >>> bool(jnp.isclose(ntxent_symmetric(z, z_pos), ntxent_symmetric(z_pos, z)))
         True
     """
-    z, z_pos = _pair(z, z_pos)
+    z, z_pos = pair(z, z_pos)
     first, second = unit_rows(z), unit_rows(z_pos)
     views, partners = jnp.concatenate([first, second]), jnp.concatenate([second, first])
     centre = jnp.mean(views, axis=0)
@@ -244,39 +192,6 @@ def ntxent_symmetric(z: Embeddings, z_pos: Embeddings, temperature: float | Scal
         return (jnp.matmul(views - centre, anchor, precision="highest") - score) / temperature
 
     return jnp.mean(_per_anchor(differences, views, partners, also=len(z)))
-
-
-def alignment_only(z: Embeddings, z_pos: Embeddings) -> Scalar:
-    """The non-contrastive loss, which pulls the views of a sample together and has no negatives.
-
-        L = (1/N) sum_i |z_i - z'_i|^2 / 2
-
-    Source: paper, section 3 (complete collapse). MEAN over anchors.
-
-    Args:
-        z: Embeddings of the first view, shape (N, n).
-        z_pos: Embeddings z' of the second view, shape (N, n).
-
-    Returns:
-        The loss, a scalar >= 0.
-
-    Example:
-        Nothing keeps the embedding from shrinking: a tenth of its size has a hundredth of the loss.
-
-        >>> import jax.numpy as jnp
-        >>> z, z_pos = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[2.0, 0.0], [0.0, 2.0]])
-        >>> [round(float(alignment_only(s * z, s * z_pos)), 6) for s in (1.0, 0.1, 0.0)]
-        [0.5, 0.005, 0.0]
-    """
-    return 0.5 * jnp.mean(jnp.sum((z - z_pos) ** 2, axis=1))
-
-
-def _pair(z: Embeddings, z_pos: Float[Array, "M m"]) -> tuple[Embeddings, Embeddings]:
-    """Both views in float32 at least. Raises: ValueError for shapes that differ."""
-    if z.shape != z_pos.shape:
-        raise ValueError(f"both views need the same shape; got {z.shape} and {z_pos.shape}")
-    dtype = jnp.promote_types(jnp.promote_types(z.dtype, z_pos.dtype), jnp.float32)
-    return jnp.asarray(z, dtype), jnp.asarray(z_pos, dtype)
 
 
 def _per_anchor(

@@ -1,0 +1,56 @@
+"""The theory beside runs of an objective, whatever study trains them: the flow of each run's mean
+from its own start, and for InfoNCE the exact theory of its batch size.
+"""
+
+import numpy as np
+
+from linsim.studies import theory
+from linsim.sweeps.engine import Engine
+from linsim.sweeps.sweep import Arrays, Finish
+from linsim.theory import finite_batch
+from linsim.training import objective_run
+from linsim.training.loss import Distance, Dot
+from linsim.training.objective_run import ObjectiveRun
+from linsim.training.objectives import Plain
+
+
+def flows(engine: Engine) -> Finish[ObjectiveRun]:
+    """What a `Sweep` of objectives takes as `finish`: the flow of every run's mean, beside what was
+    measured but the initial layers, of which deeper runs have more.
+    """
+    with_flow = theory.flows(
+        lambda run, layers: objective_run.population_flow(run, layers, theory.TOLERANCE),
+        ("initial_layers",),
+        ("embedding_spectrum",),
+        engine,
+    )
+
+    def finish(runs: ObjectiveRun, measured: Arrays) -> Arrays:
+        kept = with_flow(runs, measured)
+        return {name: values for name, values in kept.items() if name != "initial_layers"}
+
+    return finish
+
+
+def spectrum_at_batch_size(run: ObjectiveRun) -> np.ndarray | None:
+    """The embedding spectrum in time at the run's batch size and learning rate, (T, d); None where
+    the flow of the run's mean is all that is known.
+
+    That is so but for InfoNCE with one layer and without weight decay. The mean of most other
+    losses does not depend on the batch size, or their flow has it already.
+    """
+    of = run.objective.of if isinstance(run.objective, Plain) else None
+    if not isinstance(of, Distance | Dot) or run.depth > 1 or run.weight_decay:
+        return None
+    counts = (run.dim - run.noisy_dims, run.noisy_dims)
+    noise = (float(run.base_noise), float(run.noise))
+    groups, _ = theory.block_modes(noise, counts, run.views)
+    strengths = finite_batch.flow(
+        np.asarray(run.times, dtype=float),
+        np.full(len(groups), float(run.init_scale) ** 2),
+        groups,
+        batch_size=run.batch_size,
+        learning_rate=float(run.learning_rate),
+        temperature=float(of.temperature) if isinstance(of, Dot) else None,
+    )
+    return theory.spectrum(groups, strengths)
