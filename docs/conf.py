@@ -41,7 +41,7 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
-default_role = "py:obj"
+default_role = "code"
 highlight_language = "none"  # of formulas
 
 html_theme = "furo"
