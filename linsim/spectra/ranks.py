@@ -1,7 +1,7 @@
 """How many dimensions a spectrum uses, by the names that the field has for it.
 
 All of these measures ignore the scale of their input, and divide by the largest value before they
-square or sum anything. docs/diagnose.md, "Rank measures of other projects", says which project
+square or sum anything. docs/measures.md, "Which project prints which", says which project
 means which of them by "rank".
 """
 
