@@ -86,7 +86,7 @@ def _off(row: dict[str, Any], block: str) -> str:
 def rows(dataset: xr.Dataset) -> list[dict[str, Any]]:
     """The numbers of the table, one row a setting."""
     stacked = dataset[list(AXES)].stack(point=AXES)["point"].values
-    points = [dict(zip(AXES, values, strict=True)) for values in stacked]
+    points: list[dict[str, Any]] = [dict(zip(AXES, values, strict=True)) for values in stacked]
     return [_row(dataset.sel(point), point) for point in points]
 
 
