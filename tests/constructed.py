@@ -1,12 +1,13 @@
 """Datasets as the studies make them, put together without training, of any setting."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import xarray as xr
 
 from linsim.studies.collapse_kinds.runs import OBJECTIVES
 from linsim.studies.directclr.ablation import SETUPS
+from linsim.studies.losses import BenchName
 
 
 class Setting(NamedTuple):
@@ -296,6 +297,41 @@ def phase_diagram(setting: Setting) -> xr.Dataset:
             "fine_init_scale": fine_scale,
         },
         attrs=_attrs(setting, cutoff=0.1),
+    )
+
+
+def losses(setting: Setting) -> xr.Dataset:
+    """Every loss of the bench at one setting of the other axes, all of one fate."""
+    names, noise, time = list(get_args(BenchName)), _noise(setting), _times(setting)
+    at = ("objective", "noise", "batch_size", "weight_decay", "depth")
+    grid = (len(names), len(noise), 1, 1, 1)
+    rates = np.full(setting.dim, 0.2)
+    rates[setting.dim - setting.noisy_dims :] = -0.5
+    flow = 0.09 * (1 + time[:, None]) ** rates
+    shape = (*grid, setting.seeds, setting.records, setting.dim)
+    flow = np.broadcast_to(flow, shape)
+    values = flow * np.exp(0.05 * np.random.default_rng(5).normal(size=shape))
+    kind = np.zeros((*grid, setting.seeds), int)
+    return xr.Dataset(
+        {
+            "embedding_spectrum": ((*at, "seed", "time", "mode"), _fated(values, setting, -2)),
+            "theory_embedding_spectrum": ((*at, "seed", "time", "mode"), flow),
+            "kind": ((*at, "seed"), kind),
+            "theory_kind": ((*at, "seed"), kind),
+            "settled": ((*at, "block"), np.ones((*grid, 2))),
+            "noise_threshold": (at, np.full(grid, np.inf)),
+            "loss": ((*at, "seed", "time"), _fated(np.ones(shape[:-1]), setting, -1)),
+        },
+        coords={
+            "objective": names,
+            "noise": noise,
+            "batch_size": [128],
+            "weight_decay": [0.0],
+            "depth": [1],
+            "seed": range(setting.seeds),
+            "time": time,
+        },
+        attrs=_attrs(setting, views="two"),
     )
 
 

@@ -41,7 +41,7 @@ def test_the_table_has_a_row_for_every_setting_and_a_verdict(found):
     rows = [line for line in told if line.split()[:1] == ["jepa"]]
     assert len(rows) == 2
     assert "nothing is known of 2" in told[-1]
-    assert " weight decay" in told[3]
+    assert " weight decay" in told[2]
     assert "batch size 16" in told[0]
     assert linsim.study("losses").figure(found).axes
 

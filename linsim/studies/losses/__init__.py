@@ -124,5 +124,11 @@ class Losses(Study[LossesSettings]):
 
         return tell(dataset)
 
+    def rows(self, dataset: "xr.Dataset") -> "list[dict[str, object]]":
+        """The numbers of the table, one row a setting. Args: a Dataset of `compare`."""
+        from linsim.studies.losses.table import rows
+
+        return rows(dataset)
+
 
 STUDY = Losses()

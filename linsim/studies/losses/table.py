@@ -1,12 +1,24 @@
 """The table of the bench of losses."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 from linsim.spectra import kinds_found
+from linsim.studies import tabular
+from linsim.studies.tabular import Column
 
 AXES = ("objective", "noise", "batch_size", "weight_decay", "depth")
 GONE = 1e-3  # of the strength that modes start with
+
+
+LEGEND = (
+    "m: strength (eigenvalue of W W^T) of the clean and of the noisy modes at the end, mean over "
+    "seeds; off: simulation against theory, in per cent and in standard errors; settles at: noisy "
+    "/ clean where theory ends; threshold: the noise from which on the noisier half vanishes; "
+    "collapse is the kind that is found, and in brackets the predicted one"
+)
 
 
 def tell(dataset: xr.Dataset) -> str:
@@ -21,65 +33,98 @@ def tell(dataset: xr.Dataset) -> str:
         for axis in AXES[1:]
         if axis not in several
     ]
-    lines = [
+    setting = (
         f"linear encoders, noise {attrs['base_noise']:g} on {views} and, in "
         f"{attrs['noisy_dims']} of {dataset.sizes['mode']} coordinates, more; "
         f"{', '.join([*fixed, ''])}{dataset.sizes['seed']} seeds, {attrs['dtype']}, "
-        f"t = {float(dataset['time'][-1]):g}",
-        "m: strength of the clean and of the noisy modes at the end; off: simulation against "
-        "theory, in % (and in standard errors)",
-        "",
-        f"{'loss':20}"
-        + "".join(f"{axis.replace('_', ' '):>13}" for axis in several)
-        + f"{'clean m':>9} {'off':>14} {'noisy m':>10} {'off':>14} {'noisy/clean':>12} "
-        f"{'settles at':>11} {'threshold':>10}  kind of collapse (predicted)",
+        f"t = {float(dataset['time'][-1]):g}"
+    )
+    found = rows(dataset)
+    shown = [_shown(row) for row in found]
+    table = [*tabular.lines(_columns(several), shown), *tabular.legend(LEGEND)]
+    known = [row["kind"] == row["predicted"] for row in found if row["predicted"] is not None]
+    silent = len(found) - len(known)
+    verdict = (
+        f"verdict: the kind of collapse that theory predicts in {sum(known)} of {len(known)} "
+        "settings" + (f"; nothing is known of {silent}" if silent else "")
+    )
+    return "\n".join([setting, "", *table, "", verdict])
+
+
+def _columns(several: list[str]) -> list[Column]:
+    return [
+        Column("objective", "loss", left=True),
+        *(Column(axis, axis.replace("_", " "), "{:g}".format) for axis in several),
+        Column("clean_m", "clean m", "{:.3g}".format),
+        Column("clean_off", "off"),
+        Column("noisy_m", "noisy m", "{:.3g}".format),
+        Column("noisy_off", "off"),
+        Column("noisy_by_clean", "noisy / clean", "{:.3g}".format),
+        Column("settles_at", "settles at", _number),
+        Column("threshold", "threshold", _threshold),
+        Column("kind", "collapse", left=True),
     ]
-    verdicts = []
-    for point in _points(dataset):
-        row, agrees = _row(dataset.sel(point), point, several)
-        lines.append(row)
-        verdicts.append(agrees)
-    known = [agrees for agrees in verdicts if agrees is not None]
-    silent = len(verdicts) - len(known)
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"verdict: the kind of collapse that theory predicts in {sum(known)} of {len(known)} "
-            f"settings" + (f"; nothing is known of {silent}" if silent else ""),
-        ]
-    )
 
 
-def _points(dataset: xr.Dataset) -> list[dict]:
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as its line tells it."""
+    predicted = f" ({row['predicted']})" if row["predicted"] is not None else ""
+    offs = {f"{block}_off": _off(row, block) for block in ("clean", "noisy")}
+    return row | offs | {"kind": f"{row['kind']}{predicted}"}
+
+
+def _off(row: dict[str, Any], block: str) -> str:
+    """How far the mean over seeds is from theory, in per cent and in standard errors."""
+    percent, errors = row[f"{block}_off_percent"], row[f"{block}_off_errors"]
+    if row[f"{block}_gone"]:
+        return "both gone"
+    if np.isnan(percent):
+        return "-"
+    return f"{percent:+.3g}" + (f" ({errors:+.1f})" if np.isfinite(errors) else "")
+
+
+def rows(dataset: xr.Dataset) -> list[dict[str, Any]]:
+    """The numbers of the table, one row a setting."""
     stacked = dataset[list(AXES)].stack(point=AXES)["point"].values
-    return [dict(zip(AXES, values, strict=True)) for values in stacked]
+    points = [dict(zip(AXES, values, strict=True)) for values in stacked]
+    return [_row(dataset.sel(point), point) for point in points]
 
 
-def _row(one: xr.Dataset, point: dict, several: list[str]) -> tuple[str, bool | None]:
-    """A line of the table, and whether the kind of collapse is the predicted one."""
-    blocks = {
-        name: block_strengths(one[f"{name}embedding_spectrum"], one) for name in ("", "theory_")
-    }
-    measured, theory = (values.isel(time=-1) for values in blocks.values())
-    mean, cells = measured.mean("seed"), []
-    gone = GONE * float(blocks[""].isel(time=0).mean())
-    for block, width in (("clean", 9), ("noisy", 10)):
-        cells.append(f"{float(mean.sel(block=block)):>{width}.3g}")
-        off = _off(measured.sel(block=block), theory.sel(block=block), gone)
-        cells.append(f"{off:>14}")
-    found, expected = (_kind(one[name].values) for name in ("kind", "theory_kind"))
-    settled = one["settled"].values
-    ratio = settled[1] / settled[0] if settled[0] > 0 else np.nan
-    keys = "".join(f"{point[axis]:>13g}" for axis in several)
-    line = (
-        f"{point['objective']:20}{keys}{' '.join(cells)} "
-        f"{float(mean.sel(block='noisy') / mean.sel(block='clean')):>12.3g} "
-        f"{_number(ratio):>11} {_threshold(float(one['noise_threshold'])):>10}  {found}"
+def _row(one: xr.Dataset, point: dict[str, Any]) -> dict[str, Any]:
+    measured, theory = (
+        block_strengths(one[f"{name}embedding_spectrum"], one) for name in ("", "theory_")
     )
-    if expected is None:
-        return line, None
-    return f"{line} ({expected})", found == expected
+    gone = GONE * float(measured.isel(time=0).mean())
+    measured, theory = measured.isel(time=-1), theory.isel(time=-1)
+    mean, row = measured.mean("seed"), dict(point)
+    for block in ("clean", "noisy"):
+        at = measured.sel(block=block), theory.sel(block=block)
+        percent, errors = _apart(*at)
+        row |= {
+            f"{block}_m": float(mean.sel(block=block)),
+            f"{block}_off_percent": percent,
+            f"{block}_off_errors": errors,
+            f"{block}_gone": max(float(values.max()) for values in at) < gone,
+        }
+    clean, noisy = one["settled"].values
+    return row | {
+        "noisy_by_clean": float(mean.sel(block="noisy") / mean.sel(block="clean")),
+        "settles_at": float(noisy / clean) if clean > 0 else np.nan,
+        "threshold": float(one["noise_threshold"]),
+        "kind": _kind(one["kind"].values),
+        "predicted": _kind(one["theory_kind"].values),
+    }
+
+
+def _apart(measured: xr.DataArray, theory: xr.DataArray) -> tuple[float, float]:
+    """Measured less theory over the seeds: in per cent, and in standard errors."""
+    difference = measured - theory
+    mean, level = float(difference.mean()), float(theory.mean())
+    percent = 100 * mean / level if level else np.nan
+    if measured.sizes["seed"] < 2:
+        return percent, np.nan
+    error = float(difference.std("seed", ddof=1)) / np.sqrt(difference.sizes["seed"])
+    return percent, mean / error if error > 0 else np.nan
 
 
 def block_strengths(spectrum: xr.DataArray, dataset: xr.Dataset) -> xr.DataArray:
@@ -93,20 +138,6 @@ def block_strengths(spectrum: xr.DataArray, dataset: xr.Dataset) -> xr.DataArray
         for part in (spectrum.isel(mode=slice(split)), spectrum.isel(mode=slice(split, None)))
     ]
     return xr.concat(parts, "block").assign_coords(block=["clean", "noisy"])
-
-
-def _off(measured: xr.DataArray, theory: xr.DataArray, gone: float) -> str:
-    """How far the mean over seeds is from theory, in per cent and in standard errors."""
-    if max(float(measured.max()), float(theory.max())) < gone:
-        return "both gone"
-    difference = measured - theory
-    off = float(100 * difference.mean() / theory.mean())
-    if np.isnan(off):
-        return "-"
-    if measured.sizes["seed"] < 2:
-        return f"{off:+.1f}"
-    error = float(difference.std("seed", ddof=1) / np.sqrt(difference.sizes["seed"]))
-    return f"{off:+.1f} ({float(difference.mean()) / error:+.1f})" if error > 0 else f"{off:+.1f}"
 
 
 def _kind(places: np.ndarray) -> str | None:
