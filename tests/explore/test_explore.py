@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 from helpers import console
@@ -87,23 +88,35 @@ def test_the_cloud_has_the_strengths_of_its_time():
     np.testing.assert_allclose((second - first)[:, 1].std(), 0.25, rtol=0.15)
 
 
-def test_what_is_trained_and_saved_is_what_the_command_makes(tmp_path, monkeypatch):
+@pytest.fixture
+def short(monkeypatch):
+    """Of trainings that take a second."""
     monkeypatch.setattr(setting, "STEPS", 40)
     monkeypatch.setattr(setting, "SEEDS", 4)
     monkeypatch.setattr(setting, "PER_CHUNK", 2)
-    chosen, told = Setting(dim=4, noisy_dims=2, batch_size=16), []
-    training.train(chosen, tmp_path / "page", told.append)
+    return Setting(dim=4, noisy_dims=2, batch_size=16)
+
+
+def test_the_runs_are_those_of_the_command(short, tmp_path):
+    told = []
+    training.train(short, tmp_path, told.append)
     assert [runs.sizes["run"] for runs in told] == [2, 2]
-    training.train(chosen, tmp_path / "page", told.append)
+    settings = STUDY.parse(shlex.split(short.command())[3:])
+    with jax.enable_x64(False):
+        (sweep,) = STUDY.sweeps(settings, STUDY.engine(settings))
+        asked = {point.name for point in sweep.points}  # of all that decides a run's numbers
+    assert InFolder(tmp_path / "strong_aug.runs").held() == asked
+    training.train(short, tmp_path, told.append)
     assert len(told) == 2  # nothing is trained twice
-    page = results.load(training.save(chosen, tmp_path / "page"))
-    words = shlex.split(chosen.command())[3:]
+
+
+@pytest.mark.slow
+def test_what_is_saved_is_what_the_command_makes(short, tmp_path):
+    page = results.load(training.save(short, tmp_path / "page"))
+    words = shlex.split(short.command())[3:]
     done = console("run", "strong_aug", *words, "--out", tmp_path / "command")
     assert done.returncode == 0, done.stderr
     command = results.load(tmp_path / "command" / "strong_aug.nc")
-    folders = [tmp_path / which / "strong_aug.runs" for which in ("page", "command")]
-    names, others = (InFolder(folder).held() for folder in folders)
-    assert names == others  # of all that decides a run's numbers
     for name in ("weight_singular_values", "block_strength", "theory_block_strength"):
         np.testing.assert_allclose(page[name], command[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
