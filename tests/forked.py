@@ -9,6 +9,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,5 +47,6 @@ def _as_main(words: list[str], cwd: Path, out: Path, err: Path) -> None:
             sys.argv = words
             sys.path[0] = str(Path(words[0]).parent)
             runpy.run_path(words[0], run_name="__main__")
-    finally:
+    finally:  # as the interpreter ends, which multiprocessing leaves out: threads, then exits
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
