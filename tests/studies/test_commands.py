@@ -38,6 +38,7 @@ def test_strong_augmentation_collapses_the_noisy_block(tmp_path):
     assert float(noisy.max()) < 1e-9
 
 
+@pytest.mark.slow
 def test_threshold_for_one_view_and_none_for_two(tmp_path):
     flags = ["--noise", "1.3", "1.7", "--seeds", "1"]
     one = command("strong_aug", *flags, "--out", tmp_path / "one")

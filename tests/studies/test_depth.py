@@ -133,6 +133,7 @@ def test_escape_times_of_the_balanced_flow(depth):
         assert_not_close(crossed, 1.5 * predicted)
 
 
+@pytest.mark.slow
 def test_collapse_grows_with_depth(tmp_path):
     """The reduced size: 8 dimensions, 3 seeds; the figure shows 16 and 5."""
     flags = [

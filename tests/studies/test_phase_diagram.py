@@ -71,13 +71,12 @@ def test_cells_near_the_boundary():
     np.testing.assert_array_equal(runs.near_boundary(counts), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("grid", "models"),
     [
         (5, ["one-view", "two-layers-random"]),
-        pytest.param(
-            7, ["one-view", "two-views", "two-layers", "two-layers-random"], marks=pytest.mark.slow
-        ),
+        (7, ["one-view", "two-views", "two-layers", "two-layers-random"]),
     ],
 )
 def test_measured_and_predicted_boundaries_agree(grid, models, tmp_path):

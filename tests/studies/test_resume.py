@@ -55,6 +55,7 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_bit_identical(undisturbed, tmp_path):
     for done in (1, 9):
         assert kill_when(start(tmp_path), lambda done=done: chunks(tmp_path) >= done)
@@ -136,6 +137,7 @@ def test_twenty_random_kills(undisturbed, tmp_path):
     assert same_bytes(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_interrupt_and_full_disk_are_one_sentence(undisturbed, tmp_path):
     """A file-size limit stands in for a full disk: chunks fit, the merged file does not."""
     process = start(tmp_path)

@@ -30,6 +30,7 @@ def test_flow_grows_and_aligns_a_few_modes_and_leaves_the_rest(tmp_path):
     assert float((behind.isel(time=-1) / behind.isel(time=0)).max()) < 3
 
 
+@pytest.mark.slow
 def test_alignment_reaches_the_identity_where_singular_values_grow_apart(tmp_path):
     dataset = alignment_run(tmp_path, "--preset", "identity", "--seeds", "1")
     diagonal = np.abs(np.diagonal(dataset["alignment"].values[0, -1]))
@@ -69,6 +70,7 @@ def test_flow_preset_over_20_seeds_never_violates_the_bound(tmp_path):
     alignment_run(tmp_path, "--preset", "flow", "--seeds", "20")
 
 
+@pytest.mark.slow
 def test_singular_values_compare_theorem_3_with_the_runs(tmp_path):
     flags = [
         "--dim",
@@ -114,8 +116,15 @@ def test_two_layer_flags_are_checked(name, tmp_path):
         assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["alignment", "singular_values"])
-@pytest.mark.parametrize("hidden", [2, 6])
+@pytest.mark.parametrize(
+    ("name", "hidden"),
+    [
+        ("alignment", 2),
+        ("singular_values", 6),
+        pytest.param("alignment", 6, marks=pytest.mark.slow),
+        pytest.param("singular_values", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_hidden_layers_of_any_width(name, hidden):
     study = linsim.study(name)
     flags: dict = {"dim": 4, "noisy_dims": 2, "batch_size": 16, "dataset_size": 64, "steps": 6}
