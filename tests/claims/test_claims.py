@@ -284,6 +284,7 @@ def test_command_ends_with_1_when_a_verdict_has_changed(monkeypatch, capsys):
     assert "C04 changed: recorded 'fails', found 'exact'" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_power_of_each_check(monkeypatch, capsys):
     monkeypatch.setattr(command, "configure_jax", lambda **_: None)
     with pytest.raises(SystemExit):

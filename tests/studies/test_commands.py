@@ -229,6 +229,7 @@ def test_figure_formats_and_an_empty_block(tmp_path):
     assert results.load(tmp_path / "strong_aug.nc").attrs["dtype"] == "float64"
 
 
+@pytest.mark.slow
 def test_any_command_can_follow_any_other_and_trains_only_what_is_new(tmp_path):
     """One after the other into one folder; the second time each answers from the archive."""
     common = {"dim": 4, "noisy_dims": 2, "batch_size": 16, "dataset_size": 64, "seeds": 2}
