@@ -142,6 +142,7 @@ def tour(name, monkeypatch, tmp_path):
     return left, printed.getvalue()
 
 
+@pytest.mark.slow
 def test_the_tour_collapses_by_strong_augmentation(monkeypatch, tmp_path):
     left, printed = tour("1_strong_augmentation", monkeypatch, tmp_path)
     assert left["collapsed"].tolist() == [0, 8]
@@ -151,6 +152,7 @@ def test_the_tour_collapses_by_strong_augmentation(monkeypatch, tmp_path):
     assert printed.splitlines()[-1].startswith("verdict: agrees in 2 of 2 settings")
 
 
+@pytest.mark.slow
 def test_the_tour_shows_what_decides_alignment(monkeypatch, tmp_path):
     left, _ = tour("2_two_layers", monkeypatch, tmp_path)
     mean = {

@@ -44,7 +44,7 @@ def value(projector, temperature=0.2):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "d0", [2, D0, WIDTH]
+    "d0", [2, pytest.param(D0, marks=pytest.mark.slow), WIDTH]
 )  # of one coordinate only the sign is left: no gradient
 def test_directclr_is_the_fixed_low_rank_diagonal_projector(dtype, d0):
     params, x, key = start(dtype), batch(dtype), jax.random.key(2)

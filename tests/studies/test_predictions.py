@@ -253,6 +253,7 @@ def test_unequal_modes_of_the_dot_loss_have_the_map_of_their_blocks():
     assert np.abs(left_out).max() > 0.01
 
 
+@pytest.mark.slow
 def test_kinds_of_collapse_have_the_theory_of_their_batch_size():
     settings = {"seeds": 1, "steps": 60, "dim": 5, "noisy_dims": 2, "batch_size": 16}
     names = ["infonce-two-views", "infonce-one-view", "predictor"]

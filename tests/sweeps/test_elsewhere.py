@@ -106,6 +106,7 @@ def test_workers_that_die_cost_nothing_and_a_scheduler_that_dies_costs_a_sentenc
     assert same_bytes(tmp_path / "shared", tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch):
     for address in ("tcp://127.0.0.1:9", "nonsense"):
         done = command("strong_aug", *TINY, "--out", tmp_path, "--scheduler", address)

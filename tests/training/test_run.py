@@ -27,6 +27,8 @@ LOSSES = {
     "dot": lambda z, z_pos: losses.infonce_dot(z, z_pos, 0.3),
     "cosine": lambda z, z_pos: losses.ntxent(z, z_pos, 0.3),
     "alignment": losses.alignment_only,
+    "spectral": losses.spectral_contrastive,
+    "linear-barlow-twins": losses.linear_barlow_twins,
 }
 
 
@@ -207,5 +209,5 @@ def test_unknown_names_are_told_with_those_there_are():
     assert done.stdout.splitlines() == [
         "batches 'none' is unknown; choose one of fresh, dataset, fixed",
         "views 'both' is unknown; choose one of one, two",
-        "loss 'hinge' is unknown; choose one of distance, dot, cosine, alignment",
+        f"loss 'hinge' is unknown; choose one of {', '.join(LOSSES)}",
     ]
