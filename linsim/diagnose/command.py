@@ -26,7 +26,7 @@ SUBCOMMANDS: Mapping[str, str] = {"views": "linsim.diagnose.views.command"}  # w
 @dataclass(kw_only=True)
 class Request(Checked):
     """Measure the collapse of one's own embeddings, or the alignment of two adjacent weight
-    matrices.
+    matrices. `linsim diagnose views X Y` is about pairs of views.
     """
 
     files: Positional[Annotated[tuple[Path, ...], MAYBE]] = ()

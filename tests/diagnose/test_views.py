@@ -322,6 +322,10 @@ def test_the_command(tmp_path, capsys):
     assert (tmp_path / "out" / "views.png").stat().st_size > 10_000
     command.main(["views", str(tmp_path / "both.npz"), "--names", "a", "b", *words])
     assert capsys.readouterr().out == first
+    command.main(["views", *files, "--json", *words])
+    told = json.loads(capsys.readouterr().out)
+    assert told["outcome"].count("lost") == 1
+    assert told["verdict"] in first
     bad = str(tmp_path / "bad")
     for wrong in ([], files[:1], [*files, "--image-shape", "3"], [*files, "--batch-size", "1"]):
         with pytest.raises(BadInput) as raised:

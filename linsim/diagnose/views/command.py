@@ -1,5 +1,6 @@
 """`linsim diagnose views X Y`: theory on one's own pairs of views."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,8 @@ class Request(Settings):
     """Two files of views, row i of both two views of one sample; or one file that holds both."""
     names: Annotated[tuple[str, ...], Several(may_be_empty=True, may_repeat=True)] = ()
     """Names of the arrays inside .npz or .safetensors files, where they hold several."""
+    json: bool = False
+    """Print everything as JSON instead of a table."""
     out: Path = Path("results/diagnose")
     """Folder for the picture."""
 
@@ -43,7 +46,10 @@ def main(argv: list[str]) -> None:
     found = Views.of(x, y, request)
     path = request.out / "views.png"
     results.write(rendered(found.figure(), "png"), path)
-    print(f"saved {path}\n\n{found.table()}")
+    if request.json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        print(f"saved {path}\n\n{found.table()}")
 
 
 def _sources(request: Request):
