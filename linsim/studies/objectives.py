@@ -1,17 +1,75 @@
-"""The theory beside runs of an objective, whatever study trains them: the flow of each run's mean
-from its own start, and for InfoNCE the exact theory of its batch size.
+"""Runs of objectives, whatever study trains them: their sweep, the theory beside each (the flow of
+its mean from its own start, and for InfoNCE the exact theory of its batch size), and the kind of
+collapse in which it ends.
 """
 
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+import xarray as xr
+
+from linsim import spectra
 from linsim.studies import theory
+from linsim.studies.linear import time_coords
 from linsim.sweeps.engine import Engine
-from linsim.sweeps.sweep import Arrays, Finish
+from linsim.sweeps.sweep import Arrays, Finish, Sweep
 from linsim.theory import finite_batch
 from linsim.training import objective_run
 from linsim.training.loss import Distance, Dot
 from linsim.training.objective_run import ObjectiveRun
 from linsim.training.objectives import Plain
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """What the settings of such a study say of its sweep, and of what collapse is."""
+
+    seed: int
+    seeds: int
+    steps: int
+    learning_rate: float
+    complete: float
+    dimensional: float
+
+
+def sweep(
+    axes: Mapping[str, Sequence[Any]],
+    make: Callable[..., ObjectiveRun],
+    settings: Asked,
+    engine: Engine,
+) -> Sweep[ObjectiveRun]:
+    """All runs over these axes, with the flow of each one's mean from its own start."""
+    return Sweep(
+        axes=axes,
+        make=make,
+        simulate=objective_run.simulate,
+        seed=settings.seed,
+        seeds=settings.seeds,
+        finish=flows(engine),
+        kept="spectrum, scatter and population flow",
+        coords=time_coords(settings.steps, settings.learning_rate),
+    )
+
+
+def kinds(values: xr.DataArray, settings: Asked) -> xr.DataArray:
+    """Which of `spectra.KINDS` every run ends in, by its place; -1 where nothing is known. Args:
+    spectra over time and mode.
+    """
+
+    def kind(spectrum, total):
+        if not np.all(np.isfinite(spectrum)):
+            return -1
+        limits = {"complete": settings.complete, "dimensional": settings.dimensional}
+        return spectra.KINDS.index(spectra.collapse_kind(spectrum, float(total), **limits))
+
+    return xr.apply_ufunc(
+        kind,
+        values.isel(time=-1),
+        values.isel(time=0).sum("mode"),
+        input_core_dims=[["mode"], []],
+        vectorize=True,
+    )
 
 
 def flows(engine: Engine) -> Finish[ObjectiveRun]:

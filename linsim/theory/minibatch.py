@@ -208,8 +208,12 @@ class _Theory(NamedTuple):
         return finite_batch.predict(self.groups, m, **self.loss).contrast
 
     def stiffness(self, m: Values) -> Values:
-        """y at strengths m (G,), (G, G)."""
-        return finite_batch.stiffness(self.groups, m, **self.loss)
+        """y at strengths m (G,) in the parts that it is the sum of, (P, G, G): of the distance loss
+        through phi alone, and the rest.
+        """
+        if self.temperature is None:
+            return finite_distance.stiffness_parts(self.groups, m, self.batch_size)
+        return finite_batch.stiffness(self.groups, m, **self.loss)[None]
 
     def flow(
         self, times: Values, start: Values | Sequence[float], learning_rate: float = 0.0
@@ -268,16 +272,17 @@ class _Coefficients(NamedTuple):
             return -0.5 * k * theory.contrast(m)
 
         def second(m: Values, here: Values) -> tuple[Values, Values]:
-            """y, and the second derivatives of the loss by the strengths of whole groups, where its
-            first ones are `here`.
+            """y in parts, and the second derivatives of the loss by the strengths of whole groups,
+            where its first ones are `here`.
             """
             ahead = np.stack([(slopes(m + e) - here) / e.sum() for e in steps])
             return theory.stiffness(m), 0.5 * (ahead + ahead.T)
 
         here = slopes(m)
         x = -2 * here / k
-        y, hessian = second(m, here)
-        bend, move = _data_set(theory, m, x)
+        parts, hessian = second(m, here)
+        y = parts.sum(axis=0)
+        bend, move = _data_set(theory, m, x, np.diag(parts[0]))
         noise = batch_noise(theory.groups, m, rng=rng, rows=rows, **theory.loss)
         unit, sums, products = np.outer(m, m), m[:, None] + m, np.outer(m, m)
         unit[0, 1:] = unit[1:, 0] = m[0] ** 2
@@ -287,11 +292,11 @@ class _Coefficients(NamedTuple):
         number[np.diag_indices(len(m))] = (k - 1) * (k + 2)
         by_entries, by_traces = np.zeros((2, len(m), len(m), len(m)))
         for g, e in enumerate(steps):
-            y_ahead, hessian_ahead = second(m + e, slopes(m + e))
+            parts_ahead, hessian_ahead = second(m + e, slopes(m + e))
             scale = np.zeros((len(m), len(m)))
             scale[g] += 1
             scale[:, g] += 1
-            by_entry = (y_ahead - y) / e.sum() + scale * y / m[g]
+            by_entry = (parts_ahead.sum(axis=0) - y) / e.sum() + scale * y / m[g]
             by_trace = (hessian_ahead - hessian) / e.sum() + scale * hessian / m[g]
             by_entries[g] = -number * by_entry * unit / k[g]
             by_traces[g] = -2 * by_trace * products / k[g]
@@ -317,9 +322,10 @@ class _Coefficients(NamedTuple):
         )
 
 
-def _data_set(theory: _Theory, m: Values, x: Values) -> tuple[Values, Values]:
+def _data_set(theory: _Theory, m: Values, x: Values, y_phi: Values) -> tuple[Values, Values]:
     """What an error E of the anchors' covariance drives, see `_Coefficients`; zero for two noisy
-    views and for the dot loss, of which it is not known. Args: theory; m, x: strengths and X, (G,).
+    views and for the dot loss, of which it is not known. Args: theory; m, x, y_phi:
+    strengths, X, and the distance loss's y through phi within each group, (G,) each.
 
     Phi depends on the anchors through Sigma^(1/2) S Sigma^(1/2), and psi not at all, so that
     dX_ab = (X_phi - m y_phi) E_ab within a block; the blocks' scales are varied directly.
@@ -327,7 +333,6 @@ def _data_set(theory: _Theory, m: Values, x: Values) -> tuple[Values, Values]:
     groups, batch_size = theory.groups, theory.batch_size
     if theory.temperature is not None or any(group.covariance for group in groups):
         return np.zeros(len(m)), np.zeros((len(m), len(m)))
-    y_phi = np.diag(finite_distance.stiffness_parts(groups, m, batch_size)[0])
     count = np.array([group.count for group in groups])
     _, (through_phi, _) = finite_distance.strength_slopes(groups, m, batch_size)
     move = np.zeros((len(m), len(m)))

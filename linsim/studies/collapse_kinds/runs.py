@@ -2,14 +2,10 @@
 
 import xarray as xr
 
-from linsim import spectra
 from linsim.studies import objectives
 from linsim.studies.collapse_kinds import KindsSettings, ObjectiveName
-from linsim.studies.linear import time_coords
 from linsim.sweeps.engine import Engine
-from linsim.sweeps.results import labelled
 from linsim.sweeps.sweep import Sweep
-from linsim.training import objective_run
 from linsim.training.dynamics import record_steps
 from linsim.training.loss import AlignmentOnly
 from linsim.training.objective_run import ObjectiveRun
@@ -28,15 +24,11 @@ DECAYING = ("predictor", "no-stop-gradient", "no-predictor")
 
 def sweep(settings: KindsSettings, engine: Engine) -> Sweep[ObjectiveRun]:
     """All runs, over the objectives, with the population flow of each from its own start."""
-    return Sweep(
-        axes={"objective": settings.objective},
-        make=lambda objective: run_of(settings, objective),
-        simulate=objective_run.simulate,
-        seed=settings.seed,
-        seeds=settings.seeds,
-        finish=objectives.flows(engine),
-        kept="spectrum, scatter and population flow",
-        coords=time_coords(settings.steps, settings.learning_rate),
+    return objectives.sweep(
+        {"objective": settings.objective},
+        lambda objective: run_of(settings, objective),
+        settings,
+        engine,
     )
 
 
@@ -74,30 +66,9 @@ def compare(dataset: xr.Dataset, settings: KindsSettings) -> xr.Dataset:
     """`dataset` with the theory of its batch size, and each run's kind of collapse, measured and
     predicted.
     """
-    dataset = dataset.assign(theory_embedding_spectrum=_at_batch_size(dataset, settings))
-
-    def kind(spectrum, total):
-        return spectra.KINDS.index(
-            spectra.collapse_kind(
-                spectrum, float(total), complete=settings.complete, dimensional=settings.dimensional
-            )
-        )
-
-    judged = {
-        name: xr.apply_ufunc(
-            kind,
-            dataset[source].isel(time=-1),
-            dataset[source].isel(time=0).sum("mode"),
-            input_core_dims=[["mode"], []],
-            vectorize=True,
-        )
-        for name, source in (
-            ("kind", "embedding_spectrum"),
-            ("theory_kind", "theory_embedding_spectrum"),
-        )
-    }
-    return dataset.merge(
-        labelled(
-            {name: (("objective", "seed"), found.values) for name, found in judged.items()}, {}
-        )
+    predicted = _at_batch_size(dataset, settings)
+    return dataset.assign(
+        theory_embedding_spectrum=predicted,
+        kind=objectives.kinds(dataset["embedding_spectrum"], settings),
+        theory_kind=objectives.kinds(predicted, settings),
     )

@@ -5,13 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from linsim import spectra
 from linsim.studies import objectives
-from linsim.studies.linear import time_coords
 from linsim.studies.losses import LossesSettings, theory
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Sweep
-from linsim.training import loss, objective_run
+from linsim.training import loss
 from linsim.training.dynamics import record_steps
 from linsim.training.gaussianity import LeJEPA
 from linsim.training.objective_run import ObjectiveRun
@@ -53,15 +51,8 @@ def chosen(settings: LossesSettings) -> dict[str, Objective]:
 
 def sweep(settings: LossesSettings, engine: Engine) -> Sweep[ObjectiveRun]:
     """All runs, with the flow of each one's mean from its own start."""
-    return Sweep(
-        axes=_axes(settings),
-        make=lambda **point: run_of(settings, **point),
-        simulate=objective_run.simulate,
-        seed=settings.seed,
-        seeds=settings.seeds,
-        finish=objectives.flows(engine),
-        kept="spectrum, scatter and population flow",
-        coords=time_coords(settings.steps, settings.learning_rate),
+    return objectives.sweep(
+        _axes(settings), lambda **point: run_of(settings, **point), settings, engine
     )
 
 
@@ -122,24 +113,6 @@ def compare(dataset: xr.Dataset, settings: LossesSettings) -> xr.Dataset:
         noise_threshold=(GRID, limits),
     ).assign_coords(block=["clean", "noisy"])
     return dataset.assign(
-        kind=_kinds(dataset["embedding_spectrum"], settings),
-        theory_kind=_kinds(spectrum, settings),
-    )
-
-
-def _kinds(values: xr.DataArray, settings: LossesSettings) -> xr.DataArray:
-    """Which of `spectra.KINDS` every run ends in, by its place; -1 where nothing is known."""
-
-    def kind(spectrum, total):
-        if not np.all(np.isfinite(spectrum)):
-            return -1
-        limits = {"complete": settings.complete, "dimensional": settings.dimensional}
-        return spectra.KINDS.index(spectra.collapse_kind(spectrum, float(total), **limits))
-
-    return xr.apply_ufunc(
-        kind,
-        values.isel(time=-1),
-        values.isel(time=0).sum("mode"),
-        input_core_dims=[["mode"], []],
-        vectorize=True,
+        kind=objectives.kinds(dataset["embedding_spectrum"], settings),
+        theory_kind=objectives.kinds(spectrum, settings),
     )
