@@ -5,7 +5,7 @@ folder of train/<class>/ and test/<class>/ images of 32 x 32 (CIFAR-10 in docs/v
 noise of one view and under SimCLR's views, averaged over 4 x 4 pixels. On each, maps are trained on
 the pairs and on two stand-ins: the same directions drawn from different rows, and Gaussian pairs of
 the same second moments, and on fresh augmentations of the same images. Prints tables; with --data
-also writes `benchmarks/views.json` and puts the tables into docs/views.md; some 4 minutes on 2 cores.
+also writes `benchmarks/views.json` and puts the tables into docs/views.md; some 4 minutes.
 """
 
 import argparse

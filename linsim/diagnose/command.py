@@ -2,9 +2,7 @@
 weight matrices. Arguments are parsed before any numerical library is loaded.
 """
 
-import csv
 import importlib
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -156,18 +154,23 @@ def _name(request: Request, path: Path, names: tuple[str, ...]) -> str:
 
 
 def _csv(reports: list[Any]) -> str:
-    """The measures, a line to a report."""
-    written = io.StringIO()
-    names = list(reports[0].values)
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(["name", "samples", "dimensions", "verdict", "collapsed", *names])
-    for each in reports:
-        values = [each.values[name] for name in names]
-        cells = ["" if math.isnan(value) else value for value in values]
-        writer.writerow(
-            [each.name, each.count, each.width, each.verdict.kind, each.verdict.collapsed, *cells]
-        )
-    return written.getvalue().rstrip("\n")
+    """The measures, a line to a report; what is not defined is left empty."""
+    from linsim.studies.tabular import csv_of
+
+    return csv_of([_row(each) for each in reports]).rstrip("\n")
+
+
+def _row(report: Any) -> dict[str, Any]:
+    told = {
+        "name": report.name,
+        "samples": report.count,
+        "dimensions": report.width,
+        "verdict": report.verdict.kind,
+        "collapsed": report.verdict.collapsed,
+    }
+    return told | {
+        name: "" if math.isnan(value) else value for name, value in report.values.items()
+    }
 
 
 def _publish(request: Request, name: str, drawn: Any, told: str) -> None:

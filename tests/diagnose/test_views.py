@@ -2,6 +2,8 @@
 say, training, and one clear sentence for what is no pair.
 """
 
+import csv
+import io
 import json
 import sys
 from typing import Any
@@ -326,8 +328,18 @@ def test_the_command(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["outcome"].count("lost") == 1
     assert told["verdict"] in first
+    command.main(["views", *files, "--csv", *words])
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [each["outcome"] for each in lines] == told["outcome"]
+    assert [float(each["ratio"]) for each in lines] == told["ratio"]
     bad = str(tmp_path / "bad")
-    for wrong in ([], files[:1], [*files, "--image-shape", "3"], [*files, "--batch-size", "1"]):
+    for wrong in (
+        [],
+        files[:1],
+        [*files, "--json", "--csv"],
+        [*files, "--image-shape", "3"],
+        [*files, "--batch-size", "1"],
+    ):
         with pytest.raises(BadInput) as raised:
             command.main(["views", *wrong, "--out", bad])
         assert "\n" not in str(raised.value)

@@ -25,6 +25,8 @@ class Request(Settings):
     """Names of the arrays inside .npz or .safetensors files, where they hold several."""
     json: bool = False
     """Print everything as JSON instead of a table."""
+    csv: bool = False
+    """Print the values as CSV, a line for each direction, instead of a table."""
     out: Path = Path("results/diagnose")
     """Folder for the picture."""
 
@@ -32,6 +34,8 @@ class Request(Settings):
 def main(argv: list[str]) -> None:
     """Command line. Raises: BadInput."""
     request = parsed(Request, argv, prog="linsim diagnose views")
+    if request.json and request.csv:
+        raise BadInput("--json and --csv are not allowed together: choose one")
     pairs = list(_sources(request))
     from linsim.diagnose.reading.load import raw
 
@@ -48,6 +52,8 @@ def main(argv: list[str]) -> None:
     results.write(rendered(found.figure(), "png"), path)
     if request.json:
         print(json.dumps(found.to_dict(), indent=2))
+    elif request.csv:
+        print(found.to_csv(), end="")
     else:
         print(f"saved {path}\n\n{found.table()}")
 

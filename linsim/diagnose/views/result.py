@@ -12,6 +12,7 @@ from linsim.diagnose.views import directions as generalised
 from linsim.diagnose.views import measured, strengths
 from linsim.diagnose.views import moments as estimate
 from linsim.diagnose.views.settings import Settings
+from linsim.studies.tabular import csv_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -164,11 +165,12 @@ class Views:
 
         return drawn(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """All values by direction, and what they rest on, as plain numbers, lists and texts; what
-        is not finite is None or "inf".
+    @property
+    def columns(self) -> dict[str, list[Any]]:
+        """The values by name, each with one entry for each direction, as plain numbers and texts;
+        what is not finite is None or "inf".
         """
-        columns = {
+        values = {
             "ratio": self.ratios,
             "unseen_ratio": self.unseen_ratios,
             "unseen_low": self.unseen_interval[0],
@@ -180,7 +182,18 @@ class Views:
             "strength_high": self.strength_interval[1],
         }
         if self.trained is not None:
-            columns |= {"trained": self.trained.strengths, "trained_error": self.trained.errors}
+            values |= {"trained": self.trained.strengths, "trained_error": self.trained.errors}
+        plain = {name: [_plain(v) for v in column] for name, column in values.items()}
+        return {"outcome": self.outcomes.tolist(), **plain}
+
+    def to_csv(self) -> str:
+        """A line for each direction; what is not defined is left empty."""
+        columns = self.columns
+        rows = zip(*columns.values(), strict=True)
+        return csv_of([dict(zip(columns, row, strict=True)) for row in rows])
+
+    def to_dict(self) -> dict[str, Any]:
+        """`columns`, and what they rest on, as plain numbers, lists and texts."""
         return {
             "verdict": self.verdict,
             "reasons": list(self.reasons),
@@ -190,8 +203,7 @@ class Views:
             "batch_size": self.settings.batch_size,
             "settled_loss": self.settled.loss,
             "threshold": strengths.THRESHOLD,
-            "outcome": self.outcomes.tolist(),
-            **{name: [_plain(v) for v in values] for name, values in columns.items()},
+            **self.columns,
         }
 
 
