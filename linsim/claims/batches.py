@@ -34,6 +34,7 @@ def groups(moments: tuple[float, float, float], factor: float = 1.0) -> list[Mod
     return [Modes.of(1.0, 0.0, 0.0, 4), Modes.of(a, factor * c, rho, 4)]
 
 
+@functools.cache
 def measured_contrast(
     seed: int, moments: tuple[float, float, float], of_batches: OfBatches
 ) -> np.ndarray:
