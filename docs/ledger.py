@@ -42,8 +42,17 @@ MARGIN: dict[str, Any] = {"color": "0.8", "linewidth": 1.5, "solid_capstyle": "b
 
 
 def outcomes() -> dict[str, list[Outcome]]:
-    """Every claim's outcome from what is kept, by the letter of its family."""
+    """Every claim's outcome from what is kept, by the letter of its family. Raises: SystemExit if
+    there are claims without.
+    """
     record = json.loads(KEPT.read_text())
+    missing = {claim.id for claim in claims()} - {claim["id"] for claim in record["claims"]}
+    if missing:
+        ids = " ".join(sorted(missing))
+        raise SystemExit(
+            f"no evidence is kept of {ids}: linsim verify {ids} --json FILE && python "
+            "docs/ledger.py FILE (--all for trained claims)"
+        )
     found = page.restored(record, claims())
     return {letter: [each for each in found if each.claim.id[0] == letter] for letter in FAMILIES}
 

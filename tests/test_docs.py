@@ -243,6 +243,16 @@ def test_the_ledger_s_page_shows_the_evidence_that_is_kept():
     assert written.partition(made_by.END)[0] == made_by.text(families)
 
 
+def test_a_claim_without_evidence_is_named(tmp_path, monkeypatch):
+    made_by = loaded(DOCS / "ledger.py")
+    lines = made_by.KEPT.read_text().splitlines()
+    assert '"id": "C02"' in lines[2]
+    (tmp_path / "ledger.json").write_text("\n".join(lines[:2] + lines[3:]))
+    monkeypatch.setattr(made_by, "KEPT", tmp_path / "ledger.json")
+    with pytest.raises(SystemExit, match="no evidence is kept of C02: linsim verify C02 --json"):
+        made_by.outcomes()
+
+
 @pytest.mark.parametrize("letter", "CPSBANLD")
 def test_the_ledger_s_pictures_show_it_too(letter):
     """Each claim by its name, with its worst seeds at their places on both sides of the line."""
