@@ -286,8 +286,8 @@ def test_the_ledger_s_pictures_show_it_too(letter):
 
 @pytest.mark.slow
 def test_the_evidence_that_is_kept_is_found_again():
-    """One seed of each quick claim, to a fifth of residual and tolerance; where the tolerance is the
-    arithmetic's own error, to that: a solver's steps follow the last digits.
+    """One seed of each quick claim, to a fifth of residual and tolerance; where the tolerance is
+    the arithmetic's own error, to that: a solver's steps follow the last digits.
     """
     from linsim.claims.ledger import RESIDUALS, examine
 
