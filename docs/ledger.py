@@ -137,7 +137,8 @@ def marks(
         (values > high, ">"),
     ):
         found = np.clip(values[within], low, high)
-        axis.plot(found, np.full(len(found), height), **look | {"marker": marker})
+        shown: dict[str, Any] = look | {"marker": marker}
+        axis.plot(found, np.full(len(found), height), **shown)
 
 
 def place(where: str) -> str:
