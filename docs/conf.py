@@ -104,7 +104,17 @@ def as_restructured_text(
                 body += ["::", ""]
         body.append(line if kept else escaped(line))
     section = re.compile(r'docs/(\w+)\.md,\s+"([^"]+)"')
-    lines[:] = section.sub(link_to_section, "\n".join(body)).split("\n")
+    equations = re.compile(r"docs/theory\.md,\s+Eq\.\s+\([\w-]+\)(?:\s+and\s+\([\w-]+\))*")
+    linked = equations.sub(link_to_equations, section.sub(link_to_section, "\n".join(body)))
+    lines[:] = linked.split("\n")
+
+
+def link_to_equations(found: re.Match[str]) -> str:
+    """The equations that a docstring names as its source, as links that show their numbers."""
+    labels = re.findall(r"\(([\w-]+)\)", found[0])
+    return "`docs/theory.md <../theory.html>`__, Eq. " + " and ".join(
+        f":eq:`{label}`" for label in labels
+    )
 
 
 def link_to_section(found: re.Match[str]) -> str:

@@ -3,6 +3,8 @@ scripts exist, links lead on.
 """
 
 import contextlib
+import functools
+import html
 import importlib.util
 import io
 import os
@@ -36,7 +38,7 @@ CODE = [
     for page in PAGES
     for number, block in enumerate(BLOCK.finditer(page.read_text()))
 ]
-EQUATIONS = set(re.findall(r"^\$\$ \(([\w-]+)\)$", (DOCS / "theory.md").read_text(), flags=re.M))
+EQUATIONS = set(re.findall(r"^ *\$\$ \(([\w-]+)\)$", (DOCS / "theory.md").read_text(), flags=re.M))
 NUMBER = re.compile(r"[-+]?\d[\d.]*(?:e[-+]?\d+)?")
 
 
@@ -66,6 +68,18 @@ def test_every_picture_script_link_and_equation_is_there(page):
         assert (page.parent / target).exists(), target
     for label in re.findall(r"\{eq\}`([^`]+)`", text):
         assert label in EQUATIONS, label
+    assert not re.search(r"\$[^`$]*\\operatorname", text), "GitHub does not show this macro"
+
+
+def test_every_equation_that_docstrings_and_claims_name_is_there():
+    named = set()
+    for path in (ROOT / "linsim").rglob("*.py"):
+        text = re.sub(r"\s+", " ", path.read_text())
+        for equations in re.findall(r"docs/theory\.md, Eq\. ((?:\([\w-]+\)(?: and )?)+)", text):
+            named |= set(re.findall(r"\(([\w-]+)\)", equations))
+        named |= set(re.findall(r'equation\("([\w-]+)"\)', text))
+    assert named - EQUATIONS == set()
+    assert len(named) > 40
 
 
 def test_every_section_that_docstrings_name_is_there():
@@ -106,12 +120,14 @@ def test_docstrings_keep_their_formulas_and_signs(conf):
         "    |W|_F^2 = *",
         "",
         'Source: this, docs/theory.md, "Two',
-        'layers".',
+        'layers", and docs/theory.md, Eq. (finite) and',
+        "(phi-psi).",
     ]
     conf.as_restructured_text(None, "function", "f", None, None, lines)
     assert lines[0] == r"One \|A\| line."
     assert lines[2:5] == ["::", "", "    |W|_F^2 = *"]
     assert "<../theory.html#two-layers>" in lines[-1]
+    assert lines[-1].endswith("Eq. :eq:`finite` and :eq:`phi-psi`.")
 
 
 def test_the_build_tells_what_a_page_would_load_from_elsewhere(conf, tmp_path, monkeypatch):
@@ -208,6 +224,84 @@ def test_shown_outputs_are_what_the_commands_print():
 def words(text: str) -> list[str]:
     """A text with every number as #."""
     return NUMBER.sub("#", text).split()
+
+
+@functools.cache
+def ledger():
+    """The module that makes the ledger's page, and the outcomes that are kept, by family."""
+    made_by = loaded(DOCS / "ledger.py")
+    return made_by, made_by.outcomes()
+
+
+def test_the_ledger_s_page_shows_the_evidence_that_is_kept():
+    """Which gives the recorded verdicts, from checks that reject what they must."""
+    made_by, families = ledger()
+    for outcome in (each for family in families.values() for each in family):
+        assert outcome.as_recorded, outcome.claim.id
+        assert len(outcome.evidence) == len(outcome.counter) == 5
+    written = (DOCS / "ledger.md").read_text().partition(made_by.BEGIN)[2]
+    assert written.partition(made_by.END)[0] == made_by.text(families)
+
+
+def test_a_claim_without_evidence_is_named(tmp_path, monkeypatch):
+    made_by = loaded(DOCS / "ledger.py")
+    lines = made_by.KEPT.read_text().splitlines()
+    assert '"id": "C02"' in lines[2]
+    (tmp_path / "ledger.json").write_text("\n".join(lines[:2] + lines[3:]))
+    monkeypatch.setattr(made_by, "KEPT", tmp_path / "ledger.json")
+    with pytest.raises(SystemExit, match="no evidence is kept of C02: linsim verify C02 --json"):
+        made_by.outcomes()
+
+
+@pytest.mark.parametrize("letter", "CPSBANLD")
+def test_the_ledger_s_pictures_show_it_too(letter):
+    """Each claim by its name, with its worst seeds at their places on both sides of the line."""
+    made_by, families = ledger()
+    assert "".join(families) == "CPSBANLD"
+    picture = (DOCS / "_static" / f"ledger_{letter}.svg").read_text()
+    known = {outcome.claim.id: outcome for outcome in families[letter]}
+    shown = []
+    for axis in made_by.picture(families[letter]).axes:
+        for row, label in enumerate(axis.get_yticklabels()):
+            assert f">{html.escape(label.get_text(), quote=False)}</text>" in picture
+            outcome = known[label.get_text()[:3]]
+            stated, wrong = (
+                [
+                    x
+                    for line in axis.lines
+                    if line.get_color() == look["color"]
+                    for x, y in line.get_xydata()
+                    if y == row
+                ]
+                for look in (made_by.AS_STATED, made_by.WRONG)
+            )
+            unit = outcome.claim.tolerance.value
+            lowest = made_by.LOW if unit else -np.inf
+            expected = max(outcome.worst / (unit or 1), lowest)
+            np.testing.assert_allclose(max(stated), expected, rtol=0.5)
+            assert min(wrong) > (1 if unit else 0)
+            shown.append(outcome.claim.id)
+    assert sorted(shown) == sorted(known)
+
+
+@pytest.mark.slow
+def test_the_evidence_that_is_kept_is_found_again():
+    """One seed of each quick claim, to a fifth of residual and tolerance; where the tolerance is
+    the arithmetic's own error, to that: a solver's steps follow the last digits.
+    """
+    from linsim.claims.ledger import RESIDUALS, examine
+
+    for outcome in (each for family in ledger()[1].values() for each in family):
+        if not outcome.claim.slow:
+            found = examine(outcome.claim, 1)
+            share = 1.0 if outcome.claim.tolerance.numerical else 0.2
+            for new, old in ((found.evidence, outcome.evidence), (found.counter, outcome.counter)):
+                for name in RESIDUALS:
+                    measured, kept = getattr(new[0], name), getattr(old[0], name)
+                    assert (measured is None) == (kept is None), (outcome.claim.id, name)
+                    if kept is not None:
+                        within = share * outcome.claim.tolerance.value + 0.2 * abs(kept)
+                        assert abs(measured - kept) <= within, (outcome.claim.id, name)
 
 
 def head(output: str) -> list[str]:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from linsim import spectra
 from linsim.arrays import Array
 from linsim.claims.layers import FLOW_TIMES, GRADED, SMALL, aligned, descent, flow
-from linsim.claims.ledger import Evidence, claim, rounding, solver
+from linsim.claims.ledger import Evidence, claim, equation, rounding, solver
 from linsim.claims.population import SETTLED
 from linsim.claims.setups import (
     DIM,
@@ -31,11 +31,15 @@ from linsim.claims.setups import (
 from linsim.theory import alignment, population
 from linsim.training import models
 
-WHERE = "docs/theory.md"
-
 
 @claim(
-    "A01", "new", WHERE, tolerance=solver(FLOW), recorded="exact", error="C {} too large", by=1e-6
+    "A01",
+    "new",
+    equation("identity"),
+    tolerance=solver(FLOW),
+    recorded="exact",
+    error="C {} too large",
+    by=1e-6,
 )
 def alignment_identity(seed: int, wrong: float) -> Evidence:
     """Along gradient flow of any loss of the product A_jk (σ1_k² - σ2_j²) = v2_jᵀ C u1_k, C = W1
@@ -50,7 +54,13 @@ def alignment_identity(seed: int, wrong: float) -> Evidence:
 
 
 @claim(
-    "A02", "new", WHERE, tolerance=solver(FLOW), recorded="exact", error="C {} too small", by=1e-5
+    "A02",
+    "new",
+    equation("bound"),
+    tolerance=solver(FLOW),
+    recorded="exact",
+    error="C {} too small",
+    by=1e-5,
 )
 def alignment_bound(seed: int, wrong: float) -> Evidence:
     """Along gradient flow of any loss of the product |A_kk| ≥ √(1 - |C|₂²/δ_k²), δ_k = min_{j≠k}
@@ -94,7 +104,7 @@ def tilted_flow(seed: int) -> tuple[Float[Array, "T _out _in"], ...]:
 @claim(
     "A03",
     "new",
-    WHERE,
+    equation("imbalance"),
     tolerance=rounding(200 * DIM),
     recorded="exact",
     error="the drift {} too large",
@@ -114,7 +124,7 @@ def identity_under_descent(seed: int, wrong: float) -> Evidence:
 @claim(
     "A04",
     "new",
-    WHERE,
+    equation("bound"),
     tolerance=rounding(DIM**2),
     recorded="exact",
     error="C {} too large",
@@ -159,7 +169,7 @@ def degenerate(seed: int):
 @claim(
     "A05",
     "new",
-    WHERE,
+    equation("bound"),
     tolerance=solver(FLOW),
     recorded="exact",
     error="|C| {} too small",
@@ -186,7 +196,7 @@ def degenerate_modes_align_as_a_subspace(seed: int, wrong: float) -> Evidence:
 @claim(
     "A06",
     "new",
-    WHERE,
+    equation("foretold"),
     tolerance=SETTLED,
     recorded="exact",
     error="c {} too large",

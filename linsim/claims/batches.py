@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.arrays import Array
-from linsim.claims.ledger import Evidence, Tolerance, claim
+from linsim.claims.ledger import Evidence, Tolerance, claim, equation
 from linsim.claims.setups import above, below, noisy_block, train
 from linsim.theory import batch_noise, finite_batch, minibatch, population
 from linsim.theory.modes import Modes
 from linsim.training import contrast, observe
 from linsim.training.run import Run
 
-WHERE = "docs/theory.md"
 OfBatches = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
 SMALL = 4  # samples in a batch, so that N - 1 is far from N
 BATCHES = 30_000
@@ -57,7 +56,7 @@ def dot_contrast(x: Array, x_pos: Array, strengths: Array) -> Array:
 @claim(
     "B01",
     "new",
-    WHERE,
+    equation("finite"),
     tolerance=Tolerance(
         0.023,
         "4 standard errors of 30,000 batches of 4, each 0.57 % of the clean modes' eigenvalue",
@@ -112,7 +111,7 @@ def predicted(factor: float = 1.0) -> minibatch.FirstOrder:
 @claim(
     "B02",
     "new",
-    WHERE,
+    equation("step"),
     tolerance=Tolerance(0.01, "5 standard errors of 512 runs, each 0.2 %, of the noisy block"),
     recorded="holds",
     error="c {} too large",
@@ -130,7 +129,7 @@ def mean_strengths(seed: int, wrong: float) -> Evidence:
 @claim(
     "B03",
     "new",
-    WHERE,
+    equation("spread"),
     tolerance=Tolerance(
         0.045,
         "4 standard errors of 512 runs, each 0.8 % in the mean of both blocks, and what first "
@@ -153,7 +152,7 @@ def spread_of_equal_modes(seed: int, wrong: float) -> Evidence:
 @claim(
     "B04",
     "new",
-    WHERE,
+    equation("finite"),
     tolerance=Tolerance(
         0.03, "5 standard errors of 30,000 batches of 4, each 0.6 % of the clean modes' eigenvalue"
     ),

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from linsim import spectra
-from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding, solver
+from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, equation, rounding, solver
 from linsim.claims.setups import FLOW, above, case, error
 from linsim.studies.collapse_kinds import ObjectiveName
 from linsim.studies.collapse_kinds.runs import DECAYING, OBJECTIVES
@@ -110,7 +110,7 @@ def alignment_flow(w, x, x_pos):
 @claim(
     "N01",
     "new",
-    "docs/theory.md",
+    equation("alone"),
     tolerance=solver(FLOW),
     recorded="exact",
     error="x' - x {} too large",
@@ -170,7 +170,7 @@ def conserved_relation(seed: int, wrong: float) -> Evidence:
 @claim(
     "N03",
     "new",
-    "docs/theory.md",
+    equation("predictor-fixed-point"),
     tolerance=Tolerance(
         1e-6,
         "what is left of the slowest decay at t = 300, from the flow's tolerance of 1e-10",

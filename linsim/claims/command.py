@@ -8,7 +8,6 @@ import functools
 import importlib.metadata
 import json
 import math
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from linsim.claims.ledger import (
+    RESIDUALS,
     Claim,
     Evidence,
     Outcome,
@@ -50,8 +50,6 @@ class VerifySettings(Checked):
     """Also the claims that need minutes of training."""
     json: Path | None = None
     """Write everything measured to this file."""
-    markdown: Path | None = None
-    """Write the table of docs/ledger.md to this file."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -78,14 +76,13 @@ def main(argv: Sequence[str]) -> None:
 
 def check_flags(config: VerifySettings) -> None:
     """Check what can be checked without the claims. Raises: BadInput."""
-    for name, path in (("json", config.json), ("markdown", config.markdown)):
-        if path is not None:
-            require(
-                not path.is_dir() and _writable(path.absolute().parent),
-                name,
-                path,
-                "a file in a folder that can be written",
-            )
+    if config.json is not None:
+        require(
+            not config.json.is_dir() and _writable(config.json.absolute().parent),
+            "json",
+            config.json,
+            "a file in a folder that can be written",
+        )
 
 
 def _writable(folder: Path) -> bool:
@@ -154,10 +151,6 @@ def in_float64(work: Work[Found], name: str, seeds: int, first: int) -> Found:
 
 
 COLUMNS = ("id", "where", "verdict", "residual", "tolerance", "counter-check")
-HEADER = (
-    "| id | where | statement | verdict | tolerance, and where it comes from | rejects |",
-    "|---|---|---|---|---|---|",
-)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -190,7 +183,7 @@ def row(outcome: Outcome) -> tuple[str, ...]:
     noticed = "broken" if outcome.broken else f"rejected at {outcome.least_wrong:.1e}"
     return (
         claim.id,
-        claim.where,
+        claim.where.replace("docs/theory.md", "docs"),
         outcome.found,
         f"{outcome.worst:.1e}",
         f"{claim.tolerance.value:.1e}",
@@ -213,30 +206,6 @@ def changes(outcomes: Sequence[Outcome]) -> list[str]:
             lines.append(f"{claim.id} is broken: {why} {how}, so its verdict means nothing")
     right = sum(outcome.as_recorded for outcome in outcomes)
     return [*lines, f"verdict: {right} of {len(outcomes)} claims as recorded"]
-
-
-def markdown(verdicts: Sequence[tuple[Claim, str]]) -> str:
-    """The tables of docs/ledger.md, one for each family; without measured numbers, they are the
-    same on every machine.
-    """
-    from linsim.claims.catalogue import FAMILIES
-
-    sections = []
-    for letter, about in FAMILIES.items():
-        rows = [_row(claim, found) for claim, found in verdicts if claim.id[0] == letter]
-        if rows:
-            sections.append("\n".join([f"## {letter}: {about}", "", *HEADER, *rows]) + "\n")
-    return "\n".join(sections)
-
-
-def _row(claim: Claim, found: str) -> str:
-    """A claim's row in the tables of the docs, with no sign in it that Markdown would take."""
-    why = "; ".join(part for part in (claim.erratum, claim.conditions) if part)
-    within = f"{claim.tolerance.value:.3g}: {claim.tolerance.origin}"
-    plain = claim.id, claim.where, claim.statement, why, within, claim.counter
-    cells = [re.sub(r"([|_*])", r"\\\1", cell) for cell in plain]
-    cells[3] = f"**{found}**" + (f": {cells[3]}" if why else "")
-    return "| " + " | ".join(cells) + " |"
 
 
 def record(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -280,25 +249,16 @@ def plain(evidence: Evidence) -> dict[str, Any]:
     def number(value: float | None) -> float | str | None:
         return value if value is None or math.isfinite(value) else str(float(value))
 
-    residuals = {
-        name: number(getattr(evidence, name))
-        for name in ("residual", "printed", "outside", "later")
-    }
+    residuals = {name: number(getattr(evidence, name)) for name in RESIDUALS}
     assumptions = [each._asdict() | {"value": number(each.value)} for each in evidence.assumptions]
-    return residuals | {"assumptions": assumptions}
+    return residuals | {"undecided": evidence.undecided, "assumptions": assumptions}
 
 
 def save(outcomes: Sequence[Outcome], config: VerifySettings) -> None:
-    """Write the files that were asked for, each whole or not at all. Raises: CannotWrite."""
+    """Write the file that was asked for, whole or not at all. Raises: CannotWrite."""
     from linsim.sweeps import results
 
     if config.json is not None:
         content = json.dumps(record(outcomes), indent=1, ensure_ascii=False, allow_nan=False)
         results.write(content.encode(), config.json)
-    if config.markdown is not None:
-        results.write(
-            markdown([(outcome.claim, outcome.found) for outcome in outcomes]).encode(),
-            config.markdown,
-        )
-    for path in filter(None, (config.json, config.markdown)):
-        print(f"saved {path}", file=sys.stderr)
+        print(f"saved {config.json}", file=sys.stderr)

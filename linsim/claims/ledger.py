@@ -56,6 +56,9 @@ class Evidence(NamedTuple):
         return all(assumption.met for assumption in self.assumptions)
 
 
+RESIDUALS = ("residual", "printed", "outside", "later")  # of which evidence holds one or several
+
+
 class Tolerance(NamedTuple):
     """The largest residual that a statement may have, and why; numerical: nothing but the
     arithmetic's own error.
@@ -87,6 +90,11 @@ def solver(step_tolerance: float) -> Tolerance:
 def size(relative: float) -> str:
     """A relative size in words, such as 0.1 %."""
     return f"{100 * relative:.6g} %"
+
+
+def equation(label: str) -> str:
+    """Where a statement stands that is an equation of the docs."""
+    return f"docs/theory.md, Eq. ({label})"
 
 
 COUNT = Tolerance(0.5, "counts are whole numbers")
@@ -203,7 +211,7 @@ class Outcome(NamedTuple):
             value
             for each in (*self.evidence, *self.counter)
             if each.counts
-            for value in (each.residual, each.printed, each.outside, each.later)
+            for value in (getattr(each, name) for name in RESIDUALS)
         ]
         return any(value is not None and math.isnan(value) for value in values)
 

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from linsim import losses
-from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding, solver
+from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, equation, rounding, solver
 from linsim.claims.setups import FLOW, above, case, error
 from linsim.theory import cosine, gaussianity, jepa, redundancy, spectral
 from linsim.training import contrast, dynamics, models, objective_run
@@ -22,7 +22,6 @@ from linsim.training.objective_run import ObjectiveRun, Trainable
 from linsim.training.objectives import Objective, Plain, Predicted, Reconstructed
 from linsim.training.redundancy import BarlowTwins, VICReg, Whitening
 
-WHERE = "docs/theory.md"
 DIM = 4
 SAMPLING = Tolerance(0.05, "2 % of sampling error over 10,000 batches")
 
@@ -54,7 +53,7 @@ def both_gradients(name: str, w, x, x_pos, key):
 @claim(
     "L01",
     "new",
-    WHERE,
+    equation("contrast"),
     tolerance=rounding(256),
     recorded="exact",
     error="W {} too large in the closed form",
@@ -182,7 +181,7 @@ def mean_gradient(objective: Objective, size: int, w, deviations, seed):
 @claim(
     "L05",
     "new",
-    WHERE,
+    equation("factorisation-noise"),
     tolerance=SAMPLING,
     recorded="holds",
     error="1/N {} too large",
@@ -233,7 +232,7 @@ ENDED = Tolerance(0.005, "of the largest eigenvalue, after 6,000 steps of a fall
 @claim(
     "L06",
     "new",
-    WHERE,
+    equation("vicreg"),
     tolerance=ENDED,
     recorded="holds",
     error="ν {} too large",
@@ -256,7 +255,7 @@ def vicreg_ends_in_water_filling(seed: int, wrong: float) -> Evidence:
 @claim(
     "L07",
     "new",
-    WHERE,
+    equation("barlow-twins"),
     tolerance=ENDED,
     recorded="holds",
     error="λ {} too large",
@@ -422,7 +421,7 @@ def weak_modes_rate(deviation, temperature, seed):
 @claim(
     "L11",
     "new",
-    WHERE,
+    equation("ntxent"),
     tolerance=Tolerance(0.03, "1 % of sampling error, and of order 1/N, N = 1024"),
     recorded="holds",
     error="c {} too large",
@@ -454,7 +453,7 @@ def whitening_gradient(w, x, x_pos):
 @claim(
     "L12",
     "new",
-    WHERE,
+    equation("whitening"),
     tolerance=rounding(4096),
     recorded="exact",
     error="one output less than inputs",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.arrays import Array
-from linsim.claims.ledger import COUNT, Assumption, Evidence, Tolerance, claim, rounding
+from linsim.claims.ledger import COUNT, Assumption, Evidence, Tolerance, claim, equation, rounding
 from linsim.claims.setups import (
     FLOW,
     above,
@@ -27,7 +27,6 @@ from linsim.theory import finite_batch, late_time, population
 from linsim.theory.modes import Modes
 from linsim.training import data, dynamics, models
 
-WHERE = "docs/theory.md"
 DIM = 4
 SETTLED = Tolerance(
     1e-7,
@@ -61,7 +60,7 @@ def settle(seed: int, variances, noise_variances, time: float):
 @claim(
     "P01",
     "new",
-    WHERE,
+    equation("population"),
     tolerance=rounding(DIM**2),
     recorded="exact",
     error="Σn {} too large",
@@ -94,7 +93,7 @@ def batch_means(seed: int):
 @claim(
     "P02",
     "new",
-    WHERE,
+    equation("population"),
     tolerance=Tolerance(
         0.2, "next order in 1/N at N = 16, and sampling: 400,000 samples for each N"
     ),
@@ -118,7 +117,7 @@ def finite_batches_approach_the_population(seed: int, wrong: float) -> Evidence:
 @claim(
     "P03",
     "new",
-    WHERE,
+    equation("threshold"),
     tolerance=COUNT,
     recorded="holds",
     error="the threshold {} too high",
@@ -133,7 +132,15 @@ def threshold(seed: int, wrong: float) -> Evidence:
     return Evidence(int(jnp.sum((m < VANISHED) != (ratios * variances >= limit))))
 
 
-@claim("P04", "new", WHERE, tolerance=SETTLED, recorded="exact", error="c {} too large", by=1e-6)
+@claim(
+    "P04",
+    "new",
+    equation("fixed-point"),
+    tolerance=SETTLED,
+    recorded="exact",
+    error="c {} too large",
+    by=1e-6,
+)
 def fixed_point(seed: int, wrong: float) -> Evidence:
     """Below the threshold a mode settles at m* = (1/u - 1)/a, u = (-1 + √(1 + 4c/a))/2."""
     a, ratios = (
@@ -147,7 +154,7 @@ def fixed_point(seed: int, wrong: float) -> Evidence:
 @claim(
     "P05",
     "new",
-    WHERE,
+    equation("threshold"),
     tolerance=SETTLED,
     recorded="exact",
     error="the anchor's noise variance {} too large",
@@ -188,7 +195,7 @@ def not_commuting(cov, noise) -> Assumption:
 @claim(
     "P06",
     "new",
-    WHERE,
+    equation("generalised"),
     tolerance=COUNT,
     recorded="holds",
     error="the threshold {} too high",
@@ -207,7 +214,7 @@ def generalised_eigenvalues(seed: int, wrong: float) -> Evidence:
 @claim(
     "P07",
     "new",
-    WHERE,
+    equation("population-dot"),
     tolerance=rounding(DIM**2),
     recorded="exact",
     error="τ {} too large",
@@ -241,7 +248,15 @@ def dot_modes(seed: int):
     return k, noise, rotation(seed, DIM)
 
 
-@claim("P08", "new", WHERE, tolerance=SETTLED, recorded="exact", error="time {} too late", by=1e-6)
+@claim(
+    "P08",
+    "new",
+    equation("logistic"),
+    tolerance=SETTLED,
+    recorded="exact",
+    error="time {} too late",
+    by=1e-6,
+)
 def dot_mode_is_logistic(seed: int, wrong: float) -> Evidence:
     """Dot loss: m(t) = m*/(1 + (m*/m0 - 1) e^{-4kt/τ}) with m* = τk/(aa'): no threshold."""
     k, noise, axes = dot_modes(seed)
@@ -255,7 +270,15 @@ def dot_mode_is_logistic(seed: int, wrong: float) -> Evidence:
     return Evidence(error(m, jnp.stack(stated)))
 
 
-@claim("P09", "new", WHERE, tolerance=SETTLED, recorded="exact", error="γ {} too large", by=1e-6)
+@claim(
+    "P09",
+    "new",
+    equation("decay"),
+    tolerance=SETTLED,
+    recorded="exact",
+    error="γ {} too large",
+    by=1e-6,
+)
 def weight_decay_restores_a_threshold(seed: int, wrong: float) -> Evidence:
     """Dot loss with weight decay γ: m* = (τk - γτ²/2)/(aa'), and a mode vanishes if k ≤ γτ/2."""
     k, noise, axes = dot_modes(seed)
@@ -278,7 +301,7 @@ def weight_decay_restores_a_threshold(seed: int, wrong: float) -> Evidence:
 @claim(
     "P10",
     "new",
-    WHERE,
+    equation("fixed-point"),
     tolerance=Tolerance(0.0025, "the next order, (c/a)² at c = 0.05 and a ≥ 1"),
     recorded="holds",
     error="c {} too large",
@@ -298,7 +321,7 @@ def isotropic_noise_is_whitened(seed: int, wrong: float) -> Evidence:
 @claim(
     "P11",
     "new",
-    WHERE,
+    equation("escape"),
     tolerance=Tolerance(
         0.005, "a lag of order 1/λ(0), where growth slows, against escape times above 100"
     ),
@@ -337,7 +360,7 @@ def product_rates(params: models.Params, rates: models.Params) -> tuple[Array, A
 @claim(
     "P12",
     "new",
-    WHERE,
+    equation("depth"),
     tolerance=rounding(DIM**2),
     recorded="exact",
     error="w {} too large",
@@ -357,7 +380,7 @@ def balanced_depth(seed: int, wrong: float) -> Evidence:
 @claim(
     "P13",
     "new",
-    WHERE,
+    equation("imbalanced"),
     tolerance=rounding(DIM**2),
     recorded="exact",
     error="κ {} too large",
@@ -416,7 +439,15 @@ def noisy_modes(views: data.Views, noise: float, factor: float = 1.0) -> Modes:
     return Modes.of(a, factor * c, rho, 8 - CLEAN)
 
 
-@claim("P14", "new", WHERE, tolerance=FIRST_ORDER, recorded="holds", error="c {} too large", by=0.1)
+@claim(
+    "P14",
+    "new",
+    equation("fermi-dirac"),
+    tolerance=FIRST_ORDER,
+    recorded="holds",
+    error="c {} too large",
+    by=0.1,
+)
 def condensed_strength(seed: int, wrong: float) -> Evidence:
     """Late on finite batches noisy modes settle where E[F_p(η)(Δ² - n²)] = 0 (Fermi-Dirac), not at
     the population's m*.
@@ -442,7 +473,7 @@ def by_views(noise_variance: float) -> list[tuple[float, float, float]]:
 @claim(
     "P15",
     "new",
-    WHERE,
+    equation("settled"),
     tolerance=Tolerance(
         0.02,
         "the third term of F_p's series against the second, (2/3)^17 x 3 (1 - 3u²/(4v))^-3 with "
@@ -481,7 +512,7 @@ def grown_clean_modes(noise: float) -> tuple[np.ndarray, np.ndarray]:
 @claim(
     "P16",
     "new",
-    WHERE,
+    equation("growth"),
     tolerance=Tolerance(1e-3, "corrections of order 1/m to a power law, at m above 1,000"),
     recorded="holds",
     error="the exponent {} too large",
@@ -499,7 +530,7 @@ def clean_growth_exponent(seed: int, wrong: float) -> Evidence:
 @claim(
     "P17",
     "new",
-    WHERE,
+    equation("pairs"),
     tolerance=Tolerance(1.2e-3, "of the order of 1 - α_ii: up to 20 times it, where it is 1e-4"),
     recorded="holds",
     error="N - 1 {} too large",
@@ -524,7 +555,15 @@ def pair_loss(seed: int, wrong: float) -> Evidence:
     return Evidence(float(max(errors)), assumptions=(above("α_ii", min(alphas), 1 - 1e-4),))
 
 
-@claim("P18", "new", WHERE, tolerance=FIRST_ORDER, recorded="holds", error="c {} too large", by=0.1)
+@claim(
+    "P18",
+    "new",
+    equation("stretched"),
+    tolerance=FIRST_ORDER,
+    recorded="holds",
+    error="c {} too large",
+    by=0.1,
+)
 def late_collapse_is_a_stretched_exponential(seed: int, wrong: float) -> Evidence:
     """In training X is not fixed: beyond the threshold m ~ exp(-(c - 2a) m_clean η(p)/η(p + 1)), η
     Dirichlet's, while m_clean grows as t^{2/(d_s + 2)}.

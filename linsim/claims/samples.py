@@ -16,8 +16,8 @@ from jaxtyping import Float
 from linsim import spectra
 from linsim.arrays import Array
 from linsim.claims.augmentation import SMALL_VARIANCE
-from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim
-from linsim.claims.population import DIM, VARIANCES, WHERE, by_views, not_commuting, product_rates
+from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, equation
+from linsim.claims.population import DIM, VARIANCES, by_views, not_commuting, product_rates
 from linsim.claims.setups import above, mean_contrast, rotation, train
 from linsim.theory import late_time, population
 from linsim.training import data, models
@@ -67,7 +67,7 @@ def uniform(seed: int, count: int = DIM) -> jax.Array:
 @claim(
     "S03",
     "new",
-    WHERE,
+    equation("threshold"),
     tolerance=Tolerance(0.06, f"4 standard errors of {DRAWS:,} samples of a mode with c = 3a"),
     recorded="holds",
     error="the threshold {} too high",
@@ -84,7 +84,7 @@ def growth_of_weak_modes(seed: int, wrong: float) -> Evidence:
 @claim(
     "S04",
     "new",
-    WHERE,
+    equation("fixed-point"),
     tolerance=SAMPLED,
     recorded="holds",
     error="c {} too large",
@@ -101,7 +101,7 @@ def no_pull_at_the_fixed_point(seed: int, wrong: float) -> Evidence:
 @claim(
     "S05",
     "new",
-    WHERE,
+    equation("threshold"),
     tolerance=SAMPLED,
     recorded="holds",
     error="the anchor's noise variance {} too large",
@@ -150,7 +150,7 @@ def oblique(seed: int):
 @claim(
     "S06",
     "new",
-    WHERE,
+    equation("generalised"),
     tolerance=COUNT,
     recorded="holds",
     error="the threshold {} too high",
@@ -173,7 +173,7 @@ TAU = 0.5
 @claim(
     "S08",
     "new",
-    WHERE,
+    equation("logistic"),
     tolerance=SAMPLED_DOT,
     recorded="holds",
     error="m* {} too large",
@@ -194,7 +194,7 @@ def dot_pull_falls_linearly(seed: int, wrong: float) -> Evidence:
 @claim(
     "S09",
     "new",
-    WHERE,
+    equation("decay"),
     tolerance=SAMPLED_DOT,
     recorded="holds",
     error="γ {} too large",
@@ -212,7 +212,7 @@ def dot_pull_balances_weight_decay(seed: int, wrong: float) -> Evidence:
 @claim(
     "S10",
     "new",
-    WHERE,
+    equation("fixed-point"),
     tolerance=SAMPLED,
     recorded="holds",
     error="c {} too large",
@@ -248,7 +248,7 @@ def escape(seed: int, depth: int, w0: float, stated: float) -> float:
 @claim(
     "S11",
     "new",
-    WHERE,
+    equation("escape"),
     tolerance=Tolerance(
         0.05, "a lag of order 1/λ(0), where growth slows, at escape times above 40"
     ),
@@ -278,7 +278,7 @@ def sampled_rates(params: models.Params, seed: int) -> tuple[Array, Array]:
 @claim(
     "S12",
     "new",
-    WHERE,
+    equation("depth"),
     tolerance=SAMPLED,
     recorded="holds",
     error="w {} too large",
@@ -299,7 +299,7 @@ def rates_of_balanced_layers(seed: int, wrong: float) -> Evidence:
 @claim(
     "S13",
     "new",
-    WHERE,
+    equation("imbalanced"),
     tolerance=SAMPLED,
     recorded="holds",
     error="κ {} too large",
@@ -335,7 +335,7 @@ def pair_pull(seed: int, m: float, a: float, c: float, rho: float) -> float:
 @claim(
     "S15",
     "new",
-    WHERE,
+    equation("settled"),
     tolerance=Tolerance(0.02, f"4 standard errors of {PAIRS:,} pairs"),
     recorded="holds",
     error="c {} too large",
@@ -366,7 +366,7 @@ GROWN = np.array([300.0, 1200.0])
 @claim(
     "S16",
     "new",
-    WHERE,
+    equation("growth"),
     tolerance=Tolerance(0.05, f"4 standard errors of {4 * DRAWS:,} samples"),
     recorded="holds",
     error="the exponent {} too large",

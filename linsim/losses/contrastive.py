@@ -62,7 +62,7 @@ def infonce(z: Embeddings, z_pos: Embeddings) -> Scalar:
 
     Embeddings are not normalised, and there is no temperature.
 
-    Source: paper, Eq. 2. SUM over anchors; divide by N for the mean.
+    Source: paper, Eq. 2; docs/theory.md, Eq. (loss). SUM over anchors; divide by N for the mean.
 
     Args:
         z: Embeddings of the anchor view, from which the negatives come as well, shape (N, n).
@@ -97,7 +97,7 @@ def infonce_dot(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 
 
     Embeddings are not normalised.
 
-    Source: the paper's released toy code. MEAN over anchors.
+    Source: the paper's released toy code; docs/theory.md, Eq. (loss). MEAN over anchors.
 
     Args:
         z: Embeddings of the anchor view, shape (N, n).
@@ -132,8 +132,8 @@ def ntxent(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) 
 
     This is `infonce_dot` of the unit-normalised embeddings.
 
-    Source: SimCLR (Chen et al. 2020), in one direction (first view to second); paper, section 6.
-    MEAN over anchors.
+    Source: SimCLR (Chen et al. 2020), in one direction (first view to second); paper, section 6;
+    docs/theory.md, Eq. (loss). MEAN over anchors.
 
     Args:
         z: Embeddings of the anchor view, shape (N, n).
@@ -164,7 +164,7 @@ def ntxent_symmetric(z: Embeddings, z_pos: Embeddings, temperature: float | Scal
     where a runs over all 2N views, a' is the other view of the same sample, and b runs over the
     2N - 1 others.
 
-    Source: SimCLR (Chen et al. 2020), Eq. 1. MEAN over the 2N anchors.
+    Source: SimCLR (Chen et al. 2020), Eq. 1; docs/theory.md, Eq. (loss). MEAN over the 2N anchors.
 
     Args:
         z: Embeddings of the first view, shape (N, n).

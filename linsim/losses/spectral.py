@@ -15,8 +15,8 @@ def spectral_contrastive(z: Embeddings, z_pos: Embeddings) -> Scalar:
     Embeddings are not normalised. The mean over independent batches does not depend on N. No N x N
     array is made.
 
-    Source: HaoChen et al. 2021 (arXiv 2106.04156), section 3. MEAN over positive and
-    negative pairs.
+    Source: HaoChen et al. 2021 (arXiv 2106.04156), section 3; docs/theory.md, Eq.
+    (factorisation), is its mean. MEAN over positive and negative pairs.
 
     Args:
         z: Embeddings of the anchor view, shape (N, n), N >= 2.
@@ -49,7 +49,8 @@ def linear_barlow_twins(z: Embeddings, z_pos: Embeddings) -> Scalar:
 
     Embeddings are not centred.
 
-    Source: Simon et al. 2023 (arXiv 2303.15438), section 4. MEAN over samples inside C.
+    Source: Simon et al. 2023 (arXiv 2303.15438), section 4; docs/theory.md, Eq.
+    (factorisation), is its mean. MEAN over samples inside C.
 
     Args:
         z: Embeddings of the first view, shape (N, n).

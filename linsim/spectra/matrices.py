@@ -97,7 +97,7 @@ def alignment_matrix(w1: Float[Array, "h d"], w2: Float[Array, "n h"]) -> Float[
     the identity. Signs of singular vectors, and bases of equal singular values, are arbitrary, so
     compare |A| or subspaces (`linsim.theory.alignment.group_angle`).
 
-    Source: paper, section 5.2.
+    Source: paper, section 5.2; docs/theory.md, Eq. (alignment-matrix).
 
     Args:
         w1: Weights of the first layer, shape (h, d).

@@ -32,7 +32,7 @@ def imbalance(w1: First, w2: Second) -> Hidden:
 
         C = W1 W1^T - W2^T W2
 
-    Source: paper, Appendix B.5.
+    Source: paper, Appendix B.5; docs/theory.md, Eq. (imbalance).
 
     Args:
         w1: Weights of the first layer, shape (h, d).
@@ -64,7 +64,7 @@ def imbalance_drift(
 
     It is of second order in the learning rate eta: gradient flow, eta -> 0, conserves C.
 
-    Source: this project, docs/theory.md, "Two layers".
+    Source: this project, docs/theory.md, Eq. (imbalance).
 
     Args:
         w1: Weights of the first layer before the step, shape (h, d).
@@ -133,7 +133,7 @@ def identity_residual(w1: First, w2: Second, conserved: Hidden) -> Float[Array, 
     if C is the imbalance at the start of gradient flow, or that plus the sum of `imbalance_drift`
     over the steps of gradient descent.
 
-    Source: this project, docs/theory.md, "Two layers".
+    Source: this project, docs/theory.md, Eq. (identity).
 
     Args:
         w1: Weights of the first layer now, shape (h, d).
@@ -162,7 +162,7 @@ def alignment_bound(w1: First, w2: Second, imbalance: Hidden) -> Float[Array, "h
     nothing, unless gap_k > |C|_2. It follows from sum_j A_jk^2 (a_k - b_j)^2 = |C u1_k|^2, and is
     a bound of the Davis-Kahan type.
 
-    Source: this project, docs/theory.md, "Two layers"; this is the corrected Theorem 2.
+    Source: this project, docs/theory.md, Eq. (bound); this is the corrected Theorem 2.
 
     Args:
         w1: Weights of the first layer now, shape (h, d).

@@ -22,7 +22,7 @@ def mean_cosine(dims: int, temperature: float) -> float:
 
         c = I_{d/2}(1/tau) / I_{d/2 - 1}(1/tau)
 
-    Source: this project, docs/theory.md, "NT-Xent" (the mean of von Mises and Fisher's
+    Source: this project, docs/theory.md, Eq. (ntxent) (the mean of von Mises and Fisher's
     distribution).
 
     Args:
@@ -49,7 +49,7 @@ def agreement(dims: int, correlation: float) -> tuple[float, float]:
     z and z' are standard normal in d dimensions, with this correlation in each, and cos is the
     cosine between them.
 
-    Source: this project, docs/theory.md, "NT-Xent"; by Gauss's rules.
+    Source: this project, docs/theory.md, Eq. (ntxent); by Gauss's rules.
 
     Args:
         dims: The number d >= 3 of strong modes.
@@ -102,7 +102,7 @@ def growth_rate(
     bears. At low temperatures c -> 1, and a mode of any noise is kept; where the strong modes are
     free of noise, the limit is a/k = 1/(1 - c).
 
-    Source: this project, docs/theory.md, "NT-Xent". MEAN over anchors; infinitely many samples.
+    Source: this project, docs/theory.md, Eq. (ntxent). MEAN over anchors; infinitely many samples.
 
     Args:
         variance: The variance a of either view in the weak mode.
@@ -130,7 +130,7 @@ def threshold(dims: int, correlation: float, temperature: float) -> float:
 
         s1 / (s0 - c);   infinite if c >= s0
 
-    Source: this project, docs/theory.md, "NT-Xent"; see `growth_rate`.
+    Source: this project, docs/theory.md, Eq. (ntxent); see `growth_rate`.
 
     Args:
         dims: The number d >= 3 of strong modes.

@@ -1,4 +1,5 @@
-"""Training at any batch size and any time: the exact mean dynamics (this project, docs/theory.md).
+"""Training at any batch size and any time: the exact mean dynamics (this project,
+docs/theory.md, "Any batch size").
 
 This theory is not in the paper. For a batch of N independent samples the distance loss per anchor
 is a single integral. With log(1 + Y) = int_0^inf (1 - e^(-l Y)) e^(-l) dl/l, and since the N - 1
@@ -62,7 +63,7 @@ def predict(
 
     so that gradient flow is dm_g/dt = 2 m_g X_g.
 
-    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (finite). Mean over anchors.
 
     Args:
         groups: The G groups of modes.
@@ -100,7 +101,7 @@ def loss(
 ) -> float:
     """The mean loss l_N of one linear map, see `predict`.
 
-    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (finite). Mean over anchors.
 
     Args:
         groups: The G groups of modes.
@@ -138,7 +139,7 @@ def stiffness(
     so that the contrast matrix changes by -y_gh e in that entry. Within a group it is twice the
     difference l_11 - l_12 of second derivatives by the strengths of two of its modes.
 
-    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (spread). Mean over anchors.
 
     Args:
         groups: The G groups of modes.
@@ -189,7 +190,7 @@ def flow(
         d ln(m_g)/dt = f_g - (eta/2) sum_h (df_g / d ln m_h) f_h
         f_g = (2 L / eta) log(1 + eta r_g)
 
-    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (finite-flow) and (modified). Mean over anchors.
 
     Args:
         times: The times at which the strengths are wanted, increasing, shape (T,). The flow starts
@@ -292,7 +293,7 @@ def predict_weights(
     points and contain no derivative of an eigenvector: with one noisy view ln phi and ln psi are
     functions of eigenvalues alone, and with two, of S and x through inverse matrices.
 
-    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (finite) and (phi-psi). Mean over anchors.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -332,7 +333,7 @@ def contrast_matrix(
 ) -> Values:
     """The contrast matrix X_N of one linear map with one noisy view, see `predict_weights`.
 
-    Source: this project, docs/theory.md, "Any batch size". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (finite). Mean over anchors.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -378,8 +379,8 @@ def layer_flow(
 
     With a learning rate it is the interpolated map of gradient descent, as in `flow`.
 
-    Source: paper, Lemma 3, for any number of layers; this project, docs/theory.md, "Any batch
-    size". Mean over anchors.
+    Source: paper, Lemma 3, for any number of layers; this project, docs/theory.md, Eq.
+    (finite-flow). Mean over anchors.
 
     Args:
         times: The times at which the layers are wanted, increasing, shape (T,). The flow starts at

@@ -31,7 +31,7 @@ def directions(exponents: Float[Array, "*batch n"]) -> tuple[Array, Array]:
     on a contour that leaves all -b_k to its left: here the parabola p = mu (1 + iu)^2, on which the
     trapezoid rule is good to 1e-12.
 
-    Source: this project, docs/theory.md, "SIGReg" (the normalising constant of Bingham's
+    Source: this project, docs/theory.md, Eq. (sigreg) (the normalising constant of Bingham's
     distribution; Kume and Wood 2005).
 
     Args:
@@ -140,7 +140,7 @@ def growth_rate(
     for views of equal variance a, with c that of their difference. The mode vanishes if c >= 4
     lambda N f a / (1 - lambda): the threshold in the noise grows with the batch.
 
-    Source: this project, docs/theory.md, "SIGReg".
+    Source: this project, docs/theory.md, Eq. (sigreg-rate).
 
     Args:
         variance: The variance a > 0 of a view in the mode.

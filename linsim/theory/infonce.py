@@ -29,7 +29,7 @@ def softmax_weights(z: Embeddings, z_pos: Embeddings) -> Float[Array, "N N"]:
 
     where Z_i normalises row i to sum one. The diagonal holds the weights of the positive pairs.
 
-    Source: paper, below Eq. 4.
+    Source: paper, below Eq. 4; docs/theory.md, Eq. (loss).
 
     Args:
         z: Embeddings of the anchor view, from which the negatives come as well, shape (N, n).
@@ -179,7 +179,8 @@ def covariances(w: Weights, x: Batch, x_pos: Batch) -> tuple[Square, Square]:
     with the softmax weights alpha of the embeddings x W^T. The weights grow along directions in
     which sigma0 is larger and shrink along those in which sigma1 is larger.
 
-    Source: paper, Lemma 2. Sum over anchors; divide by N for the mean loss.
+    Source: paper, Lemma 2; docs/theory.md, Eq. (lemma-2). Sum over anchors; divide by N for the
+    mean loss.
 
     Args:
         w: Weights of the linear model, shape (n, d).
@@ -218,8 +219,8 @@ def contrast_matrix(w: Weights, x: Batch, x_pos: Batch) -> Square:
     X is symmetric and equals sigma0 - sigma1 of `covariances`. Under gradient flow, dW/dt = W X,
     so directions with positive eigenvalues of X grow and those with negative ones shrink.
 
-    Source: paper, Eq. 6 as corrected in its Appendix B.2 (the main text prints a minus in front
-    of the first sum). Sum over anchors; divide by N for the mean loss.
+    Source: paper, Eq. 6 as corrected in its Appendix B.2 (the main text prints a minus in front of
+    the first sum); docs/theory.md, Eq. (lemma-2). Sum over anchors; divide by N for the mean loss.
 
     Args:
         w: Weights of the linear model, shape (n, d).
@@ -252,7 +253,8 @@ def weight_gradient(w: Weights, x: Batch, x_pos: Batch) -> Weights:
 
     with the contrast matrix X of `contrast_matrix`.
 
-    Source: paper, Eq. 5. Sum over anchors; divide by N for the mean loss.
+    Source: paper, Eq. 5; docs/theory.md, Eq. (contrast). Sum over anchors; divide by N for the mean
+    loss.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -284,7 +286,7 @@ def weight_gradient_dot(
 
     with g and g' of `embedding_gradients_dot`.
 
-    Source: paper, Lemma 1. L is the mean over anchors.
+    Source: paper, Lemma 1; docs/theory.md, Eq. (contrast-dot). L is the mean over anchors.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -318,7 +320,7 @@ def weight_gradient_cosine(
 
     with g and g' of `embedding_gradients_cosine`.
 
-    Source: paper, Lemma 1. L is the mean over anchors.
+    Source: paper, Lemma 1; docs/theory.md, Eq. (contrast). L is the mean over anchors.
 
     Args:
         w: Weights W of the linear model, shape (n, d); no sample may be embedded at zero.

@@ -27,8 +27,8 @@ def jepa_settled(regression: Real, depth: int) -> Real:
 
         w = rho^L
 
-    Source: this project, docs/theory.md, "JEPA and autoencoders"; Littwin et al. 2024 (arXiv
-    2407.03475). It holds from a balanced, aligned start; no weight decay.
+    Source: this project, docs/theory.md, Eq. (jepa); Littwin et al. 2024 (arXiv 2407.03475). It
+    holds from a balanced, aligned start; no weight decay.
 
     Args:
         regression: The regression coefficient rho > 0 of the mode.
@@ -51,8 +51,8 @@ def autoencoder_settled(regression: Real, depth: int) -> Real:
 
         w = rho^{L/(L + 1)}
 
-    Source: this project, docs/theory.md, "JEPA and autoencoders"; Littwin et al. 2024 (arXiv
-    2407.03475). It holds from a balanced, aligned start; no weight decay.
+    Source: this project, docs/theory.md, Eq. (jepa); Littwin et al. 2024 (arXiv 2407.03475). It
+    holds from a balanced, aligned start; no weight decay.
 
     Args:
         regression: The regression coefficient rho > 0 of the mode.
@@ -81,8 +81,8 @@ def jepa_time(value: Real, start: Real, depth: int, covariance: Real, regression
 
     which grows without bound as v0 -> 0, although it becomes small against the time itself.
 
-    Source: this project, docs/theory.md, "JEPA and autoencoders"; the expansion is that of Littwin
-    et al. 2024 (arXiv 2407.03475).
+    Source: this project, docs/theory.md, Eq. (jepa); the expansion is that of Littwin et al. 2024
+    (arXiv 2407.03475).
 
     Args:
         value: The singular value v of each layer that is to be reached, below rho.
@@ -114,7 +114,7 @@ def autoencoder_time(
 
     What depends on rho stays bounded as v0 -> 0: an autoencoder learns modes by lambda alone.
 
-    Source: this project, docs/theory.md, "JEPA and autoencoders".
+    Source: this project, docs/theory.md, Eq. (jepa).
 
     Args:
         value: The singular value v of each layer that is to be reached, below rho^{1/(L+1)}.

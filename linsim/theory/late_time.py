@@ -1,4 +1,5 @@
-"""The condensed regime: late training on finite batches (this project, docs/theory.md).
+"""The condensed regime: late training on finite batches (this project, docs/theory.md,
+"Condensed regime").
 
 This regime is not in the paper. While clean modes grow, the softmax of a finite batch condenses on
 the positives: alpha_ii -> 1, and at most one sample at a time lies near enough to an anchor to push
@@ -53,7 +54,7 @@ def pair_average(groups: list[tuple[Modes, float]], grown: float = 0.0) -> tuple
     all modes given. For p = d_s/2 > 0 it leaves out d_s clean modes that have grown large, and
     J = E[F_{p+1}(eta)] / Gamma(p + 1) over the modes given.
 
-    Source: this project, docs/theory.md, "Condensed regime". The loss is N - 1 times J.
+    Source: this project, docs/theory.md, Eq. (pairs) and (contour). The loss is N - 1 times J.
 
     Args:
         groups: Pairs of a group of modes and the strength m that each of its modes has.
@@ -115,7 +116,7 @@ def settled(
     It holds once the d_s clean modes have grown large, and does not depend on the batch size. The
     value of `linsim.theory.population.fixed_point` is another one: it belongs to infinite batches.
 
-    Source: this project, docs/theory.md, "Condensed regime". Distance loss.
+    Source: this project, docs/theory.md, Eq. (fermi-dirac) and (settled). Distance loss.
 
     Args:
         variance: The variance a > 0 of the anchor view in each noisy mode.
@@ -167,7 +168,7 @@ def growth_exponent(clean_modes: int) -> float:
 
         m ~ t^(2/(d_s + 2))
 
-    Source: this project, docs/theory.md, "Condensed regime". Distance loss, fresh batches.
+    Source: this project, docs/theory.md, Eq. (growth). Distance loss, fresh batches.
 
     Args:
         clean_modes: The number d_s of modes without noise.
@@ -201,7 +202,7 @@ def clean_strength(
     which solves dm/dt = K m^-p. Training approaches it slowly, with corrections of relative order
     p/(2 a m); `finite_batch.flow` has no such corrections.
 
-    Source: this project, docs/theory.md, "Condensed regime". Mean over anchors, fresh batches.
+    Source: this project, docs/theory.md, Eq. (growth). Mean over anchors, fresh batches.
 
     Args:
         time: The time t > 0: learning rate times steps.
@@ -244,7 +245,7 @@ def decay_per_growth(noisy: Modes, *, clean_modes: int, strength: float = 0.0) -
     grows as t^(2/(d_s + 2)), late collapse is a stretched exponential in time, not the exponential
     of a frozen contrast matrix (the paper's Theorem 1).
 
-    Source: this project, docs/theory.md, "Condensed regime".
+    Source: this project, docs/theory.md, Eq. (stretched).
 
     Args:
         noisy: The group of noisy modes.

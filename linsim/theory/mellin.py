@@ -1,4 +1,5 @@
-"""Averages over the softmax of a batch, by Mellin-Barnes contours (this project, docs/theory.md).
+"""Averages over the softmax of a batch, by Mellin-Barnes contours (this project,
+docs/theory.md, Eq. (mellin)).
 
 `linsim.theory.finite_batch` needs, for random squared lengths q = |h|^2 / 2 of Gaussian vectors h,
 

@@ -1,5 +1,5 @@
 """What finite steps and the noise of minibatches do to the mean theory, to first order in the
-learning rate (this project, docs/theory.md).
+learning rate (this project, docs/theory.md, Eq. (step)).
 
 A step on a batch takes S = W^T W to (1 + eta X)S(1 + eta X), with the batch's own contrast matrix
 X = X_N + xi. `linsim.theory.finite_batch` has its mean field, X_N; the flow of that is the limit of
@@ -95,7 +95,8 @@ def first_order(
     what the noise of minibatches adds at first order: the Ito term and the curvature of the drift
     under the spread. What is left is of second order.
 
-    Source: this project, docs/theory.md, "Any batch size". Mean over anchors, fresh batches.
+    Source: this project, docs/theory.md, Eq. (step) and (modified). Mean over anchors, fresh
+    batches.
 
     Args:
         times: The times at which they are wanted, increasing, shape (T,), the first one the start.
@@ -160,7 +161,7 @@ def singular_values(
     `level`. They are drawn as m e^H / E e^H, which is the same to first order and keeps strengths
     positive. Each draw keeps its H in time, as runs nearly do.
 
-    Source: this project, docs/theory.md, "Any batch size".
+    Source: this project, docs/theory.md, Eq. (spread).
 
     Args:
         found: What `first_order` returned.

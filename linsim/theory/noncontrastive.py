@@ -1,4 +1,5 @@
-"""Linear models without negatives, with and without a predictor (this project, docs/theory.md).
+"""Linear models without negatives, with and without a predictor (this project,
+docs/theory.md, "Without negatives").
 
 Two views of a sample are x1, x2 = clean + independent noise. Sigma (`mean_cov`) is the covariance
 of a sample's mean over augmentations, which is that of the clean data, and Sigma_a (`aug_cov`) that
@@ -29,7 +30,7 @@ def alignment_only(start: Weights, noise_cov: Square, time: Real) -> Weights:
     for the loss E|z - z'|^2 / 2. The embedding collapses completely if Sigma_n has full rank;
     directions without augmentation stay as they are.
 
-    Source: this project, docs/theory.md, "Without negatives". Mean over samples.
+    Source: this project, docs/theory.md, Eq. (alone). Mean over samples.
 
     Args:
         start: Weights W(0), shape (n, d).
@@ -59,7 +60,8 @@ def predictor_rates(
         E = W Sigma - Wp W (Sigma + Sigma_a)
         dW/dt = Wp^T E - eta W,   dWp/dt = rho E W^T - eta Wp
 
-    Source: Tian, Chen, Ganguli 2021 (arXiv 2102.06810), Eq. 2 and 3. Mean over samples.
+    Source: Tian, Chen, Ganguli 2021 (arXiv 2102.06810), Eq. 2 and 3; docs/theory.md, Eq.
+    (predictor). Mean over samples.
 
     Args:
         w: Weights W of the encoder, shape (n, d).
@@ -158,7 +160,8 @@ def conserved(w: Weights, wp: Predictor, ratio: Real) -> Predictor:
 
         C = W W^T - Wp^T Wp / rho,   C(t) = e^(-2 eta t) C(0)   exactly under `predictor_rates`
 
-    Source: Tian, Chen, Ganguli 2021 (arXiv 2102.06810), Theorem 2.
+    Source: Tian, Chen, Ganguli 2021 (arXiv 2102.06810), Theorem 2; docs/theory.md, Eq.
+    (predictor-balance).
 
     Args:
         w: Weights W of the encoder, shape (n, d).
@@ -194,7 +197,7 @@ def predictor_fixed_point(
     for equal learning rates. The mode collapses if sigma^2 < 4 eta (sigma + a), and otherwise if
     it starts below the smaller root.
 
-    Source: this project, docs/theory.md, "Without negatives". Mean over samples.
+    Source: this project, docs/theory.md, Eq. (predictor-fixed-point). Mean over samples.
 
     Args:
         variance: The variance sigma > 0 of the clean data in the mode.

@@ -1,4 +1,5 @@
-"""Training in the limit of infinitely many Gaussian samples (this project, docs/theory.md).
+"""Training in the limit of infinitely many Gaussian samples (this project,
+docs/theory.md, "Population limit").
 
 This limit is not in the paper. As the batch grows, N -> infinity, the weight alpha_ii of each
 positive in the softmax vanishes, every softmax average becomes a Gaussian integral, and the loss
@@ -41,7 +42,7 @@ def loss(w: Weights, data_cov: Square, noise_cov: Square) -> Scalar:
 
     with S = W^T W. The first term is the cost of the augmentation; the other two reward spread.
 
-    Source: this project, docs/theory.md, "Population limit". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (population-loss). Mean over anchors.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -74,7 +75,7 @@ def contrast_matrix(w: Weights, data_cov: Square, noise_cov: Square) -> Square:
 
     Gradient flow is dW/dt = W X/N. The second form is computed; it needs no inverse of Sigma.
 
-    Source: this project, docs/theory.md, "Population limit". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (population). Mean over anchors.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -108,7 +109,7 @@ def mode_rate(strength: Real, variance: Real, noise_variance: Real) -> Real:
     In one layer the strength obeys dm/dt = 2 m lambda(m) and the singular value sqrt(m) grows at
     the rate lambda(m). The rate falls with m: a mode stops where it reaches zero, `fixed_point`.
 
-    Source: this project, docs/theory.md, "Population limit". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (mode). Mean over anchors.
 
     Args:
         strength: The strength m = sigma^2 >= 0 of the mode.
@@ -131,7 +132,7 @@ def growth_rate(variance: Real, noise_variance: Real) -> Real:
 
         lambda(0) = 2a - c
 
-    Source: this project, docs/theory.md, "Population limit". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (mode). Mean over anchors.
 
     Args:
         variance: The variance a > 0 of the data in the mode.
@@ -152,7 +153,7 @@ def collapse_threshold(variance: Real) -> Real:
 
         c = 2a
 
-    Source: this project, docs/theory.md, "Population limit".
+    Source: this project, docs/theory.md, Eq. (threshold).
 
     Args:
         variance: The variance a > 0 of the data in the mode.
@@ -177,8 +178,8 @@ def fixed_point(variance: Real, noise_variance: Real) -> Float[Array, "..."]:
         m* = 0       if c >= 2a: the mode has collapsed
         m* = inf     if c = 0: the mode grows without bound
 
-    Source: this project, docs/theory.md, "Population limit". The same for the sum and the mean
-    over anchors.
+    Source: this project, docs/theory.md, Eq. (fixed-point). The same for the sum and the mean over
+    anchors.
 
     Args:
         variance: The variance a > 0 of the data in the mode.
@@ -204,7 +205,7 @@ def collapsed_dimensions(data_cov: Square, noise_cov: Square) -> int:
     Their number is that of the generalised eigenvalues r of Sigma_n v = r Sigma v with r >= 2.
     The two covariances need not commute.
 
-    Source: this project, docs/theory.md, "Population limit".
+    Source: this project, docs/theory.md, Eq. (generalised).
 
     Args:
         data_cov: Covariance Sigma of the view that the negatives come from, shape (d, d),
@@ -245,7 +246,7 @@ def loss_dot(
     If both views carry independent noise of the same covariance, then Sigma = Sigma', and K is
     the covariance of the clean data.
 
-    Source: this project, docs/theory.md, "Population limit". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (population-dot). Mean over anchors.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -280,7 +281,7 @@ def contrast_matrix_dot(
 
     Gradient flow is dW/dt = W X. Sigma, Sigma' and K are those of `loss_dot`.
 
-    Source: this project, docs/theory.md, "Population limit". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (population-dot). Mean over anchors.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -321,7 +322,7 @@ def fixed_point_dot(
     where weight decay adds gamma |W|^2 / 2 to the loss. Without weight decay no mode vanishes,
     however strong the noise: k = gamma tau / 2 is the only collapse threshold of this loss.
 
-    Source: this project, docs/theory.md, "Population limit". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (decay). Mean over anchors.
 
     Args:
         anchor_variance: The variance a > 0 of the anchor view in the mode.
@@ -355,7 +356,7 @@ def mode_strength_dot(
 
     for one layer under gradient flow, without weight decay.
 
-    Source: this project, docs/theory.md, "Population limit". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (logistic). Mean over anchors.
 
     Args:
         time: The time t >= 0: learning rate times steps.
@@ -384,7 +385,7 @@ def escape_time(w0: Real, depth: int, growth_rate: Real) -> Real:
     layers, integrated from w0 to infinity (to 1 for L = 1). Balanced layers share their singular
     values and are aligned.
 
-    Source: this project, docs/theory.md, "Population limit". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (escape). Mean over anchors.
 
     Args:
         w0: The singular value of the product at the start, between 0 and 1.
@@ -423,7 +424,8 @@ def layer_rates(
 
     with X/N of `contrast_matrix`, that is for infinitely many samples.
 
-    Source: paper, Lemma 3, for any number of layers. Mean over anchors.
+    Source: paper, Lemma 3, for any number of layers; docs/theory.md, Eq. (finite-flow). Mean
+    over anchors.
 
     Args:
         weights: The layers (W_1, ..., W_L), first layer first; each accepts the output of the one
@@ -465,7 +467,7 @@ def balanced_rate(w: Real, depth: int, variance: Real, noise_variance: Real) -> 
     with lambda of `mode_rate`. Balanced layers share their singular values and are aligned; for
     two layers this means W1 W1^T = W2^T W2.
 
-    Source: this project, docs/theory.md, "Population limit". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (depth). Mean over anchors.
 
     Args:
         w: The singular value of the product, w >= 0.
@@ -499,7 +501,7 @@ def balanced_flow(
 
     This is `balanced_rate` integrated by SciPy's LSODA at a relative tolerance of 1e-10.
 
-    Source: this project, docs/theory.md, "Population limit". Mean over anchors.
+    Source: this project, docs/theory.md, Eq. (depth). Mean over anchors.
 
     Args:
         w0: The singular values at time 0, all positive, any shape.
@@ -550,7 +552,7 @@ def imbalanced_rate(w: Real, kappa: Real, variance: Real, noise_variance: Real) 
     of `mode_rate`. Small modes grow exponentially, at the rate |kappa| lambda(0), where those of
     balanced layers wait for an escape time of order 1/w: imbalance removes the slow modes.
 
-    Source: this project, docs/theory.md, "Two layers". Distance loss, mean over anchors.
+    Source: this project, docs/theory.md, Eq. (imbalanced). Distance loss, mean over anchors.
 
     Args:
         w: The singular value of the product, w >= 0.

@@ -108,8 +108,8 @@ def vicreg_optimum(
     sqrt(epsilon)) = 50. In batches of N, correlations of samples cost a little, too, and the hinge
     is `mean_hinge_slope`.
 
-    Source: this project, docs/theory.md, "VICReg and Barlow Twins". All coordinates have the same
-    variance here, as a rotation of the embedding can give them; other minima are not excluded.
+    Source: this project, docs/theory.md, Eq. (vicreg). All coordinates have the same variance here,
+    as a rotation of the embedding can give them; other minima are not excluded.
 
     Args:
         noise_to_variance: The ratios b of each mode, shape (d,); for views that do not commute, the
@@ -168,9 +168,9 @@ def barlow_optimum(correlation: Modes, redundancy: float = BARLOW_REDUNDANCY) ->
     of modes at r_1 and the others at r_2, these vanish if r_1 - r_2 >= lambda r_1^2/(p (1 - (1 -
     lambda) r_1)).
 
-    Source: this project, docs/theory.md, "VICReg and Barlow Twins". It is the global minimum for
-    lambda < 1, as many outputs as inputs, and widths in which a real Hadamard matrix exists (1, 2,
-    4, 8, 12, 16, ..), without the epsilon of the batch normalisation.
+    Source: this project, docs/theory.md, Eq. (barlow-twins). It is the global minimum for lambda <
+    1, as many outputs as inputs, and widths in which a real Hadamard matrix exists (1, 2, 4, 8, 12,
+    16, ..), without the epsilon of the batch normalisation.
 
     Args:
         correlation: The correlations r of each mode, 0 < r <= 1, shape (d,).

@@ -246,8 +246,8 @@ def aligned_rates(
 
     with the contrast matrix X. The difference s1_k^2 - s2_k^2 is constant.
 
-    Source: paper, Theorem 3 (misprint there: "V2 = U1^T" should be V2 = U1). Exact for aligned
-    layers.
+    Source: paper, Theorem 3 (misprint there: "V2 = U1^T" should be V2 = U1); docs/theory.md,
+    Eq. (theorem-3). Exact for aligned layers.
 
     Args:
         first_values: The singular values s1 of the first layer, shape (r,).
@@ -283,7 +283,7 @@ def aligned_values(
     dy/dT = -K. Both values are infinite from T = y0/K on (T = 1/(2 s^2) for K = 0): an aligned mode
     under a constant pull blows up in finite time.
 
-    Source: this project, docs/theory.md, "Two layers"; it solves `aligned_rates`.
+    Source: this project, docs/theory.md, Eq. (theorem-3); it solves `aligned_rates`.
 
     Args:
         first_values: The singular values s1 >= 0 of the first layer at T = 0, any shape.

@@ -28,7 +28,8 @@ def loss(w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square
 
         l(W) = -2 tr(M K) + tr(M A M A'),   M = W^T W
 
-    Source: HaoChen et al. 2021 (arXiv 2106.04156), section 3, for a linear model. Mean over pairs.
+    Source: HaoChen et al. 2021 (arXiv 2106.04156), section 3, for a linear model;
+    docs/theory.md, Eq. (factorisation). Mean over pairs.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -57,7 +58,7 @@ def contrast_matrix(
 
         X = 2 (K + K^T) - 2 (A M A' + A' M A)
 
-    Source: this project, docs/theory.md, "Matrix factorisation". Mean over pairs.
+    Source: this project, docs/theory.md, Eq. (factorisation). Mean over pairs.
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -86,7 +87,7 @@ def fixed_point(
 
     where weight decay adds gamma |W|^2 / 2 to the loss. For linear Barlow Twins a = a' = k.
 
-    Source: this project, docs/theory.md, "Matrix factorisation". Mean over pairs.
+    Source: this project, docs/theory.md, Eq. (factorisation-mode). Mean over pairs.
 
     Args:
         anchor_variance: The second moment a > 0 of the anchor view in the mode.
@@ -125,7 +126,7 @@ def mode_strength(
 
     For r > 0 it is a logistic curve to `fixed_point`; for r < 0 the mode vanishes.
 
-    Source: this project, docs/theory.md, "Matrix factorisation"; Simon et al. 2023 (arXiv
+    Source: this project, docs/theory.md, Eq. (factorisation-mode); Simon et al. 2023 (arXiv
     2303.15438), section 4, is the case a = a' = k and gamma = 0, in terms of sqrt(m).
 
     Args:
@@ -157,7 +158,7 @@ def escape_time(start: Real, anchor_variance: Real, positive_variance: Real, cro
 
         t = log(m*/m0 - 1) / (8 k),   m* = k/(a a')
 
-    Source: this project, docs/theory.md, "Matrix factorisation". Simon et al. 2023 (arXiv
+    Source: this project, docs/theory.md, Eq. (factorisation-mode). Simon et al. 2023 (arXiv
     2303.15438), section 4, leave out the -1, which is exact for m0 -> 0.
 
     Args:
@@ -236,7 +237,7 @@ def batch_loss(
     press on all others, so that noisy ones, whose A is large, vanish in small batches. The spectral
     contrastive loss, which leaves out the pairs of a sample with itself, has no such term.
 
-    Source: this project, docs/theory.md, "Matrix factorisation".
+    Source: this project, docs/theory.md, Eq. (factorisation-noise).
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -266,7 +267,7 @@ def batch_contrast(
 
         -(1/N) [A tr(MA') + A' tr(MA) + 2 K tr(MK) + A M A' + A' M A + 2 K M K]
 
-    Source: this project, docs/theory.md, "Matrix factorisation".
+    Source: this project, docs/theory.md, Eq. (factorisation-noise).
 
     Args:
         w: Weights W of the linear model, shape (n, d).
@@ -313,7 +314,7 @@ def batch_fixed_point(
     A mode vanishes if 4 k N <= a T' + a' T + 2 k T_k, with T, T' and T_k the sums of a m, a' m and
     k m over the modes that do not.
 
-    Source: this project, docs/theory.md, "Matrix factorisation".
+    Source: this project, docs/theory.md, Eq. (factorisation-noise).
 
     Args:
         anchor_variance: The variance a > 0 of the anchor view in each group, shape (G,).

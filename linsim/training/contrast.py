@@ -64,7 +64,7 @@ def dot(w: Weights, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
 
         X = (C + C^T) / (N tau),   C = x^T (I - p) x',   p = softmax of z z'^T / tau
 
-    Source: this project, docs/theory.md, "Losses".
+    Source: this project, docs/theory.md, Eq. (contrast-dot).
     Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive,
     alpha_ii = p_ii.
     """
@@ -79,7 +79,7 @@ def cosine(w: Weights, x: Batch, x_pos: Batch, temperature: Real) -> Drive:
         X = X_dot(y) + sum_i (u_i . g_i) y_i y_i^T + sum_j (u'_j . g'_j) y'_j y'_j^T,
         y_i = x_i / |z_i|,   u_i = W y_i
 
-    Source: this project, docs/theory.md, "Losses".
+    Source: this project, docs/theory.md, Eq. (contrast).
     Args: w (n, d); x, x_pos (N, d); tau. Returns: Drive.
     """
     y, y_pos = (v / jnp.linalg.norm(v @ w.T, axis=1, keepdims=True) for v in (x, x_pos))
@@ -147,7 +147,8 @@ def alignment_only(w: Weights, x: Batch, x_pos: Batch) -> Drive:
     """Drive of `losses.alignment_only`: X = -(1/N) sum_i (x'_i - x_i)(x'_i - x_i)^T; alpha_ii is 0
     by convention.
 
-    Source: this project, docs/theory.md, "Losses". Args: w (n, d); x, x_pos (N, d). Returns: Drive.
+    Source: this project, docs/theory.md, Eq. (contrast). Args: w (n, d); x, x_pos (N, d). Returns:
+    Drive.
     """
     step = x_pos - x
     loss = 0.5 * jnp.mean(jnp.sum((step @ w.T) ** 2, axis=1))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from helpers import ROOT
 
-from linsim.claims import catalogue, command, ledger
+from linsim.claims import catalogue, command, ledger, page
 from linsim.claims.ledger import Assumption, Claim, Evidence, Outcome, Tolerance, examine, verdict
 from linsim.config import CannotWrite
 
@@ -51,16 +51,32 @@ def test_the_ledger_holds_every_statement_of_the_paper():
             assert claim.conditions, claim.id
 
 
-def test_the_docs_hold_the_table_of_recorded_verdicts():
-    readme = (ROOT / "docs" / "ledger.md").read_text()
-    begin, end = "<!-- ledger -->\n", "<!-- /ledger -->"
-    assert begin in readme, (
-        "docs/ledger.md has no table of claims: linsim verify --all --markdown FILE makes it"
+def test_evidence_that_is_kept_gives_the_same_outcome():
+    outcome = Outcome(
+        LEDGER["C04"],
+        (Evidence(1.23456e-16, printed=2.0, undecided=True), Evidence(9.0, assumptions=(UNMET,))),
+        (Evidence(math.inf), Evidence(math.nan)),
     )
-    written = readme.partition(begin)[2].partition(end)[0]
-    assert (
-        written.strip()
-        == command.markdown([(claim, claim.recorded) for claim in LEDGER.values()]).strip()
+    record = json.loads(json.dumps(command.record([outcome])))
+    (back,) = page.restored(record, [LEDGER["C04"]])
+    assert back.evidence == outcome.evidence
+    (small,) = page.restored(json.loads(json.dumps(page.kept(record))), [LEDGER["C04"]])
+    assert small.evidence[0] == Evidence(1.23e-16, printed=2.0, undecided=True)
+    assert not small.evidence[1].counts
+    assert (small.found, small.worst) == (outcome.found, 1.23e-16)
+    assert small.counter[0].residual == math.inf
+    assert small.undefined
+
+
+def test_a_row_holds_nothing_that_markdown_would_take():
+    made_up = made(
+        lambda *_: Evidence(0.0), where="docs/theory.md, Eq. (phi-psi)", conditions="|W_1| > m*"
+    )
+    row = page.row(Outcome(made_up, (Evidence(1e-16),), (Evidence(0.5),)))
+    assert row == (
+        "| **X01** [theory](theory.md), {eq}`phi-psi` | Nothing. "
+        "| **exact**: \\|W\\_1\\| > m\\* | 1e-16 of 0.1: by construction "
+        "| something 10 % too large: 0.5 |"
     )
 
 
@@ -232,7 +248,7 @@ def verify(*flags):
 
 
 def test_command_checks_what_was_asked_for_and_writes_it_down(tmp_path):
-    files = tmp_path / "ledger.json", tmp_path / "ledger.md"
+    file = tmp_path / "ledger.json"
     done = verify(
         "c04",
         "C13",
@@ -243,13 +259,11 @@ def test_command_checks_what_was_asked_for_and_writes_it_down(tmp_path):
         "--seeds",
         "2",
         "--json",
-        files[0],
-        "--markdown",
-        files[1],
+        file,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "verdict: 2 of 2 claims as recorded"
-    written = json.loads(files[0].read_text())
+    written = json.loads(file.read_text())
     assert [claim["id"] for claim in written["claims"]] == ["P12", "P01"]
     first = written["claims"][0]
     assert first["recorded"] == first["found"] == "exact"
@@ -262,10 +276,7 @@ def test_command_checks_what_was_asked_for_and_writes_it_down(tmp_path):
         seed["residual"] > first["tolerance"]["value"] for seed in first["counter_check"]["seeds"]
     )
     assert "jax" in written["versions"]
-    assert files[1].read_text() == command.markdown(
-        [(LEDGER[name], LEDGER[name].recorded) for name in ("P12", "P01")]
-    )
-    assert sorted(tmp_path.iterdir()) == sorted(files)
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_processes_take_one_claim_after_the_other():
@@ -321,7 +332,6 @@ BAD = [
     (["C01", "--section", "5"], "--section 5", "C01"),
     (["--json", "/proc/none/ledger.json"], "--json /proc/none/ledger.json", "written"),
     (["--json", "."], "--json .", "a file"),
-    (["--markdown", "/none/table.md"], "--markdown /none/table.md", "written"),
 ]
 
 

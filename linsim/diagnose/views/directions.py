@@ -58,7 +58,7 @@ def directions(found: Moments, frame: Float[np.ndarray, "d c"]) -> Directions:
     direction without any data variance is one with theta = 0, and no inverse of Sigma is needed.
     Directions in which neither view varies are left out.
 
-    Source: this project, docs/theory.md, "Population limit".
+    Source: this project, docs/theory.md, Eq. (generalised).
 
     Example:
         >>> found = Moments(np.diag([1.0, 2.0, 0.0]), np.diag([3.0, 1.0, 0.0]), np.zeros((3, 3)))

@@ -9,7 +9,7 @@ For batches of two it is known in closed form. Telling the positive from one neg
 regression on D = x_i - x_j and n = x'_i - x_i, and for Gaussian pairs the log-likelihood ratio has
 just the form of the scores:
 
-    log p(D, n) / p(n, D) = sum_k m_k (n_k^2 - D_k^2) / 2,   m = (2a - c) / (2ac - rho^2)
+    log p(D, n) / p(n, D) = sum_k m_k (D_k^2 - n_k^2) / 2,   m = (2a - c) / (2ac - rho^2)
 
 so no other m has a lower loss. The same holds in larger batches once 1 - alpha_ii is small, since
 the loss is then N - 1 times that of pairs. Else m is a few per cent larger, and is computed for up
@@ -66,7 +66,7 @@ class Settled(NamedTuple):
 def of_pairs(ratios: Spectrum, covariances: Spectrum) -> Spectrum:
     """The strength m = (2a - c) / (2ac - rho^2) with a = 1, c = r: exact for batches of two.
 
-    Source: this project, docs/views.md, "What is predicted".
+    Source: this project, docs/theory.md, Eq. (two).
     """
     return (2 - ratios) / (2 * ratios - covariances**2)
 
