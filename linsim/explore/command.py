@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> None:
     words += ["--port", str(settings.port)] if settings.port else []
     words += [] if settings.browser else ["--headless"]
     words += ["--", "--out", str(settings.out)]
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # several cost theory ten times the work
     os.execv(sys.executable, words)  # so that what ends this process ends the server
 
 

@@ -29,7 +29,7 @@ def exported() -> str:
         for v, n, s, noise in grid
     ]
     answers = list(side_by_side(answer, calls))
-    first, second = cloud(Setting(noise=1.0), np.ones(2))
+    first, second = cloud(Setting(noise=1.0))
     content = {
         "noise": NOISE,
         "views": VIEWS,
@@ -55,7 +55,7 @@ def _logarithms(found: Answer) -> list[list[float]]:
 
 
 def _ends(views: Views) -> dict[str, list[float | None]]:
-    found = ends(views, "distance", 8, 8)
+    found = ends(Setting(views=views))
     columns = {"noise": found.noise, "infinite": found.infinite, "finite": found.finite}
     return {name: np.round(values, 4).tolist() for name, values in columns.items()} | {
         "threshold": [found.threshold if np.isfinite(found.threshold) else None]

@@ -8,27 +8,31 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import jax
 import numpy as np
 import pytest
+import xarray as xr
 from helpers import console
 
 from linsim.config import BadInput
-from linsim.explore import export, figure, setting, theory, training
+from linsim.explore import export, figure, setting, svg, theory, training
 from linsim.explore.setting import Setting
 from linsim.studies.strong_aug import STUDY
-from linsim.studies.style import rendered
 from linsim.sweeps import results, runtime
 from linsim.sweeps.archive import InFolder
 from linsim.sweeps.settings import identity
 from linsim.theory import finite_batch, late_time
 from linsim.theory.modes import Modes
+from linsim.training import data
 
 SETTINGS = [
     Setting(),
     Setting(noise=0.55, views="two", batch_size=16, init_scale=0.003, noisy_dims=3),
     Setting(noise=1.0, loss="dot"),
+    Setting(noise=1.0, depth=3, data_exponent=0.75),
+    Setting(noise=1.0, loss="dot").paced(0.25),
 ]
 
 
@@ -62,6 +66,9 @@ def test_the_answer_is_the_exact_flow():
         (Setting(noise=2.0, noisy_dims=16), 16),
         (Setting(noise=2.0, noisy_dims=0), 0),
         (Setting(noise=2.0, loss="dot"), 0),
+        (Setting(noise=1.45, depth=2), 8),
+        (Setting(noise=1.0, data_exponent=1.0), 7),  # k^-1 / mean < 1/2 from the tenth on
+        (Setting(noise=0.78, data_exponent=1.0), 1),
     ],
 )
 def test_it_says_how_many_dimensions_vanish(chosen, collapsed, monkeypatch):
@@ -72,13 +79,16 @@ def test_it_says_how_many_dimensions_vanish(chosen, collapsed, monkeypatch):
 
 
 def test_where_noisy_modes_settle():
-    one, two = theory.ends("one", "distance", 8, 8), theory.ends("two", "distance", 8, 8)
+    one, two = theory.ends(Setting()), theory.ends(Setting(views="two"))
     assert one.threshold == pytest.approx(np.sqrt(2))
     assert np.isnan(two.threshold)
     assert np.all((one.infinite > 0) == (one.noise < one.threshold))
     at = int(np.argmin(np.abs(one.noise - 1.0)))
     assert one.finite[at] == late_time.settled(1.0, 1.0, clean_modes=8, noisy_modes=8)
     assert np.all(two.infinite > 0)
+    uneven = theory.ends(Setting(data_exponent=1.0))
+    assert uneven.threshold == pytest.approx(np.sqrt(2 * data.variances(16, 1.0)[8]))
+    assert np.all((uneven.infinite > 0) == (uneven.noise < uneven.threshold))
 
 
 def test_the_cloud_has_the_strengths_of_its_time():
@@ -111,9 +121,11 @@ def test_the_runs_are_those_of_the_command(short, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_saved_is_what_the_command_makes(short, tmp_path):
-    page = results.load(training.save(short, tmp_path / "page"))
-    words = shlex.split(short.command())[3:]
+@pytest.mark.parametrize("changed", [{}, {"depth": 2, "data_exponent": 1.0, "learning_rate": 0.1}])
+def test_what_is_saved_is_what_the_command_makes(changed, short, tmp_path):
+    chosen = replace(short, **changed)
+    page = results.load(training.save(chosen, tmp_path / "page"))
+    words = shlex.split(chosen.command())[3:]
     done = console("run", "strong_aug", *words, "--out", tmp_path / "command")
     assert done.returncode == 0, done.stderr
     command = results.load(tmp_path / "command" / "strong_aug.nc")
@@ -125,14 +137,71 @@ def test_what_is_saved_is_what_the_command_makes(short, tmp_path):
 def test_every_picture_can_be_drawn(noisy_dims):
     chosen = Setting(noisy_dims=noisy_dims, batch_size=8)
     answer = theory.answer(chosen)
-    ends = theory.ends("one", "distance", 16 - noisy_dims, noisy_dims)
-    for picture in (
-        figure.in_time(answer, 0, None),
-        figure.embeddings(chosen, answer, theory.TIMES),
-        figure.spectrum(chosen, answer, None),
-        figure.where(ends, chosen),
-    ):
-        assert rendered(picture, "svg").startswith(b"<?xml")
+    drawn(chosen, answer, None)
+
+
+def drawn(chosen, answer, runs):
+    """The four pictures, each of which is well-formed and without a number that is none."""
+    pictures = (
+        figure.in_time(answer, 0, runs),
+        figure.embeddings(chosen, answer, theory.TIMES, play=True),
+        figure.spectrum(chosen, answer, runs),
+        figure.where(theory.ends(theory.at_any_noise(chosen)), chosen),
+    )
+    for picture in pictures:
+        assert ElementTree.fromstring(picture).tag.endswith("svg")
+        assert "nan" not in picture
+    return pictures
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+def test_what_has_diverged_is_not_drawn_as_numbers(exponent, monkeypatch):
+    monkeypatch.setattr(finite_batch, "flow", lambda t, m, *_, **__: np.ones((len(t), len(m))))
+    theory.answer.cache_clear()
+    chosen = Setting(data_exponent=exponent)
+    answer = theory.answer(chosen)
+    theory.answer.cache_clear()
+    values = np.full((2, 3, 16), np.nan)
+    values[0] = 1.0
+    runs = xr.Dataset(
+        {
+            "weight_singular_values": (("run", "time", "mode"), values),
+            "block_strength": (("run", "time", "block"), values[:, :, :2]),
+        },
+        coords={"time": [0.0, 1.0, 2.0]},
+    )
+    drawn(chosen, answer, runs)
+
+
+def test_lines_and_dots_lie_where_their_values_are():
+    plot = svg.Plot(svg.Scale(1.0, 100.0, True), svg.Scale(0.0, 2.0), "x", "y", "a < b")
+    plot.line(np.array([1.0, 10.0, np.nan, 100.0]), np.array([0.0, 1.0, 1.0, 2.0]), "red")
+    middle, top = (svg.LEFT + svg.RIGHT) / 2, svg.TOP
+    line = f"M{svg.LEFT:.1f} {svg.BOTTOM:.1f}L{middle:.1f} {(top + svg.BOTTOM) / 2:.1f}"
+    picture = plot.svg()
+    assert f'd="{line}M{svg.RIGHT:.1f} {top:.1f}"' in picture
+    assert "a &lt; b" in picture
+
+
+def test_the_line_of_unequal_modes_and_layers_is_the_exact_flow():
+    chosen = Setting(noise=1.0, depth=2, data_exponent=1.0, dim=2, noisy_dims=1)
+    found = theory.answer(chosen)
+    modes = [Modes.of(4 / 3, 0.0, 0.0, 1), Modes.of(2 / 3, 1.0, 0.0, 1)]
+    exact = finite_batch.flow(
+        found.times, [1e-4, 1e-4], modes, batch_size=128, depth=2, learning_rate=0.128
+    )
+    np.testing.assert_allclose(found.strengths, exact, rtol=0.02)
+
+
+def test_where_the_theory_of_a_batch_size_takes_minutes_infinite_batches_are_drawn():
+    chosen = Setting(noise=0.5, loss="dot", data_exponent=0.5, dim=4, noisy_dims=2)
+    found = theory.answer(chosen)
+    assert found.remark == theory.LIMIT_ONLY
+    mode, t = found.groups[1], found.times
+    end = found.settled[1]
+    growth = 2 * 2 * mode.variance / 0.1  # of ln m, at first
+    logistic = end / (1 + (end / 0.01 - 1) * np.exp(-growth * t))
+    np.testing.assert_allclose(found.strengths[:, 1], logistic, rtol=1e-5)
 
 
 def test_settings_out_of_range_are_named():
@@ -158,7 +227,7 @@ def test_the_page_runs_without_a_browser(monkeypatch):
     outputs, defined = app.run()
     assert defined["setting"] == Setting()
     assert any("linsim run strong_aug" in getattr(each, "text", "") for each in outputs)
-    page = defined["drawn"](Setting(), defined["answer"], 0, None).text
+    page = defined["shown"].pictures(Setting(), defined["answer"], 0, None).text
     assert page.count("<img") == 4
 
 
