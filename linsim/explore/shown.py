@@ -16,7 +16,7 @@ from linsim.explore.theory import Answer
 
 COLUMNS = (
     "display: grid; gap: 0.5rem; "
-    "grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr))"
+    "grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr))"
 )
 
 

@@ -7,6 +7,8 @@ from html import escape
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator
 
 Values = np.ndarray
@@ -23,7 +25,7 @@ STYLE = (
 
 
 class Scale(NamedTuple):
-    """An axis from low to high, linear or logarithmic."""
+    """An axis from low to high, linear or logarithmic; a linear one may fall."""
 
     low: float
     high: float
@@ -42,8 +44,9 @@ class Scale(NamedTuple):
     def ticks(self) -> list[tuple[float, str]]:
         """Values, and how they are written in SVG."""
         if not self.logarithmic:
-            found = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(self.low, self.high)
-            inside = [float(v) for v in found if self.low <= v <= self.high]
+            low, high = sorted((self.low, self.high))
+            found = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
+            inside = [float(v) for v in found if low <= v <= high]
             return [(v, f"{v:.10g}".replace("-", "−")) for v in inside]
         first, last = np.ceil(np.log10(self.low)), np.floor(np.log10(self.high))
         powers = np.arange(first, last + 1, max(1, np.ceil((last - first) / DECADES)))
@@ -110,6 +113,28 @@ class Plot:
         places = zip(across[known], down[known], strict=True)
         self._inside.append(_dots("".join(f"M{a:.1f} {d:.1f}h0" for a, d in places), colour, size))
         self._inside[-1] = self._inside[-1].replace("/>", f' stroke-opacity="{opacity}"/>')
+
+    def bars(self, x: Values, heights: Values, colours: Sequence[str]) -> None:
+        """A bar from 0 to each height, on both sides of x, of 0.8 together."""
+        for at, height, colour in zip(x, heights, colours, strict=True):
+            if np.isfinite(height):
+                self._box(at - 0.4, at + 0.4, 0.0, height, colour)
+
+    def cells(self, matrix: Values) -> None:
+        """A matrix of numbers from 0, dark, to 1, bright: entry (j, k) at x = k and y = j, from 1
+        on.
+        """
+        colours = colormaps["cividis"](matrix)
+        for j, k in np.ndindex(*matrix.shape):
+            self._box(k + 0.5, k + 1.5, j + 0.5, j + 1.5, to_hex(colours[j, k]))
+
+    def _box(self, left: Numbers, right: Numbers, low: Numbers, high: Numbers, fill: str) -> None:
+        x = self._across(np.array([left, right], dtype=float))
+        y = np.sort(self._down(np.array([low, high], dtype=float)))
+        self._inside.append(
+            f'<rect x="{x[0]:.1f}" y="{y[0]:.1f}" width="{x[1] - x[0]:.1f}" '
+            f'height="{y[1] - y[0]:.1f}" fill="{fill}"/>'
+        )
 
     def level(self, x: float | int, colour: str, width: float | int = 1) -> None:
         """A line from bottom to top."""

@@ -1,5 +1,7 @@
 """The explorer: what it answers, what it trains, and the page in a browser where there is one."""
 
+import base64
+import importlib.util
 import json
 import re
 import shlex
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from typing import get_args
 from xml.etree import ElementTree
 
 import jax
@@ -17,7 +20,7 @@ import xarray as xr
 from helpers import console
 
 from linsim.config import BadInput
-from linsim.explore import export, figure, setting, svg, theory, training
+from linsim.explore import command, export, figure, lessons, setting, svg, theory, training
 from linsim.explore.setting import Setting
 from linsim.studies.strong_aug import STUDY
 from linsim.sweeps import results, runtime
@@ -210,8 +213,6 @@ def test_settings_out_of_range_are_named():
 
 
 def test_bad_flags_and_a_missing_library_end_in_one_sentence(monkeypatch):
-    from linsim.explore import command
-
     with pytest.raises(BadInput, match="--port 70000 is not allowed"):
         command.main(["--port", "70000"])
     monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
@@ -229,6 +230,63 @@ def test_the_page_runs_without_a_browser(monkeypatch):
     assert any("linsim run strong_aug" in getattr(each, "text", "") for each in outputs)
     page = defined["shown"].pictures(Setting(), defined["answer"], 0, None).text
     assert page.count("<img") == 4
+
+
+@pytest.mark.parametrize("name", get_args(command.Page)[1:])
+def test_every_guided_page_runs_without_a_browser(name, monkeypatch):
+    """Its cells raise nothing, and its figures are well-formed."""
+    pytest.importorskip("marimo", reason="the extra explore is not installed")
+    monkeypatch.setattr(runtime, "configure_jax", lambda: None)  # this process has started it
+    monkeypatch.setattr(lessons, "STEPS", 30)
+    monkeypatch.setattr(lessons, "DIRECT_STEPS", 3)
+    monkeypatch.setattr(finite_batch, "flow", lambda t, m, *_, **__: np.ones((len(t), len(m))))
+    for cached in (theory.answer, lessons.two_layers, lessons.direct):
+        cached.cache_clear()
+    (app,) = (each for each in vars(notebook(name)).values() if type(each).__name__ == "App")
+    outputs, _ = app.run()
+    pictures = [found for each in outputs for found in IMAGE.findall(getattr(each, "text", ""))]
+    assert len(pictures) >= 2
+    for picture in pictures:
+        assert ElementTree.fromstring(base64.b64decode(picture)).tag.endswith("svg")
+    for cached in (theory.answer, lessons.two_layers, lessons.direct):
+        cached.cache_clear()
+
+
+IMAGE = re.compile('image/svg[+]xml;base64,([^"]+)')
+
+
+def notebook(name):
+    """The module of a page."""
+    spec = importlib.util.spec_from_file_location(f"page_{name}", command.path_of(name))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_layers_align_from_a_small_start_under_different_noise():
+    """And not otherwise; the numbers are those that `alignment` has of the same run."""
+    lessons.two_layers.cache_clear()
+    found = {each: lessons.two_layers(*each) for each in ((0.2, "graded"), (1.0, "graded"))}
+    cosines = {each: np.abs(np.diagonal(two.alignment[-1])) for each, two in found.items()}
+    small = found[0.2, "graded"]
+    assert small.grown(-1) >= 6
+    assert cosines[0.2, "graded"][: small.grown(-1)].min() > 0.85
+    assert cosines[1.0, "graded"].max() < 0.8
+    assert np.all(np.abs(np.diagonal(small.alignment, axis1=1, axis2=2)) > small.bound - 0.05)
+    assert small.imbalance[0] < 0.1 * found[1.0, "graded"].imbalance[0]
+
+
+@pytest.mark.parametrize("d0", [3, 10])
+def test_directclr_trains_what_its_last_block_mixes(d0):
+    none, linear, relu = (lessons.direct(d0, block) for block in ("none", "linear", "relu"))
+    assert none.ranks() == (d0, d0)
+    assert linear.ranks() == (d0, d0)
+    assert relu.ranks() == (d0, 16)
+    assert np.all((none.moved > 0) == (np.arange(16) < d0))
+    assert linear.moved.min() > 0.1
+    assert relu.moved.min() > 0.1
 
 
 def small_page(monkeypatch):
