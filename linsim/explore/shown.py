@@ -20,15 +20,28 @@ COLUMNS = (
 )
 
 
-def image(content: bytes | str, alt: str, kind: str = "svg+xml") -> str:
+def image(svg: str, alt: str) -> str:
     """A picture as HTML that holds all of it."""
-    held = base64.b64encode(content.encode() if isinstance(content, str) else content).decode()
-    return f'<img src="data:image/{kind};base64,{held}" alt="{alt}" style="width: 100%">'
+    return f'<img src="{_held(svg)}" alt="{alt}" style="width: 100%">'
 
 
-def beside(*images: str) -> mo.Html:
-    """Pictures side by side, as many as there is room for."""
-    return mo.Html(f'<div style="{COLUMNS}">{"".join(images)}</div>')
+def film(setting: Setting, answer: Answer, alt: str) -> str:
+    """The cloud of embeddings in training; its end alone where less motion is asked for."""
+    end = len(answer.times) - 1
+    still = _held(figure.embeddings(setting, answer, end))
+    moving = image(figure.embeddings(setting, answer, end, play=True), alt)
+    source = f'<source media="(prefers-reduced-motion: reduce)" srcset="{still}">'
+    return f"<picture>{source}{moving}</picture>"
+
+
+def _held(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def beside(*parts: str) -> mo.Html:
+    """Pictures, and words as HTML, side by side, as many as there is room for."""
+    columns = "".join(f"<div>{part}</div>" for part in parts)
+    return mo.Html(f'<div style="{COLUMNS}">{columns}</div>')
 
 
 def pictures(
@@ -43,7 +56,9 @@ def pictures(
     ends = theory.ends(theory.at_any_noise(setting))
     four = beside(
         image(figure.in_time(answer, record, runs), "strengths in time"),
-        image(figure.embeddings(setting, answer, record, play=play), "cloud of embeddings"),
+        film(setting, answer, "cloud of embeddings")
+        if play
+        else image(figure.embeddings(setting, answer, record), "cloud of embeddings"),
         image(figure.spectrum(setting, answer, runs), "weight spectrum"),
         image(figure.where(ends, setting), "where a noisy mode settles"),
     )

@@ -180,8 +180,7 @@ class Plot:
         colour: str,
     ) -> None:
         """Dots joined to their partners, both (P, 2), stretched by scales (T, 2), of which `now` is
-        shown; played through all of them in so many seconds, if these are not 0 and the reader has
-        not asked for less motion.
+        shown; played through all of them in so many seconds, if these are not 0.
         """
         scales = np.maximum(scales, LEAST * scales.max())
         unit = np.array([self.x(1.0) - self.x(0.0), self.y(0.0) - self.y(1.0)])
@@ -196,10 +195,7 @@ class Plot:
             for k, each in enumerate(scales)
         )
         if seconds:
-            self._style += (
-                f"@keyframes play{{{frames}}}.m{{animation:play {seconds}s linear both}}"
-                "@media(prefers-reduced-motion:reduce){.m{animation:none}}"
-            )
+            self._style += f"@keyframes play{{{frames}}}.m{{animation:play {seconds}s linear both}}"
         origin = f"translate({self._across(0.0):.1f} {self._down(0.0):.1f})"
         self._inside.append(
             f'<g transform="{origin}"><g class="m" style="{still}"><path d="{joined}" '

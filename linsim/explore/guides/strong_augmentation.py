@@ -47,7 +47,7 @@ def first(Setting, figure, mo, noise, shown, theory):
     found = theory.answer(one)
     pictures = shown.beside(
         shown.image(figure.in_time(found, theory.TIMES, None), "strengths in time"),
-        shown.image(figure.embeddings(one, found, theory.TIMES, play=True), "embeddings"),
+        shown.film(one, found, "cloud of embeddings"),
     )
     told = mo.md(
         r"""
@@ -78,7 +78,7 @@ def threshold(figure, mo, one, shown, theory):
         settle lower, but the threshold is the same.
         """
     )
-    mo.hstack([told_threshold, mo.Html(shown.image(diagram, "diagram"))], widths=[1, 1], wrap=True)
+    shown.beside(told_threshold.text, shown.image(diagram, "where a noisy mode settles"))
 
 
 @app.cell
