@@ -39,7 +39,7 @@ def controls(mo):
     def slider(label, value, **range_of):
         return mo.ui.slider(**range_of, value=value, label=label, show_value=True)
 
-    noise = slider("noise", 2.0, start=0.0, stop=3.0, step=0.05, include_input=True)
+    noise = mo.ui.slider(0.0, 3.0, 0.05, value=2.0, label="noise", include_input=True)
     noisy_dims = slider("noisy coordinates", 8, start=0, stop=16, step=1)
     batch_size = slider("batch size", 128, steps=[8, 16, 32, 64, 128, 256, 512])
     init_scale = slider(

@@ -303,11 +303,8 @@ def test_directclr_trains_what_its_last_block_mixes(d0):
 
 def small_page(monkeypatch):
     """The exported page of eight settings, and what it holds."""
-    monkeypatch.setattr(export, "NOISE", (1.0, 2.0))
-    monkeypatch.setattr(export, "BATCH_SIZES", (8, 32))
-    monkeypatch.setattr(export, "INIT_SCALES", (0.1,))
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
-    page = export.exported()
+    page = export.exported(export.Grid((1.0, 2.0), (8, 32), (0.1,)))
     (content,) = re.findall(r"^const content = (.*);$", page, flags=re.MULTILINE)
     return page, json.loads(content)
 
