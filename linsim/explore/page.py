@@ -133,7 +133,8 @@ def pictures(
     if train.value and setting not in trained:
         with shown.trouble():
             training.train(setting, out, told)
-    return
+    shows = True  # so that nothing is made ready before
+    return (shows,)
 
 
 @app.cell
@@ -153,8 +154,8 @@ def saved(mo, out, save, setting, shown, training):
 
 
 @app.cell
-def ready(Setting, answer, training):
-    if answer is not None:  # which is drawn before anything is made ready
+def ready(Setting, shows, training):
+    if shows:
         training.warm_up(Setting())
     return
 

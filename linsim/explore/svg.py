@@ -126,7 +126,7 @@ class Plot:
         """
         colours = colormaps["cividis"](matrix)
         for j, k in np.ndindex(*matrix.shape):
-            self._box(k + 0.5, k + 1.5, j + 0.5, j + 1.5, to_hex(colours[j, k]))
+            self._box(k + 0.5, k + 1.5, j + 0.5, j + 1.5, to_hex(tuple(colours[j, k])))
 
     def _box(self, left: Numbers, right: Numbers, low: Numbers, high: Numbers, fill: str) -> None:
         x = self._across(np.array([left, right], dtype=float))

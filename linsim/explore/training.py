@@ -1,7 +1,9 @@
 """Trains the explorer's setting: the very runs of its command, some at a time."""
 
+import atexit
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,15 @@ from linsim.sweeps.runtime import prepare_folder
 
 _one_at_a_time = threading.Lock()  # of all pages, since the cores are shared, and the folder
 _compiled: dict[Any, dict[int, Any]] = {}
+PATIENCE = 20.0  # seconds for what is being computed when the server ends
+
+
+@atexit.register
+def _finish() -> None:
+    """Let what is being compiled or trained end: the interpreter must not end under a thread that
+    is inside XLA.
+    """
+    _one_at_a_time.acquire(timeout=PATIENCE)
 
 
 class Telling(InFolder):
@@ -53,9 +64,11 @@ def save(setting: Setting, out: Path) -> Path:
     return out / f"{STUDY.name}.nc"
 
 
+@cache
 def warm_up(setting: Setting) -> threading.Thread:
-    """Begin, beside all else, what makes the first moves and the first training of settings like
-    this one quick: their runs are compiled, and the diagrams drawn that many settings share.
+    """Begin, beside all else and once, what makes the first moves and the first training of
+    settings like this one quick: their runs are compiled, and what many pictures share is computed.
+    The process ends once it is done.
     """
     thread = threading.Thread(target=_warm, args=(setting,), name="warm-up", daemon=True)
     thread.start()
@@ -68,5 +81,5 @@ def _warm(setting: Setting) -> None:
         engine = STUDY.engine(settings, compiled=_compiled)
         for sweep in STUDY.sweeps(settings, engine):
             engine.compile(sweep)
-    for views in ("one", "two"):
-        theory.ends(Setting(views=views))
+        for views in ("one", "two"):
+            theory.ends(Setting(views=views))

@@ -127,7 +127,7 @@ def block_means(values: np.ndarray, groups: Sequence[Modes], block: Sequence[int
 
 def _group(noise: float, count: int, views: Views, variance: float = 1.0) -> Modes:
     moments = data.mode_moments(noise**2, views, variance)
-    return Modes.of(*(float(m) for m in moments[:3]), count)
+    return Modes.of(float(moments.anchor), float(moments.step), float(moments.covariance), count)
 
 
 def block_modes(

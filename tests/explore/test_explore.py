@@ -24,7 +24,7 @@ from linsim.config import BadInput
 from linsim.explore import command, export, figure, lessons, setting, svg, theory, training
 from linsim.explore.setting import Setting
 from linsim.studies.strong_aug import STUDY
-from linsim.sweeps import results, runtime
+from linsim.sweeps import programs, results, runtime
 from linsim.sweeps.archive import InFolder
 from linsim.sweeps.settings import identity
 from linsim.theory import finite_batch, late_time
@@ -52,14 +52,17 @@ def test_the_command_that_is_shown_asks_for_the_same_runs(chosen):
 @pytest.mark.parametrize(
     ("chosen", "noisy"),
     [
-        (Setting(noise=1.2, batch_size=32, noisy_dims=5), (1.0, 1.44, 0.0)),
-        (Setting(noise=0.8, views="two", batch_size=8, noisy_dims=5), (1.64, 1.28, -0.64)),
+        (Setting(noise=1.2, batch_size=32, noisy_dims=5), Modes.of(1.0, 1.44, 0.0, 5)),
+        (
+            Setting(noise=0.8, views="two", batch_size=8, noisy_dims=5),
+            Modes.of(1.64, 1.28, -0.64, 5),
+        ),
     ],
 )
 def test_the_answer_is_the_exact_flow_to_a_pixel(chosen, noisy):
     """3 % of m are a pixel of a picture in which a factor of ten is 80 pixels high."""
     found = theory.answer(chosen)
-    modes = [Modes.of(1.0, 0.0, 0.0, 11), Modes.of(*noisy, 5)]
+    modes = [Modes.of(1.0, 0.0, 0.0, 11), noisy]
     exact = finite_batch.flow(
         found.times,
         [0.01, 0.01],
@@ -133,6 +136,24 @@ def test_the_runs_are_those_of_the_command(short, tmp_path):
     assert InFolder(tmp_path / "strong_aug.runs").held() == asked
     training.train(short, tmp_path, told.append)
     assert len(told) == 2  # nothing is trained twice
+
+
+def test_what_is_warm_is_not_compiled_again(short, tmp_path, monkeypatch):
+    compiled, vectorised = [], programs.vectorised
+    monkeypatch.setattr(training, "_compiled", {})
+    monkeypatch.setattr(
+        programs, "vectorised", lambda *args: compiled.append(args) or vectorised(*args)
+    )
+    training.warm_up.cache_clear()  # type: ignore[attr-defined]
+    thread = training.warm_up(short)
+    assert training.warm_up(short) is thread
+    thread.join(60)
+    assert len(compiled) == 1
+    for each in (short, replace(short, noise=0.5)):
+        training.train(each, tmp_path, lambda runs: None)
+    assert len(compiled) == 1
+    training.train(replace(short, batch_size=8), tmp_path, lambda runs: None)
+    assert len(compiled) == 2
 
 
 @pytest.mark.slow
@@ -235,10 +256,13 @@ def test_bad_flags_and_a_missing_library_end_in_one_sentence(monkeypatch):
 def test_the_page_runs_without_a_browser(monkeypatch):
     pytest.importorskip("marimo", reason="the extra explore is not installed")
     monkeypatch.setattr(runtime, "configure_jax", lambda: None)  # this process has started it
+    warmed = []
+    monkeypatch.setattr(training, "warm_up", warmed.append)
     from linsim.explore.page import app
 
     outputs, defined = app.run()
     assert defined["setting"] == Setting()
+    assert warmed == [Setting()]
     assert any("linsim run strong_aug" in getattr(each, "text", "") for each in outputs)
     page = defined["shown"].pictures(Setting(), defined["answer"], 0, None).text
     assert page.count("<img") == 4

@@ -37,7 +37,7 @@ def question(mo):
 @app.cell
 def noise_control(mo):
     noise = mo.ui.slider(0.0, 3.0, 0.05, value=0.5, label="noise $s$", show_value=True)
-    noise  # noqa: B018
+    mo.hstack([noise], justify="start")
     return (noise,)
 
 
