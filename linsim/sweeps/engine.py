@@ -56,8 +56,9 @@ class Engine:
         """Compile the programs of a sweep, so that its runs begin at once."""
         for group in _by_static(sweep):
             program = self._program(sweep, group)
-            size, _ = self._chunks(program, group, 0, 1)
-            program.compile(group, size)
+            size, missing = self._chunks(program, group, 0, 1)
+            if missing:
+                program.compile(group, size)
 
     def missing(self, sweep: Sweep[Any]) -> int:
         """How many of a sweep's runs are not in the archive."""
