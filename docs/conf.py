@@ -174,9 +174,19 @@ def nothing_from_elsewhere(app: Any, error: Exception | None) -> None:
                 logging.getLogger(__name__).warning("%s loads %s", page.name, found[0])
 
 
+def page_without_python(app: Any, error: Exception | None) -> None:
+    """Put the explorer's exported page beside the others, for batches of 128."""
+    if error is None and app.builder.format == "html":
+        from linsim.explore.export import Grid, exported
+
+        page = exported(Grid(batch_size=(128,), init_scale=(0.1,)))
+        (Path(app.outdir) / "explorer.html").write_text(page)
+
+
 def setup(app: Any) -> None:
     """Connect what is above with the build."""
     app.connect("autodoc-process-docstring", as_restructured_text, priority=0)
     app.connect("autodoc-process-signature", either_array)
     app.connect("doctree-resolved", linked_names)
+    app.connect("build-finished", page_without_python)
     app.connect("build-finished", nothing_from_elsewhere)

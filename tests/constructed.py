@@ -103,7 +103,7 @@ def strong_aug(setting: Setting, *, known: bool = True, **attrs: Any) -> xr.Data
             "block": ["clean", "noisy"],
             "count": range(setting.dim + 1),
         },
-        attrs=_attrs(setting, **attrs),
+        attrs=_attrs(setting, depth=1, data_exponent=0.0, **attrs),
     )
 
 

@@ -6,22 +6,29 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
 
 from linsim.config import BadInput, Checked, parsed, whole
 from linsim.sweeps.runtime import prepare_folder
 
-PAGE = Path(__file__).with_name("page.py")
+HERE = Path(__file__).parent
+Page = Literal["bench", "strong_augmentation", "two_layers", "directclr"]
 
 
 @dataclass(kw_only=True)
 class ExploreSettings(Checked):
-    """Open a page in the browser where one linear layer is set, answered by theory, and trained.
+    """Open a page in the browser where a linear model is set, answered by theory, and trained.
 
-    The page is for this computer alone: it is served on loopback, under an address that holds a
-    token. Nothing is loaded from elsewhere.
+    PAGE is the bench (default), or a guided page for a lecture, a text with live figures:
+    strong_augmentation, two_layers, or directclr. It is for this computer alone: it is served on
+    loopback, under an address that holds a token. Nothing is loaded from elsewhere.
     """
 
+    page: Annotated[Positional[Page], tyro.conf.arg(metavar="PAGE")] = "bench"
+    """Which page."""
     port: Annotated[int, whole(0, 65535)] = 0
     """Port on 127.0.0.1 (default: a free one)."""
     out: Path = Path("results/explore")
@@ -41,11 +48,18 @@ def main(argv: Sequence[str]) -> None:
     if importlib.util.find_spec("marimo") is None:
         raise BadInput("linsim explore needs marimo: pip install 'linsim[explore]'")
     prepare_folder(settings.out)
-    words = [sys.executable, "-m", "marimo", "run", str(PAGE), "--host", "127.0.0.1", "--token"]
+    words = [sys.executable, "-m", "marimo", "run", str(path_of(settings.page))]
+    words += ["--host", "127.0.0.1", "--token"]
     words += ["--port", str(settings.port)] if settings.port else []
     words += [] if settings.browser else ["--headless"]
     words += ["--", "--out", str(settings.out)]
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # several cost theory ten times the work
     os.execv(sys.executable, words)  # so that what ends this process ends the server
+
+
+def path_of(page: Page) -> Path:
+    """The notebook of a page."""
+    return HERE / "page.py" if page == "bench" else HERE / "guides" / f"{page}.py"
 
 
 def _export(path: Path) -> None:

@@ -2,123 +2,128 @@
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from linsim.explore.setting import Setting
+from linsim.explore.svg import Plot, Scale
 from linsim.explore.theory import Answer, Ends, cloud
-from linsim.studies.style import BLOCK_COLOURS, COLUMN, LIMIT, THEORY, figure, look
+from linsim.studies.style import BLOCK_COLOURS
 
-SIZE = COLUMN, 2.5  # inches
 BLOCKS = "clean", "noisy"
 LOWEST = 1e-9  # of the axes of strength
-DOTS = {"marker": "o", "markersize": 2.5, "linestyle": "", "alpha": 0.5}
-CLEAN, NOISY = (THEORY | {"color": colour, "linewidth": 1.2} for colour in BLOCK_COLOURS)
+GREY = "#777"
+MOST_DOTS = 20  # in time
+SECONDS = 6.0  # of the film
 
 
-def in_time(answer: Answer, record: int, runs: xr.Dataset | None) -> Figure:
-    """Strengths of the blocks in time. Args: theory; which record the cloud shows; trained runs,
+def in_time(answer: Answer, record: int, runs: xr.Dataset | None) -> str:
+    """Strengths of the modes in time. Args: theory; which record the cloud shows; trained runs,
     over `run`, or None.
     """
-    with look():
-        drawn, axis = _empty()
-        for block, (colour, line) in enumerate(zip(BLOCK_COLOURS, (CLEAN, NOISY), strict=True)):
-            if runs is not None:
-                measured = runs["block_strength"].isel(block=block).transpose("time", "run").values
-                axis.plot(runs["time"], measured, color=colour, zorder=1, **DOTS)
-            strength = answer.strengths[:, block]
-            axis.plot(answer.times, strength, label=f"{BLOCKS[block]} block", **line)
-            end = answer.settled[block]
-            if np.isfinite(strength).all() and 0 < end < np.inf:
-                axis.axhline(end, label="infinite batches" if block else None, **LIMIT)
-        axis.axvline(max(answer.times[record], answer.times[1]), color="0.6", linewidth=0.8)
-        bottom = max(0.3 * np.nanmin(answer.strengths), LOWEST)
-        axis.set(
-            xscale="log",
-            yscale="log",
-            ylim=(bottom, 5 * np.nanmax(answer.strengths)),
-            xlabel="time t = learning rate × steps",
-            ylabel="strength m per mode",
-            title=_fate(answer),
-        )
-        axis.legend(loc="best")
-        return drawn
+    times, strengths = answer.times, answer.strengths
+    low = max(0.3 * float(np.nanmin(strengths)), LOWEST)
+    plot = Plot(
+        Scale(times[1], times[-1], logarithmic=True),
+        Scale(low, max(5 * float(np.nanmax(strengths)), 10 * low), logarithmic=True),
+        "time t = learning rate × steps",
+        "strength m of a mode",
+        _fate(answer),
+    )
+    if runs is not None:
+        _dots_in_time(plot, answer, runs)
+    single = len(set(answer.block)) == len(answer.block)
+    for group, block in enumerate(answer.block):
+        plot.line(times, strengths[:, group], BLOCK_COLOURS[block], 2 if single else 1)
+        end = answer.settled[group]
+        if single and 0 < end < np.inf:
+            plot.line(times[[1, -1]], np.array([end, end]), GREY, 1.5, "2 4")
+    plot.level(max(times[record], times[1]), "#bbb")
+    key = [(f"{BLOCKS[block]} block", BLOCK_COLOURS[block]) for block in sorted(set(answer.block))]
+    ends = single and any(0 < end < np.inf for end in answer.settled)
+    plot.key(key + [("dotted: infinite batches", GREY)] * ends, 0.03, 0.08)
+    return plot.svg()
+
+
+def _dots_in_time(plot: Plot, answer: Answer, runs: xr.Dataset) -> None:
+    """Every run's blocks, or where modes differ, the median of each over the runs."""
+    few = runs.isel(time=slice(1, None, max(1, runs.sizes["time"] // MOST_DOTS)))
+    time = few["time"].values
+    if len(set(answer.block)) == len(answer.block):
+        for block in answer.block:
+            measured = few["block_strength"].isel(block=block).transpose("time", "run").values
+            plot.dots(time[:, None], measured, BLOCK_COLOURS[block], 3, 0.5)
+        return
+    median = few["weight_singular_values"].median("run").transpose("time", "mode").values
+    order = np.argsort(-answer.modes()[-1], kind="stable")
+    block = np.repeat(answer.block, [group.count for group in answer.groups])[order]
+    for mode in range(median.shape[1]):
+        plot.dots(time, median[:, mode] ** 2, BLOCK_COLOURS[block[mode]], 3.5)
 
 
 def _fate(answer: Answer) -> str:
-    if answer.collapsed:
+    if answer.collapsed > 1:
         return f"{answer.collapsed} dimensions vanish"
-    return "no dimension vanishes"
+    return "one dimension vanishes" if answer.collapsed else "no dimension vanishes"
 
 
-def embeddings(setting: Setting, answer: Answer, record: int) -> Figure:
-    """The cloud of embeddings at one time: anchors, joined to their positives."""
-    first, second = cloud(setting, answer.strengths[record])
-    with look():
-        drawn, axis = _empty()
-        steps = np.stack([first, second], axis=1)
-        axis.plot(*np.moveaxis(steps, (2, 1, 0), (0, 1, 2)), color="0.75", linewidth=0.6)
-        axis.plot(*first.T, color=BLOCK_COLOURS[0], **DOTS)
-        reach = 3.2 * np.sqrt(max(np.nanmax(answer.strengths[record]), LOWEST))
-        axis.set(
-            xlim=(-reach, reach),
-            ylim=(-reach, reach),
-            xlabel="embedding, first coordinate",
-            ylabel="embedding, last coordinate",
-            title=f"embeddings and their positives at t = {answer.times[record]:.3g}",
-        )
-        return drawn
+def embeddings(setting: Setting, answer: Answer, record: int, *, play: bool = False) -> str:
+    """The cloud of embeddings: anchors, joined to their positives, at one time, or as a film of all
+    of training.
+    """
+    scales = np.sqrt(answer.ends())
+    first, second = cloud(setting)
+    reach = 1.05 * max(float(np.nanmax(scales * np.abs(first).max(axis=0))), LOWEST)
+    plot = Plot(
+        Scale(-reach, reach),
+        Scale(-reach, reach),
+        "embedding, first coordinate",
+        "last coordinate",
+        "embeddings in time" if play else f"embeddings at t = {answer.times[record]:.3g}",
+    )
+    seconds = SECONDS if play else 0.0
+    plot.moving(first, second, scales, record, seconds, BLOCK_COLOURS[0])
+    plot.key([("dots: anchors", BLOCK_COLOURS[0]), ("grey: to their positives", GREY)], 0.03, 0.08)
+    return plot.svg()
 
 
-def spectrum(setting: Setting, answer: Answer, runs: xr.Dataset | None) -> Figure:
+def spectrum(setting: Setting, answer: Answer, runs: xr.Dataset | None) -> str:
     """Singular values of W at the end."""
-    clean = setting.dim - setting.noisy_dims
-    ends = np.repeat(answer.strengths[-1], [clean, setting.noisy_dims])
     rank = np.arange(1, setting.dim + 1)
-    with look():
-        drawn, axis = _empty()
-        if runs is not None:
-            measured = runs["weight_singular_values"].isel(time=-1).transpose("mode", "run").values
-            axis.plot(rank, measured, color="0.5", zorder=1, **DOTS)
-        values = np.sort(np.sqrt(ends))[::-1]
-        axis.plot(rank, np.maximum(values, LOWEST), **CLEAN)
-        axis.set(
-            yscale="log",
-            ylim=(max(0.3 * values.min(), LOWEST), 3 * max(values.max(), 10 * LOWEST)),
-            xlabel="rank",
-            ylabel="singular value of W",
-            title=f"weight spectrum at t = {answer.times[-1]:.3g}",
-        )
-        return drawn
+    values = np.sort(np.sqrt(answer.modes()[-1]))[::-1]
+    low = max(0.3 * float(np.nanmin(values)), LOWEST)
+    plot = Plot(
+        Scale(0.5, setting.dim + 0.5),
+        Scale(low, 3 * max(float(np.nanmax(values)), 10 * low), logarithmic=True),
+        "rank",
+        "singular value of W",
+        f"weight spectrum at t = {answer.times[-1]:.3g}",
+    )
+    if runs is not None:
+        measured = runs["weight_singular_values"].isel(time=-1).transpose("mode", "run").values
+        plot.dots(rank[:, None] * 1.0, measured, GREY, 4, 0.5)
+    plot.line(rank, np.maximum(values, LOWEST), BLOCK_COLOURS[0])
+    return plot.svg()
 
 
-def where(ends: Ends, setting: Setting) -> Figure:
+def where(ends: Ends, setting: Setting) -> str:
     """The bifurcation diagram, and where the setting lies in it."""
-    with look():
-        drawn, axis = _empty()
-        axis.plot(ends.noise, ends.infinite, label="infinite batches", **LIMIT)
-        if np.isfinite(ends.finite).any():
-            axis.plot(ends.noise, ends.finite, label="any batch, late", **NOISY)
-        if np.isfinite(ends.threshold):
-            axis.axvspan(ends.threshold, ends.noise[-1], color="0.93", zorder=0)
-            axis.text(ends.threshold, 0.1, " vanishes from √2 on", transform=_along(axis))
-        axis.axvline(setting.noise, color=BLOCK_COLOURS[0], linewidth=1)
-        axis.text(setting.noise, 0.94, " you are here", transform=_along(axis))
-        axis.set(
-            xlim=(0, ends.noise[-1]),
-            ylim=(0, min(3.0, 1.1 * np.nanmax(ends.infinite))),
-            xlabel="noise",
-            ylabel="strength of a noisy mode",
-            title="where a noisy mode settles",
-        )
-        axis.legend(loc="center right", frameon=True, framealpha=1, edgecolor="none")
-        return drawn
-
-
-def _along(axis: Axes):
-    return axis.get_xaxis_transform()
-
-
-def _empty() -> tuple[Figure, Axes]:
-    drawn = figure(*SIZE)
-    return drawn, drawn.subplots()
+    high = min(3.0, 1.1 * float(np.nanmax(ends.infinite)))
+    equal = setting.data_exponent == 0
+    plot = Plot(
+        Scale(0.0, float(ends.noise[-1])),
+        Scale(0.0, high),
+        "noise (standard deviation)",
+        "strength m it settles at",
+        "where a noisy mode settles" if equal else "where the strongest noisy mode settles",
+    )
+    if np.isfinite(ends.threshold) and ends.threshold < ends.noise[-1]:
+        plot.shade(ends.threshold, float(ends.noise[-1]))
+        words = "√2" if equal else f"{ends.threshold:.2f}"
+        plot.words(0.97, 0.93, f"vanishes from {words} on")
+    plot.line(ends.noise, ends.infinite, GREY, 1.5, "2 4")
+    plot.line(ends.noise, ends.finite, BLOCK_COLOURS[1])
+    plot.level(setting.noise, BLOCK_COLOURS[0], 2)
+    key = [("blue line: you are here", BLOCK_COLOURS[0]), ("dotted: infinite batches", GREY)]
+    if np.isfinite(ends.finite).any():
+        key.append(("these batches, late", BLOCK_COLOURS[1]))
+    plot.key(key, 0.97, 0.1)
+    return plot.svg()

@@ -2,7 +2,7 @@
 that trains them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from linsim.config import flag
@@ -16,8 +16,9 @@ PER_CHUNK = 8  # runs that are trained before the next picture
 
 @dataclass(frozen=True)
 class Setting:
-    """What the page's controls say. noise: standard deviation on the noisy coordinates;
-    learning_rate: None for the loss's default.
+    """What the page's controls say. noise: standard deviation on the noisy coordinates; depth: how
+    many layers; data_exponent p: coordinate k has a variance proportional to k^-p; learning_rate:
+    None for the loss's default.
     """
 
     noise: float = 2.0
@@ -27,7 +28,16 @@ class Setting:
     init_scale: float = 0.1
     noisy_dims: int = 8
     dim: int = 16
+    depth: int = 1
+    data_exponent: float = 0.0
     learning_rate: float | None = None
+
+    def paced(self, factor: float) -> "Setting":
+        """The setting at so many times the default learning rate of its loss."""
+        if factor == 1:
+            return replace(self, learning_rate=None)
+        usual = replace(self, learning_rate=None).settings().rate
+        return replace(self, learning_rate=float(f"{factor * usual:.4g}"))
 
     def given(self) -> dict[str, Any]:
         """Keyword arguments of `linsim.run("strong_aug", ...)`. Returns: only what differs from the

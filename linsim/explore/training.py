@@ -1,15 +1,32 @@
 """Trains the explorer's setting: the very runs of its command, some at a time."""
 
+import atexit
+import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import xarray as xr
 
+from linsim.explore import theory
 from linsim.explore.setting import Setting
 from linsim.studies.strong_aug import STUDY
 from linsim.sweeps.archive import InFolder
 from linsim.sweeps.runtime import prepare_folder
+
+_one_at_a_time = threading.Lock()  # of all pages, since the cores are shared, and the folder
+_compiled: dict[Any, dict[int, Any]] = {}
+PATIENCE = 20.0  # seconds for what is being computed when the server ends
+
+
+@atexit.register
+def _finish() -> None:
+    """Let what is being compiled or trained end: the interpreter must not end under a thread that
+    is inside XLA.
+    """
+    _one_at_a_time.acquire(timeout=PATIENCE)
 
 
 class Telling(InFolder):
@@ -34,13 +51,35 @@ def train(setting: Setting, out: Path, tell: Callable[[xr.Dataset], object]) -> 
     settings = setting.settings(out=out)
     prepare_folder(out)
     archive = Telling(out / f"{STUDY.name}.runs", tell)
-    with jax.enable_x64(settings.x64):
-        STUDY.solve(settings, STUDY.engine(settings, archive=archive))
+    with _one_at_a_time, jax.enable_x64(settings.x64):
+        STUDY.solve(settings, STUDY.engine(settings, archive=archive, compiled=_compiled))
 
 
 def save(setting: Setting, out: Path) -> Path:
     """Put the result of a setting, with theory and picture, into a folder as its command does.
     Returns: the path of the data. Raises: BadInput, CannotWrite, Diverged.
     """
-    STUDY.run(out=out, **setting.given())
+    with _one_at_a_time:
+        STUDY.run(out=out, **setting.given())
     return out / f"{STUDY.name}.nc"
+
+
+@cache
+def warm_up(setting: Setting) -> threading.Thread:
+    """Begin, beside all else and once, what makes the first moves and the first training of
+    settings like this one quick: their runs are compiled, and what many pictures share is computed.
+    The process ends once it is done.
+    """
+    thread = threading.Thread(target=_warm, args=(setting,), name="warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _warm(setting: Setting) -> None:
+    settings = setting.settings()
+    with _one_at_a_time, jax.enable_x64(settings.x64):
+        engine = STUDY.engine(settings, compiled=_compiled)
+        for sweep in STUDY.sweeps(settings, engine):
+            engine.compile(sweep)
+        for views in ("one", "two"):
+            theory.ends(Setting(views=views))

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.integrate import solve_ivp
 
 from linsim.arrays import Array
 from linsim.studies.side_by_side import side_by_side
@@ -26,7 +27,7 @@ from linsim.training.loss import Distance, Dot, SolvedLoss
 from linsim.training.names import Views
 from linsim.training.observe import Observables
 from linsim.training.run import Run, Trained, population_drive
-from linsim.training.starts import Orthogonal
+from linsim.training.starts import Balanced, Orthogonal
 
 TOLERANCE = 1e-8  # of the population flows
 
@@ -54,7 +55,7 @@ def silence(run: Run) -> str:
 def any_batch_size(run: Run) -> bool:
     """Whether the exact theory of any batch size is drawn for a run: descent on changing batches.
 
-    With two noisy views it is known from any start, but takes minutes unless modes are degenerate;
+    With two noisy views it is known from any start, but takes minutes unless coordinates are modes;
     so does that of the dot loss, which is drawn for blocks of equal modes.
     """
     if not (covers(run) and isinstance(run.loss, SolvedLoss) and run.loss.any_batch_size):
@@ -62,18 +63,34 @@ def any_batch_size(run: Run) -> bool:
     if run.solver != "descent" or run.batches == "fixed":
         return False
     if isinstance(run.loss, Dot):
-        return has_blocks(run)
-    return run.views == "one" or is_degenerate(run)
+        return has_blocks(run) and (not run.hidden or has_modes(run))
+    return run.views == "one" or has_modes(run)
 
 
 def has_blocks(run: Run) -> bool:
-    """Whether the modes of a block are equal: one layer, and one strength of noise."""
-    return not run.hidden and run.noise_shape == "block"
+    """Whether the modes of a block are equal: isotropic data, and one strength of noise."""
+    return run.noise_shape == "block" and bool(run.data_exponent == 0)
+
+
+def has_modes(run: Run) -> bool:
+    """Whether coordinates are modes: W^T W starts as a multiple of the identity, and stays diagonal
+    as the covariances of data and noise are.
+    """
+    if run.noise_shape != "block":
+        return False
+    if run.hidden:
+        return isinstance(run.start, Balanced) and run.start.decay == 0
+    return isinstance(run.start, Orthogonal)
 
 
 def is_degenerate(run: Run) -> bool:
-    """Whether all modes of a block are equal, and start alike."""
-    return isinstance(run.start, Orthogonal) and has_blocks(run)
+    """Whether all modes of a block of one layer are equal, and start alike."""
+    return not run.hidden and has_modes(run) and has_blocks(run)
+
+
+def has_flow_of_modes(run: Run) -> bool:
+    """Whether `population_modes` is the flow of infinitely many samples of a run."""
+    return covers(run) and has_modes(run) and not is_degenerate(run)
 
 
 def is_known_to_first_order(run: Run) -> bool:
@@ -82,11 +99,35 @@ def is_known_to_first_order(run: Run) -> bool:
 
 
 def mode_groups(run: Run) -> tuple[list[Modes], list[int]]:
-    """The clean and the noisy modes, as far as there are any, and which of the two blocks they
-    are.
+    """The groups of equal modes of the clean and of the noisy block, and to which of the two each
+    belongs: one group a block if the data are isotropic, else one a coordinate.
     """
-    counts = (run.dim - run.noisy_dims, run.noisy_dims)
-    return block_modes((0.0, float(run.noise)), counts, run.views)
+    clean = run.dim - run.noisy_dims
+    noise = 0.0, float(run.noise)
+    if run.data_exponent == 0:
+        return block_modes(noise, (clean, run.noisy_dims), run.views)
+    block = [int(k >= clean) for k in range(run.dim)]
+    found = [
+        _group(noise[b], 1, run.views, float(variance))
+        for variance, b in zip(data.variances(run.dim, run.data_exponent), block, strict=True)
+    ]
+    return found, block
+
+
+def block_means(values: np.ndarray, groups: Sequence[Modes], block: Sequence[int]) -> np.ndarray:
+    """Mean over the modes of the clean and of the noisy block, nan without modes. Args: values of
+    groups of modes (T, G); these; the block of each. Returns: (T, 2).
+    """
+    means = np.full((len(values), 2), np.nan)
+    for b in set(block):
+        own = [g for g, other in enumerate(block) if other == b]
+        means[:, b] = np.average(values[:, own], axis=1, weights=[groups[g].count for g in own])
+    return means
+
+
+def _group(noise: float, count: int, views: Views, variance: float = 1.0) -> Modes:
+    moments = data.mode_moments(noise**2, views, variance)
+    return Modes.of(float(moments.anchor), float(moments.step), float(moments.covariance), count)
 
 
 def block_modes(
@@ -96,12 +137,7 @@ def block_modes(
     are. Args: standard deviation of one view's noise in each block, modes in each, views.
     """
     present = [block for block in (0, 1) if counts[block]]
-    moments = [data.mode_moments(noise[block] ** 2, views) for block in present]
-    groups = [
-        Modes.of(float(m.anchor), float(m.step), float(m.covariance), counts[block])
-        for m, block in zip(moments, present, strict=True)
-    ]
-    return groups, present
+    return [_group(noise[block], counts[block], views) for block in present], present
 
 
 def spectrum(groups: Sequence[Modes], values: np.ndarray) -> np.ndarray:
@@ -153,7 +189,42 @@ def population_flow(run: Run, *layers: Array, tolerance: float | None = None) ->
     flow: Trajectory = dynamics.gradient_flow(
         layers, population_drive(run), run.times, tolerance=step
     )
-    return Trained(flow, jnp.eye(run.dim))
+    return Trained(flow, run.data_cov())
+
+
+def population_modes(
+    run: Run, groups: Sequence[Modes], start: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    """The strengths of modes in time, in infinitely large batches and at small learning rates.
+
+        d ln(m_g)/dt = 2 L m_g^(1 - 1/L) X_g
+
+    of L balanced layers, X the contrast matrix of infinite batches, which is diagonal as W^T W is.
+
+    Args: run with a `SolvedLoss`; groups; their strengths at times[0], (G,); times (T,). Returns:
+    (T, G).
+    """
+    assert isinstance(run.loss, SolvedLoss)
+    loss, depth = run.loss, len(run.hidden) + 1
+    anchor, step, cross = (
+        np.array([getattr(group, name) for group in groups])
+        for name in ("variance", "noise_variance", "covariance")
+    )
+    moments = data.Moments(*map(np.diag, (anchor, anchor + step + 2 * cross, anchor + cross)))
+
+    def velocity(_, log_m: np.ndarray) -> np.ndarray:
+        m = np.exp(log_m)
+        x = np.diag(loss.population_drive(np.diag(np.sqrt(m)), moments).contrast)
+        return 2 * depth * m ** (1 - 1 / depth) * x
+
+    ends = times[0], times[-1]
+    with jax.enable_x64(True):
+        solution = solve_ivp(
+            velocity, ends, np.log(start), "LSODA", times, rtol=TOLERANCE, atol=TOLERANCE
+        )
+    if not solution.success:
+        raise ArithmeticError(f"the flow could not be integrated: {solution.message}")
+    return np.exp(solution.y.T)
 
 
 def flows(
@@ -181,13 +252,14 @@ def flows(
 
 
 def one_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
-    """`flows` of one layer, unless its modes are degenerate and each has a flow of its own
-    (`linsim.theory.population.balanced_flow`).
+    """`flows` of one layer, unless its coordinates are modes and each has a flow of its own
+    (`linsim.theory.population.balanced_flow`, `population_modes`).
 
     Args: a run of the sweep, for its static part; the engine.
     """
     kept = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
-    if is_known_to_first_order(fixed) and isinstance(fixed.loss, Distance):
+    first_order = is_known_to_first_order(fixed) and isinstance(fixed.loss, Distance)
+    if first_order or has_flow_of_modes(fixed):
         return lambda _, measured: measured
     if not covers(fixed):
         return unknown(kept)

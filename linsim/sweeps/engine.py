@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import xarray as xr
 from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
@@ -35,7 +36,8 @@ class Engine:
     that are asked of this process, which then leaves their merging to who asked; elsewhere: trains
     the chunks of these names in its stead; archive: where runs are kept; attributes: start ->
     provenance; meanwhile: what to do while the devices compute, at every chunk; quiet: show no
-    progress; made: programs, and what a study makes but once.
+    progress; made: programs, and what a study makes but once; compiled: what earlier engines have
+    compiled, where one goes on from another.
     """
 
     devices: tuple[Device, ...] = ()
@@ -48,6 +50,15 @@ class Engine:
     meanwhile: Callable[[], object] = lambda: None
     quiet: bool = False
     made: dict[Any, Any] = field(default_factory=dict)
+    compiled: dict[Any, dict[int, Any]] = field(default_factory=dict)
+
+    def compile(self, sweep: Sweep[Any]) -> None:
+        """Compile the programs of a sweep, so that its runs begin at once."""
+        for group in _by_static(sweep):
+            program = self._program(sweep, group)
+            size, missing = self._chunks(program, group, 0, 1)
+            if missing:
+                program.compile(group, size)
 
     def missing(self, sweep: Sweep[Any]) -> int:
         """How many of a sweep's runs are not in the archive."""
@@ -62,12 +73,10 @@ class Engine:
         Returns: Dataset with dimensions (*axes, seed, ..), or None if runs of other processes are
         still missing. Shows its progress. Raises: CannotGoOn.
         """
-        groups: dict[Any, list[Point]] = {}
-        for point in sweep.points:
-            groups.setdefault(point.static, []).append(point)
+        groups = _by_static(sweep)
         with _Bar(self, [point.name for point in sweep.points]) as tick:
             asked: list[list[str]] = []
-            for index, group in enumerate(groups.values()):
+            for index, group in enumerate(groups):
                 program = self._program(sweep, group)
                 size, chunks = self._chunks(program, group, turn + index, len(groups))
                 if self.elsewhere is not None:
@@ -148,7 +157,10 @@ class Engine:
         name = id(sweep), group[0].static
         if name not in self.made:
             keys = run_keys(sweep.seed, sweep.seeds)
-            self.made[name] = Program(sweep, group[0].static, keys, self._devices(len(group)))
+            devices, static = self._devices(len(group)), group[0].static
+            alike = sweep.simulate, static, devices, jnp.zeros(()).dtype
+            known = self.compiled.setdefault(alike, {})
+            self.made[name] = Program(sweep, static, keys, devices, known)
         return self.made[name]
 
     def _chunks(
@@ -233,6 +245,14 @@ class Engine:
         """How many of so many are done, shown by the first process unless it is to be quiet."""
         hidden = hidden or self.quiet or self.share.index > 0
         return progress(total, unit, what="training ", done=done, hidden=hidden)
+
+
+def _by_static(sweep: Sweep[Any]) -> list[list[Point]]:
+    """The points of each static part, which share a program."""
+    groups: dict[Any, list[Point]] = {}
+    for point in sweep.points:
+        groups.setdefault(point.static, []).append(point)
+    return list(groups.values())
 
 
 class _Bar:

@@ -88,16 +88,23 @@ def even(total: int, most: int, multiple: int) -> int:
 class Program:
     """The runs of one static part, compiled for chunks of a fixed size on the most devices that
     divide it evenly.
+
+    `compiled`, by the size of a chunk, may be that of an earlier program of such runs.
     """
 
     def __init__(
-        self, sweep: Sweep[Any], static: Any, keys: Array, devices: tuple[Device, ...]
+        self,
+        sweep: Sweep[Any],
+        static: Any,
+        keys: Array,
+        devices: tuple[Device, ...],
+        compiled: dict[int, Any],
     ) -> None:
         self.sweep, self.static, self.keys, self.devices = sweep, static, keys, devices
         if sweep.simulate is None:
             raise TypeError("a sweep without simulate is solved by Engine.each")
         self.simulate = sweep.simulate
-        self._compiled: dict[int, Any] = {}
+        self._compiled = compiled
 
     def solve(
         self, points: list[Point], size: int, meanwhile: Callable[[], object]
@@ -147,6 +154,10 @@ class Program:
             keys, leaves = self._stacked(points[:size], size)
             self._compiled[size] = function.lower(keys, *self._rounded(leaves)).compile()
         return self._compiled[size]
+
+    def compile(self, points: list[Point], size: int) -> None:
+        """Compile the program of a chunk, if it is not. Args: points: all runs; runs of a chunk."""
+        self._at(points, size)
 
     def chunk_size(self, points: list[Point], most: int | None, alone: bool) -> int:
         """Runs per chunk, from how many there are in all, so that a chunk is the same whichever of

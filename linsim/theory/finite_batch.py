@@ -32,7 +32,7 @@ from scipy.integrate import solve_ivp
 
 from linsim.theory import finite_distance, finite_dot
 from linsim.theory.mellin import Values
-from linsim.theory.modes import ANCHORS, Modes, Prediction
+from linsim.theory.modes import ANCHORS, RADII, Modes, Prediction
 
 NUDGE = 1e-4  # of time, for the derivative of a velocity along itself
 TOLERANCE = 1e-5  # of flows: per step, in the logarithm of a strength or relative to a weight
@@ -56,6 +56,7 @@ def predict(
     *,
     batch_size: int,
     temperature: float | None = None,
+    radii: int = RADII,
 ) -> Prediction:
     """Loss, contrast matrix and alpha_ii of one linear map at given strengths of its modes.
 
@@ -70,6 +71,8 @@ def predict(
         strengths: The strength m = sigma^2 >= 0 of each group, shape (G,).
         batch_size: The number N >= 2 of samples in a batch.
         temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
+        radii: The nodes for the squared length of an anchor in each group. The default gives
+            the contrast to 1e-6, half of it to 1e-3, in less time.
 
     Returns:
         The prediction; its contrast has shape (G,).
@@ -88,8 +91,8 @@ def predict(
     """
     m = _checked(groups, strengths, batch_size)
     if temperature is None:
-        return finite_distance.of_groups(groups, m, batch_size)
-    return finite_dot.of_groups(groups, m, batch_size, temperature)
+        return finite_distance.of_groups(groups, m, batch_size, radii)
+    return finite_dot.of_groups(groups, m, batch_size, temperature, radii)
 
 
 def loss(
@@ -178,6 +181,7 @@ def flow(
     learning_rate: float = 0.0,
     tolerance: float = TOLERANCE,
     temperature: float | None = None,
+    radii: int = RADII,
 ) -> Values:
     """The strengths of groups of modes in time, trained on fresh batches from a balanced start.
 
@@ -202,6 +206,7 @@ def flow(
         learning_rate: The rate eta >= 0 on the mean loss; zero is the limit of small rates.
         tolerance: The error per step of the integration, in the logarithm of a strength.
         temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
+        radii: As `predict` has it.
 
     Returns:
         The strengths m = sigma^2 of the product, shape (T, G).
@@ -225,7 +230,8 @@ def flow(
 
     def field(log_m: Values) -> Values:
         m = np.exp(log_m)
-        x = predict(groups, m, batch_size=batch_size, temperature=temperature).contrast
+        point = predict(groups, m, batch_size=batch_size, temperature=temperature, radii=radii)
+        x = point.contrast
         return 2 * depth * _per_step(m ** (1 - 1 / depth) * x, learning_rate)
 
     tolerances = tolerance, tolerance

@@ -14,27 +14,36 @@ import numpy as np
 
 from linsim.theory import mellin
 from linsim.theory.mellin import Piece, SquaredLength, Values
-from linsim.theory.modes import Anchors, Modes, Prediction, normal_anchors, product_anchors
+from linsim.theory.modes import (
+    RADII,
+    Anchors,
+    Modes,
+    Prediction,
+    normal_anchors,
+    product_anchors,
+)
 
 BELOW = 15.0  # how far below its bend the integrand is followed in ln u; then it is exact
 PLANS = 4  # per factor of two in each strength
 SMALLEST = 1e-30  # strengths below share plans
 
 
-def of_groups(groups: Sequence[Modes], strengths: Values, batch_size: int) -> Prediction:
+def of_groups(
+    groups: Sequence[Modes], strengths: Values, batch_size: int, radii: int = RADII
+) -> Prediction:
     """Loss, contrast per group and alpha_ii at strengths (G,)."""
-    average, (through_phi, through_psi) = strength_slopes(groups, strengths, batch_size)
+    average, (through_phi, through_psi) = strength_slopes(groups, strengths, batch_size, radii)
     count = np.array([group.count for group in groups])
     return Prediction(average.loss, -2 * (through_phi + through_psi) / count, average.alpha_ii)
 
 
 def strength_slopes(
-    groups: Sequence[Modes], strengths: Values, batch_size: int
+    groups: Sequence[Modes], strengths: Values, batch_size: int, radii: int = RADII
 ) -> tuple["_Average", Values]:
     """The averages, and the derivatives of the loss by the strengths through phi and
     through psi, (2, G).
     """
-    laws = Laws.of(groups, strengths)
+    laws = Laws.of(groups, strengths, radii)
     average = _average(
         laws.negatives, laws.positives, laws.anchors.weights, batch_size, laws.plan(batch_size)
     )
@@ -233,10 +242,10 @@ class Laws(NamedTuple):
     positives: SquaredLength
 
     @classmethod
-    def of(cls, groups: Sequence[Modes], strengths: Values) -> "Laws":
-        """The laws at given strengths (G,)."""
+    def of(cls, groups: Sequence[Modes], strengths: Values, radii: int = RADII) -> "Laws":
+        """The laws at given strengths (G,), with so many nodes for the anchors of a group."""
         a, c, offset, count = _moments(groups)
-        anchors = product_anchors(tuple(g.count for g in groups))
+        anchors = product_anchors(tuple(g.count for g in groups), radii)
         mean = strengths * offset * anchors.squares if np.any(offset) else np.zeros((1, len(count)))
         return cls(
             groups,

@@ -26,7 +26,7 @@ from scipy.fft import next_fast_len
 from scipy.special import eval_hermitenorm, ndtr
 
 from linsim.theory.mellin import Values
-from linsim.theory.modes import Modes, Prediction, normal_anchors, product_anchors
+from linsim.theory.modes import RADII, Modes, Prediction, normal_anchors, product_anchors
 
 STEP = 0.25  # of the lattice; waves that it misses are weaker than e^(-pi^2/(2 STEP))
 BELOW, ABOVE = 30.0, 7.0  # of the lattice beyond the scores; exp(-e^v) falls fast above
@@ -35,10 +35,14 @@ STEP_AT, STEP_WIDTH = -0.5772, 1.2825  # mean and deviation of the density -d/dv
 
 
 def of_groups(
-    groups: Sequence[Modes], strengths: Values, batch_size: int, temperature: float
+    groups: Sequence[Modes],
+    strengths: Values,
+    batch_size: int,
+    temperature: float,
+    radii: int = RADII,
 ) -> Prediction:
     """Loss, contrast per group and alpha_ii at strengths (G,)."""
-    anchors = product_anchors(tuple(group.count for group in groups))
+    anchors = product_anchors(tuple(group.count for group in groups), radii)
     a, view, towards, rest, count = _moments(groups)
     squares, m = a * anchors.squares, strengths / temperature
     average = averaged(Scores.of(squares, m, view, towards, rest), anchors.weights, batch_size)

@@ -110,24 +110,24 @@ class Anchors(NamedTuple):
 
 
 @cache
-def product_anchors(counts: tuple[int, ...]) -> Anchors:
-    """Anchors for groups of so many modes each: generalised Gauss-Laguerre rules, or where their
-    product would be too large, quasi-random ones.
+def product_anchors(counts: tuple[int, ...], radii: int = RADII) -> Anchors:
+    """Anchors for groups of so many modes each: generalised Gauss-Laguerre rules of so many nodes,
+    or where their product would be too large, quasi-random ones.
     """
-    if RADII ** len(counts) > MOST_NODES:
+    if radii ** len(counts) > MOST_NODES:
         return Anchors(chi_squares(counts, ANCHORS), np.full(ANCHORS, 1 / ANCHORS))
-    rules = [_radial_rule(count) for count in counts]
+    rules = [_radial_rule(count, radii) for count in counts]
     squares = _product([nodes for nodes, _ in rules])
     weights = _product([weights for _, weights in rules]).prod(axis=1)
     kept = weights > SMALLEST_WEIGHT
     return Anchors(squares[kept], weights[kept] / weights[kept].sum())
 
 
-def _radial_rule(count: int) -> tuple[Values, Values]:
+def _radial_rule(count: int, radii: int) -> tuple[Values, Values]:
     """Nodes r^2 and weights for the squared length of a standard normal vector of `count`
     entries (Golub and Welsch's eigenvalue form of the rule).
     """
-    shape, n = count / 2 - 1, np.arange(RADII)
+    shape, n = count / 2 - 1, np.arange(radii)
     nodes, vectors = eigh_tridiagonal(2 * n + 1 + shape, np.sqrt(n[1:] * (n[1:] + shape)))
     return 2 * nodes, vectors[0] ** 2
 

@@ -60,13 +60,26 @@ class ModeMoments(NamedTuple):
     positive: Real
 
 
-def mode_moments(noise_variance: Real, views: Views) -> ModeMoments:
-    """Moments of a mode of unit clean variance, with noise of this variance in a noisy view."""
+def mode_moments(noise_variance: Real, views: Views, variance: Real = 1.0) -> ModeMoments:
+    """Moments of a mode of this clean variance, with noise of this variance in a noisy view."""
+    noisy = variance + noise_variance
     if views == "two":
-        return ModeMoments(
-            1 + noise_variance, 2 * noise_variance, -noise_variance, 1 + noise_variance
-        )
-    return ModeMoments(1.0, noise_variance, 0.0, 1 + noise_variance)
+        return ModeMoments(noisy, 2 * noise_variance, -noise_variance, noisy)
+    return ModeMoments(variance, noise_variance, 0.0, noisy)
+
+
+def variances(dim: int, exponent: Real) -> Float[Array, "d"]:
+    """Variances of the coordinates k = 1..d of the clean data, a power law of mean 1.
+
+        a_k = k^-p / mean_j j^-p
+
+    Args: dim d; exponent p, 0 for isotropic data. Returns: (d,).
+
+    >>> [round(float(a), 2) for a in variances(4, 1.0)]
+    [1.92, 0.96, 0.64, 0.48]
+    """
+    powers = jnp.arange(1.0, dim + 1) ** -exponent
+    return powers / jnp.mean(powers)
 
 
 def block_covariance(dim: int, noisy_dims: int) -> Square:

@@ -88,6 +88,20 @@ def one_layer(run: Run, trained: Trained) -> Observables:
     return observed | _scalars(trained) | {"initial_weights": weights[0]}
 
 
+def simulate_map(run: Run, key: PRNGKeyArray) -> Observables:
+    """Train a run of any number of layers and observe their `product`. Traceable."""
+    return simulate(run, key, product)
+
+
+def product(run: Run, trained: Trained) -> Observables:
+    """Spectra of the product of a run's layers at its T records, as `one_layer` of it. Returns:
+    arrays, T first.
+    """
+    path = trained.trajectory
+    weights = jax.vmap(models.product)(path.weights)
+    return one_layer(run, trained._replace(trajectory=path._replace(weights=(weights,))))
+
+
 def two_layers(run: Run, trained: Trained) -> Observables:
     """Spectra and alignment of a two-layer run at its T records, and its initial layers.
 

@@ -47,16 +47,18 @@ class Run:
     Numbers without a note below may vary inside one compiled program: a sweep stacks runs that
     differ in nothing else.
 
-    noise: standard deviation of each noisy view's noise, in units of the data's; init_scale: of the
-    initial layers; learning_rate on the MEAN loss; loss and start with their own numbers. Static:
-    dim of input and embedding, and hidden widths between; which coordinates are noisy (the last
-    `noisy_dims`, or all of them, graded); one noisy view or two; where batches come from;
+    noise: standard deviation of each noisy view's noise, in units of the data's root mean square;
+    data_exponent p: coordinate k has a variance proportional to k^-p, 1 in the mean; init_scale: of
+    the initial layers; learning_rate on the MEAN loss; loss and start with their own numbers.
+    Static: dim of input and embedding, and hidden widths between; which coordinates are noisy (the
+    last `noisy_dims`, or all of them, graded); one noisy view or two; where batches come from;
     activation between the layers; the optimiser; gradient descent on batches, gradient flow on one
     fixed batch, or the flow of infinitely many samples (flows need float64); and the numbers of the
     steps to record.
     """
 
     noise: Real = 1.0
+    data_exponent: Real = 0.0
     init_scale: Real = 0.1
     learning_rate: Real = 0.128
     loss: Loss = Distance()
@@ -102,8 +104,12 @@ class Run:
         return np.asarray(self.record_at) * self.learning_rate
 
     def moments(self) -> data.Moments:
-        """Second moments of its views, for isotropic clean data."""
-        return data.moments(jnp.eye(self.dim), self.noise**2 * self.unit_noise(), self.views)
+        """Second moments of its views."""
+        return data.moments(self.data_cov(), self.noise**2 * self.unit_noise(), self.views)
+
+    def data_cov(self) -> Square:
+        """Covariance of its clean data."""
+        return jnp.diag(data.variances(self.dim, self.data_exponent))
 
     def unit_noise(self) -> Square:
         """Covariance of a noisy view's noise at amplitude 1."""
@@ -118,7 +124,7 @@ class Run:
         return data.source(
             _keys(key)[1],
             self.batches,
-            data.factor(np.eye(self.dim)),
+            jnp.sqrt(self.data_cov()),
             self.noise * data.factor(self.unit_noise()),
             views=self.views,
             batch_size=self.batch_size,
@@ -208,7 +214,7 @@ def train(run: Run, key: PRNGKeyArray) -> Trained:
         drive = population_drive(run)
         return Trained(
             dynamics.gradient_flow(params, drive, run.times, tolerance=run.tolerance),
-            jnp.eye(run.dim),
+            run.data_cov(),
         )
     source, key_steps = run.source(key), _keys(key)[2]
     if run.solver == "flow":

@@ -277,3 +277,16 @@ def test_a_group_must_be_possible():
         Modes.of(1.0, 0.5, -1.0, 2)
     with pytest.raises(ValueError, match="need variance > 0"):
         Modes.of(0.0, 0.5, 0.0, 2)
+
+
+def test_fewer_nodes_for_the_anchors_are_less_exact_as_stated():
+    groups = [Modes.of(1.0, 0.0, 0.0, 8), Modes.of(2.0, 2.0, -1.0, 8)]
+    exact = finite_batch.predict(groups, [3.0, 0.2], batch_size=128, radii=24).contrast
+    off = [
+        np.abs(
+            finite_batch.predict(groups, [3.0, 0.2], batch_size=128, radii=n).contrast / exact - 1
+        )
+        for n in (12, 6)
+    ]
+    assert off[0].max() < 1e-6
+    assert 1e-5 < off[1].max() < 1e-3

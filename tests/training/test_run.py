@@ -53,7 +53,11 @@ def test_stepping_by_hand_is_the_compiled_run(run, optimizer):
 def test_runs_of_one_static_part_are_mapped_over():
     noise = jnp.array([0.5, 2.0])
     axes = dataclasses.replace(
-        RUN, noise=noise, init_scale=jnp.full(2, 0.1), learning_rate=jnp.full(2, 0.1)
+        RUN,
+        noise=noise,
+        data_exponent=jnp.zeros(2),
+        init_scale=jnp.full(2, 0.1),
+        learning_rate=jnp.full(2, 0.1),
     )
     stacked = jax.vmap(observe.simulate, in_axes=(0, None))(axes, jax.random.key(0))
     for index, value in enumerate(noise):
@@ -149,6 +153,7 @@ def test_starts_by_name():
 
 CHANGES = {
     "noise": 0.3,
+    "data_exponent": 0.5,
     "init_scale": 0.3,
     "learning_rate": 0.3,
     "loss": loss_of.Dot(),

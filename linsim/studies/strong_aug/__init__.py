@@ -1,10 +1,10 @@
 """Strong augmentation: dimensional collapse of a linear model (paper, section 4, Figure 3)."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from linsim.config import Fraction
-from linsim.studies.linear import Linear, run_fields, time_coords
+from linsim.config import Amplitude, Fraction, require, whole
+from linsim.studies.linear import Linear, time_coords
 from linsim.studies.study import Picture, Preset, Study
 from linsim.training.names import OneLayerStart
 
@@ -18,12 +18,24 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class StrongAugSettings(Linear):
-    """What the study of one linear layer can be asked."""
+    """What the study of one linear map can be asked."""
 
     init: OneLayerStart = "orthogonal"
     """Initial weights; uniform is torch.nn.Linear's."""
+    depth: Annotated[int, whole(1, 8)] = 1
+    """Linear layers whose product is W; several start balanced, with equal singular values."""
+    data_exponent: Amplitude = 0.0
+    """Exponent p of the data's spectrum: coordinate k has a variance proportional to k^-p, 1 in the
+    mean; 0 is isotropic.
+    """
     collapse_threshold: Fraction = 0.01
     """Collapsed: below this fraction of the largest."""
+
+    def relations(self) -> None:
+        """Check the fields against one another. Raises: BadInput."""
+        super().relations()
+        several = f"orthogonal with several layers, here --depth {self.depth}"
+        require(self.depth == 1 or self.init == "orthogonal", "init", self.init, several)
 
 
 PAPER = StrongAugSettings(noise=(0.5, 1.0, 1.3, 1.7, 2.0), steps=10_000)
@@ -45,8 +57,8 @@ PRESETS = {
 class StrongAug(Study[StrongAugSettings]):
     """Strong augmentation: dimensional collapse of a linear model (section 4, Fig. 3).
 
-    Trains one linear layer with InfoNCE while noise is added to some coordinates, and draws the
-    spectra that theory predicts through those of the runs.
+    Trains a linear map, of one layer if nothing else is asked, with InfoNCE while noise is added to
+    some coordinates, and draws the spectra that theory predicts through those of the runs.
     """
 
     name = "strong_aug"
@@ -59,16 +71,15 @@ class StrongAug(Study[StrongAugSettings]):
     def sweeps(self, settings: StrongAugSettings, engine: "Engine") -> "tuple[Sweep[Any], ...]":
         """One sweep over noise and initial scale, with the population flow of every run."""
         from linsim.studies import theory
+        from linsim.studies.strong_aug.theory import fixed_run
         from linsim.sweeps.sweep import Sweep
-        from linsim.training import starts
-        from linsim.training.observe import simulate
-        from linsim.training.run import Run
+        from linsim.training import observe
 
-        fixed = Run(**run_fields(settings), start=starts.one_layer(settings.init))
+        fixed = fixed_run(settings)
         sweep = Sweep(
             axes={"noise": settings.noise, "init_scale": settings.init_scale},
             make=lambda noise, init_scale: replace(fixed, noise=noise, init_scale=init_scale),
-            simulate=simulate,
+            simulate=observe.simulate_map,
             seed=settings.seed,
             seeds=settings.seeds,
             finish=theory.one_layer_flows(fixed, engine),

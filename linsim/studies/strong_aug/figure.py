@@ -89,7 +89,7 @@ def _threshold(dataset: xr.Dataset) -> float | None:
     """
     asked = dataset.attrs
     known = asked["loss"] == "distance" and asked["views"] == "one" and not asked["no_theory"]
-    return np.sqrt(2) if known else None
+    return np.sqrt(2) if known and asked["data_exponent"] == 0 else None
 
 
 def _evolution(axis: Axes, dataset: xr.Dataset) -> None:

@@ -70,10 +70,13 @@ def _name(one: xr.Dataset) -> str:
 
 def _setting(dataset: xr.Dataset) -> str:
     views = {"one": "one noisy view", "two": "two noisy views"}[dataset.attrs["views"]]
+    depth, exponent = dataset.attrs["depth"], dataset.attrs["data_exponent"]
+    layers = f"{depth} layers, " if depth > 1 else ""
+    data = f"data variances k^-{exponent:g}, " if exponent else ""
     exact = at_batch_size(dataset)
     theory = "at this batch size and learning rate" if exact else "of infinite batches"
     return (
-        f"{dataset.attrs['loss']} loss (mean over anchors), {views}, batches of "
+        f"{dataset.attrs['loss']} loss (mean over anchors), {views}, {layers}{data}batches of "
         f"{dataset.attrs['batch_size']} "
         f"({dataset.attrs['batches']}), {dataset.sizes['seed']} seeds, {dataset.attrs['dtype']}; "
         f"theory {theory}"

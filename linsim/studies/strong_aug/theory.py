@@ -1,4 +1,4 @@
-"""What theory says about one linear layer at its own batch size and learning rate: strengths of the
+"""What theory says about one linear map at its own batch size and learning rate: strengths of the
 two blocks in time, the spectrum that single runs show, and how many dimensions collapse in them.
 """
 
@@ -16,10 +16,15 @@ from linsim.studies.side_by_side import side_by_side
 from linsim.studies.strong_aug import StrongAugSettings
 from linsim.studies.theory import (
     any_batch_size,
+    block_means,
     covers,
+    has_blocks,
+    has_flow_of_modes,
+    has_modes,
     is_known_to_first_order,
     layers_in_time,
     mode_groups,
+    population_modes,
     silence,
     spectrum,
 )
@@ -47,10 +52,10 @@ PREDICTED = {
 
 
 def compare(dataset: xr.Dataset, settings: StrongAugSettings) -> xr.Dataset:
-    """`dataset` of one-layer runs with the count of collapsed dimensions of each at the end, and
+    """`dataset` of runs with the count of collapsed dimensions of each at the end, and
     every prediction beside it; nan where theory is silent, and then why.
     """
-    fixed = _fixed(settings)
+    fixed = fixed_run(settings)
     points = [replace(fixed, noise=noise) for noise in settings.noise]
     added: dict[str, Any] = {
         "population_settled": (("noise", "block"), [population_settled(run) for run in points]),
@@ -76,14 +81,21 @@ def compare(dataset: xr.Dataset, settings: StrongAugSettings) -> xr.Dataset:
     return dataset.assign_attrs(no_theory=silence(fixed))
 
 
-def _fixed(settings: StrongAugSettings) -> Run:
-    return Run(**run_fields(settings), start=starts.one_layer(settings.init))
+def fixed_run(settings: StrongAugSettings) -> Run:
+    """What the runs of all settings share."""
+    several = settings.depth > 1
+    return Run(
+        **run_fields(settings),
+        data_exponent=settings.data_exponent,
+        hidden=(settings.dim,) * (settings.depth - 1),
+        start=starts.Balanced(decay=0.0) if several else starts.one_layer(settings.init),
+    )
 
 
 def _runs(settings: StrongAugSettings) -> list[Run]:
     """One run of each setting, over noise and then initial scale."""
     grid = itertools.product(settings.noise, settings.init_scale)
-    fixed = _fixed(settings)
+    fixed = fixed_run(settings)
     return [replace(fixed, noise=noise, init_scale=scale) for noise, scale in grid]
 
 
@@ -124,14 +136,21 @@ def _cell(
     run: Run, one: xr.Dataset, settings: StrongAugSettings, found: FirstOrder | None
 ) -> dict[str, np.ndarray]:
     """The predictions of one noise and initial scale, by name."""
-    times, cutoff = one["time"].values, settings.collapse_threshold
     if found is not None:
-        return _degenerate(run, times, cutoff, found)
-    if any_batch_size(run) and isinstance(run.loss, Dot):
-        return _of_blocks(run, one, cutoff)
+        return _degenerate(run, one["time"].values, settings.collapse_threshold, found)
+    known = _at_batch_size(run, one, settings.collapse_threshold)
+    if has_flow_of_modes(run):
+        known["population_block_strength"] = _modes_in_infinite_batches(run, one["time"].values)
+    return known
+
+
+def _at_batch_size(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]:
+    """By the exact theory of mean training where it is known, else nan."""
+    if any_batch_size(run) and (has_modes(run) or isinstance(run.loss, Dot)):
+        return _of_modes(run, one, cutoff)
     if any_batch_size(run):
         return _from_weights(run, one, cutoff)
-    shapes = {"time": len(times), "block": 2, "mode": run.dim, "count": run.dim + 1}
+    shapes = {"time": one.sizes["time"], "block": 2, "mode": run.dim, "count": run.dim + 1}
     return {
         name: np.full([shapes[dim] for dim in dims], np.nan)
         for name, dims in PREDICTED.items()
@@ -176,26 +195,37 @@ def _infinite_batches(run: Run, times: np.ndarray) -> np.ndarray:
     return strength
 
 
-def _of_blocks(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]:
-    """Of the dot loss from unequal singular values, finite steps included: equal modes that start
-    at the mean strength of each block, which is exact once the start is forgotten.
+def _modes_in_infinite_batches(run: Run, times: np.ndarray) -> np.ndarray:
+    """The same of modes that differ within a block, or of several layers."""
+    groups, block = mode_groups(run)
+    start = np.full(len(groups), float(run.init_scale) ** (2 * len(run.widths) - 2))
+    return block_means(population_modes(run, groups, start, times), groups, block)
+
+
+def _of_modes(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]:
+    """Of modes, finite steps included. From unequal singular values, of the dot loss, they start at
+    the mean strength of each block, which is exact once the start is forgotten.
     """
-    assert isinstance(run.loss, Dot)
-    groups, present = mode_groups(run)
+    groups, block = mode_groups(run)
     start = one["block_strength"].isel(time=0).mean("seed").values
     small_rates, found = (
         finite_batch.flow(
             one["time"].values,
-            start[present],
+            start[block],
             groups,
             batch_size=run.batch_size,
+            depth=len(run.hidden) + 1,
             learning_rate=rate,
-            temperature=float(run.loss.temperature),
+            temperature=float(run.loss.temperature) if isinstance(run.loss, Dot) else None,
         )
         for rate in (0.0, float(run.learning_rate))
     )
-    strength, left_out = np.full((2, len(found), 2), np.nan)
-    strength[:, present], left_out[:, present] = found, _size(found, small_rates)
+    strength = block_means(found, groups, block)
+    left_out = _size(strength, block_means(small_rates, groups, block))
+    left_out += _parting(run, one["time"].values, strength)
+    eps = np.finfo(one["weight_singular_values"].dtype).eps
+    largest = np.nanmax(found, axis=1, keepdims=True)
+    left_out[strength < (10 * eps) ** 2 * largest] = np.inf  # runs are rounded there
     values = spectrum(groups, np.sqrt(found))
     return {
         "theory_block_strength": strength,
@@ -206,6 +236,20 @@ def _of_blocks(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray
         "theory_singular_value_high": values,
         "collapsed_probability": _shares(values[-1:], cutoff),
     }
+
+
+def _parting(run: Run, times: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """Size of the relative differences between equal modes of several layers, (T, 2): samples begin
+    them, by the relative error sqrt(d/n) of the covariance of the n that have been seen, and growth
+    widens them, by (m/m_0)^(1 - 1/L), since the stronger mode grows faster.
+    """
+    if not run.hidden or not has_blocks(run):
+        return np.zeros(strength.shape)
+    seen = run.batch_size * np.maximum(times / float(run.learning_rate), 1)
+    held = run.dataset_size if run.batches == "dataset" else np.inf
+    begun = np.sqrt(run.dim / np.minimum(seen, held))
+    grown = np.maximum.accumulate(strength) / strength[0]
+    return begun[:, None] * grown ** (1 - 1 / (len(run.hidden) + 1))
 
 
 def _from_weights(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]:
@@ -240,8 +284,8 @@ def _shares(values: np.ndarray, cutoff: float) -> np.ndarray:
 
 
 def population_settled(run: Run) -> tuple[float, float]:
-    """Population fixed points m* of a clean and of a noisy mode."""
-    if not (covers(run) and isinstance(run.loss, SolvedLoss)):
+    """Population fixed points m* of a clean and of a noisy mode; nan if modes of a block differ."""
+    if not (covers(run) and isinstance(run.loss, SolvedLoss) and run.data_exponent == 0):
         return np.nan, np.nan
     clean, noisy = (
         run.loss.settled(data.mode_moments(noise**2, run.views)) for noise in (0.0, run.noise)
@@ -253,7 +297,7 @@ def late_settled(run: Run) -> tuple[float, float]:
     """Strengths at which a clean and a noisy mode settle late on finite batches; nan where not
     solved for.
     """
-    settles = any_batch_size(run) and isinstance(run.loss, Distance)
+    settles = any_batch_size(run) and isinstance(run.loss, Distance) and run.data_exponent == 0
     if not (settles and 0 < run.noisy_dims < run.dim):
         return np.nan, np.nan
     a, c, rho, _ = map(float, data.mode_moments(run.noise**2, run.views))
