@@ -4,14 +4,19 @@ from linsim.claims import (  # noqa: F401
     alignment,
     augmentation,
     batches,
+    budgets,
     collapse,
     directclr,
+    factorisation,
     gradients,
     layers,
     losses,
     networks,
     population,
+    prediction,
     samples,
+    steps,
+    targets,
 )
 from linsim.claims.ledger import LEDGER, Claim
 

@@ -27,6 +27,10 @@ BenchName = Literal[
     "whitening",
     "lejepa",
     "jepa",
+    "byol",
+    "directpred",
+    "isoloss",
+    "dino",
     "mae",
     "alignment",
 ]
