@@ -3,7 +3,8 @@
 
 From a start with equal singular values modes meet only in pairs: the departure of a mode from the
 flow is a sum over the others. Three small models, with one clean and one noisy mode, and one more
-of either, tell it for any number of modes.
+of either, tell it for any number of modes. All have three coordinates, so that they are compiled
+once; in the first the data leave one alone.
 """
 
 from dataclasses import replace
@@ -17,11 +18,16 @@ from jaxtyping import Float
 from linsim.arrays import Array
 from linsim.theory import square_noise
 from linsim.theory.square_noise import Departure, Joint, Vector
-from linsim.training import models
+from linsim.training import data, models
 from linsim.training.data import Moments
 from linsim.training.objective_run import ObjectiveRun, Trainable, velocity
 
-COUNTS = ((1, 1), (2, 1), (1, 2))  # clean and noisy modes of the small models
+DIM = 3
+BLOCKS = (  # clean and noisy coordinates of the small models
+    ((1, 0, 0), (0, 0, 1)),
+    ((1, 1, 0), (0, 0, 1)),
+    ((1, 0, 0), (0, 1, 1)),
+)
 
 
 def spectrum(run: ObjectiveRun) -> np.ndarray:
@@ -29,32 +35,32 @@ def spectrum(run: ObjectiveRun) -> np.ndarray:
     block of modes the mean, largest first.
     """
     with jax.enable_x64(True):
-        flow, departures = zip(*(_strengths(run, *counts) for counts in COUNTS), strict=True)
-    alone, cleaner, noisier = departures
+        found = [_strengths(run, jnp.array(blocks, float)) for blocks in BLOCKS]
+    (flow, alone), (_, cleaner), (_, noisier) = found
     clean, noisy = run.dim - run.noisy_dims, run.noisy_dims
     departed = alone + (clean - 1) * (cleaner - alone) + (noisy - 1) * (noisier - alone)
-    values = flow[0] * np.exp(departed / flow[0])  # positive, and the same to first order
+    values = flow * np.exp(departed / flow)  # positive, and the same to first order
     return np.sort(np.repeat(values, [clean, noisy], axis=1), axis=1)[:, ::-1]
 
 
-def _strengths(run: ObjectiveRun, clean: int, noisy: int) -> tuple[np.ndarray, np.ndarray]:
+def _strengths(run: ObjectiveRun, blocks: Float[Array, "2 d"]) -> tuple[np.ndarray, np.ndarray]:
     """The strengths of both blocks by the flow, and the departures of their mean, (T, 2) each, with
-    so many modes.
+    these coordinates in the blocks.
     """
-    small = replace(run, dim=clean + noisy, noisy_dims=noisy)
-    small = replace(small, record_at=(0, 1), batch_size=1)  # which the field does not depend on
+    # what the field does not depend on is the same in all runs
+    small = replace(run, dim=DIM, noisy_dims=1, record_at=(0, 1), batch_size=1)
     small = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), small)
     start, _ = ravel_pytree(_start(small))
     found = square_noise.first_order(
         _field,
         small,
         start,
-        _joint(small.moments()),
+        _joint(small, blocks),
         np.asarray(run.times, dtype=float),
         learning_rate=float(run.learning_rate),
         batch_size=run.batch_size,
     )
-    flow, departure = (np.asarray(each) for each in _read(small, found))
+    flow, departure = (np.asarray(each) for each in _read(small, found, blocks))
     return flow, departure
 
 
@@ -64,7 +70,11 @@ def _start(run: ObjectiveRun) -> Trainable:
     return run.headed((root * jnp.eye(run.dim),) * run.depth)
 
 
-def _joint(moments: Moments) -> Joint:
+def _joint(run: ObjectiveRun, blocks: Float[Array, "2 d"]) -> Joint:
+    """The second moment of both views together."""
+    clean, noisy = blocks
+    noise = jnp.diag(clean * run.base_noise**2 + noisy * run.noise**2)
+    moments = data.moments(jnp.diag(clean + noisy), noise, run.views)
     return jnp.block([[moments.anchor, moments.cross], [moments.cross.T, moments.positive]])
 
 
@@ -76,32 +86,31 @@ def _field(run: ObjectiveRun, theta: Vector, joint: Joint) -> Vector:
 
 
 @jax.jit
-def _read(run: ObjectiveRun, found: Departure) -> tuple[Float[Array, "T 2"], Float[Array, "T 2"]]:
+def _read(
+    run: ObjectiveRun, found: Departure, blocks: Float[Array, "2 d"]
+) -> tuple[Float[Array, "T 2"], Float[Array, "T 2"]]:
     """The leading eigenvalues of W W^T, as many as there are clean modes, and the others: their
     means along the flow, and the departure of these by first-order perturbation, with the repulsion
     of the two blocks.
     """
     _, unravel = ravel_pytree(_start(run))
-    clean = run.dim - run.noisy_dims
+    counts = jnp.sum(blocks, axis=1)
 
     def gram(theta: Vector) -> Float[Array, "d d"]:
         w = models.product(unravel(theta).layers)
         return w @ w.T
 
-    def blocks(theta: Vector) -> Float[Array, "2"]:
-        own = jnp.diag(gram(theta))
-        return jnp.stack([jnp.mean(own[:clean]), jnp.mean(own[clean:])])
+    def means(theta: Vector) -> Float[Array, "2"]:
+        return blocks @ jnp.diag(gram(theta)) / counts
 
     def at(theta, shift, covariance):
-        strengths = blocks(theta)
-        mean = jax.jacfwd(blocks)(theta) @ shift
-        mean += 0.5 * jnp.einsum("bqr,qr->b", jax.hessian(blocks)(theta), covariance)
+        strengths = means(theta)
+        departed = jax.jacfwd(means)(theta) @ shift
+        departed += 0.5 * jnp.einsum("bqr,qr->b", jax.hessian(means)(theta), covariance)
         slope = jax.jacfwd(lambda theta: gram(theta)[0, -1])(theta)
         gap = strengths[0] - strengths[1]
-        repelled = jnp.where(
-            gap == 0, 0.0, slope @ covariance @ slope / jnp.where(gap == 0, 1, gap)
-        )
-        others = jnp.array([run.noisy_dims, -clean])
-        return strengths, mean + others * repelled
+        apart = jnp.where(gap == 0, 1.0, gap)
+        repelled = jnp.where(gap == 0, 0.0, slope @ covariance @ slope / apart)
+        return strengths, departed + repelled * jnp.stack([counts[1], -counts[0]])
 
     return jax.lax.map(lambda each: at(*each), tuple(map(jnp.asarray, found)))

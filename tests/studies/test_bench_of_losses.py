@@ -48,7 +48,7 @@ def test_the_table_has_a_row_for_every_setting_and_a_verdict(found):
 
 def test_depths_are_an_axis_like_any_other():
     small = SMALL | {"steps": 2, "seeds": 1}
-    found = linsim.run("losses", loss=["jepa"], depth=[1, 2], **small)
+    found = linsim.run("losses", loss=["isoloss"], depth=[1, 2], **small)
     assert found["embedding_spectrum"].sizes["depth"] == 2
     spectrum = found["embedding_spectrum"].isel(time=0).squeeze()
     np.testing.assert_allclose(spectrum, 0.3**2, rtol=1e-5)  # the same product at every depth

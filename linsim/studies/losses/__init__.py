@@ -72,11 +72,15 @@ class LossesSettings(Bench, StudySettings, GaussianData):  # pyright: ignore[rep
     """A dimension has collapsed below this fraction of the largest variance."""
 
 
+FOR_NOTHING = ("whitening", "alignment")  # which settings make no difference to
 PRESETS = {
     "bench": Preset(LossesSettings(steps=4000), "every loss at two strengths of the noise"),
     "grid": Preset(
         LossesSettings(
-            steps=4000,
+            loss=tuple(name for name in get_args(BenchName) if name not in FOR_NOTHING),
+            steps=2000,
+            learning_rate=0.02,
+            seeds=2,
             batch_size=(32, 128),
             weight_decay=(0.0, 0.1),
             temperature=(0.1, 0.5),

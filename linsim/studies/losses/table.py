@@ -7,6 +7,7 @@ import xarray as xr
 
 from linsim.spectra import kinds_found
 from linsim.studies import tabular
+from linsim.studies.losses import effects
 from linsim.studies.tabular import Column
 
 AXES = ("objective", "noise", "batch_size", "weight_decay", "depth")
@@ -48,7 +49,7 @@ def tell(dataset: xr.Dataset) -> str:
         f"verdict: the kind of collapse that theory predicts in {sum(known)} of {len(known)} "
         "settings" + (f"; nothing is known of {silent}" if silent else "")
     )
-    return "\n".join([setting, "", *table, "", verdict])
+    return "\n".join([setting, "", *table, "", *effects.lines(dataset, found, AXES[1:]), verdict])
 
 
 def _columns(several: list[str]) -> list[Column]:
