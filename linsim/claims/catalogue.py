@@ -7,6 +7,7 @@ from linsim.claims import (  # noqa: F401
     budgets,
     collapse,
     directclr,
+    distillation,
     factorisation,
     gradients,
     layers,

@@ -17,7 +17,7 @@ from linsim.training.objectives import Objective, Predicted, Reconstructed
 from linsim.training.redundancy import BarlowTwins
 
 WHERE = "docs/theory.md"
-RUNS = 2048
+RUNS = 512
 
 
 def run_of(objective: Objective, **fields) -> ObjectiveRun:
@@ -44,7 +44,7 @@ def mean_spectrum(run: ObjectiveRun, seed):
     "L19",
     "new",
     WHERE,
-    tolerance=Tolerance(4.5, "standard errors of 2,048 runs, and the second order of the rate"),
+    tolerance=Tolerance(4.5, "standard errors of 512 runs, and the second order of the rate"),
     recorded="holds",
     error="the departure {} too large",
     by=0.5,

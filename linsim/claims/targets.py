@@ -1,5 +1,5 @@
-"""Claims L13-L18: targets and predictors that are not trained: BYOL's moving average, DINO's
-centring and sharpening, IsoLoss (docs/losses.md).
+"""Claims L13-L15 and L18: targets and predictors that are not trained by the loss: BYOL's moving
+average and IsoLoss (docs/losses.md).
 """
 
 import functools
@@ -9,16 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding, solver
-from linsim.claims.setups import FLOW, above, below, case, error
+from linsim.claims.setups import FLOW, below, error
 from linsim.theory import isoloss, moving_average, noncontrastive
-from linsim.training import dynamics, models, objective_run
+from linsim.training import dynamics, objective_run
 from linsim.training.objective_run import ObjectiveRun
-from linsim.training.targets import (
-    Distilled,
-    MovingAverage,
-    SelfDistillation,
-    Teacher,
-)
+from linsim.training.targets import MovingAverage
 
 WHERE = "docs/theory.md"
 
@@ -122,13 +117,13 @@ def trained(run: ObjectiveRun, seed):
     tolerance=COUNT,
     recorded="holds only under conditions",
     error="no predictor",
-    conditions="with a predictor, and it is the predictor and the stop-gradient that do it: with "
-    "them the same modes vanish from the same starts without a moving average, and without the "
-    "predictor the moving average only delays the collapse of all",
+    conditions="it is the predictor that does it: without a predictor the moving average only "
+    "delays the collapse of all modes, and with one the same modes vanish without a moving average",
 )
-def a_moving_average_prevents_collapse(seed: int, wrong: float) -> Evidence:
-    """With a moving average as target the embedding does not collapse: with weight decay it loses
-    the modes that the stop-gradient alone loses, from starts on either side of the separatrix.
+def a_moving_average_changes_no_outcome(seed: int, wrong: float) -> Evidence:
+    """A predictor together with a moving average as target avoids collapse: with weight decay the
+    embedding loses the modes that it loses under the stop-gradient alone, from starts on either
+    side of the separatrix, and no others.
     """
     decay, variances, counts = 0.1, np.array([0.25, 2.0]), (2, 2)
     ends = [noncontrastive.predictor_fixed_point(1.0, a, decay) for a in variances]
@@ -158,132 +153,6 @@ def a_moving_average_prevents_collapse(seed: int, wrong: float) -> Evidence:
         off,
         outside=lost(above_root, False) - 2,
         assumptions=(below("root of the noisy modes", ends[1], 1e-9),),
-    )
-
-
-@jax.jit
-def onset(w, x, x_pos, centre, temperatures):
-    """The gradient of DINO at small weights, over their size."""
-    teacher = Teacher(w, centre)
-    of = Distilled(
-        teacher=teacher, student_temperature=temperatures[0], teacher_temperature=temperatures[1]
-    )
-    return of.gradient((w, jnp.eye(len(w))), x, x_pos)[1][0]
-
-
-@claim(
-    "L16",
-    "new",
-    "Caron et al. 2021, section 5.3",
-    tolerance=Tolerance(1e-6, "second order of softmax at outputs of 1e-7 temperatures"),
-    recorded="holds only under conditions",
-    error="the teacher's temperature {} too large",
-    by=1e-4,
-    conditions="for data with a mean, of which it takes one mode away; a batch of mean zero has "
-    "no centre, and which modes grow is decided by sharpening alone: those with k/s > τt/τ",
-)
-def centring_changes_the_onset(seed: int, wrong: float) -> Evidence:
-    """Near uniform outputs a linear DINO follows dW/dt = H[W(K - μμᵀ)/τt - WA/τ]/(nτ) if outputs
-    are centred, for data of any distribution: centring makes the mean vanish, which would grow
-    first.
-    """
-    _, x, x_pos = case(seed)
-    mean = 2.0 * jnp.ones(x.shape[1])
-    outputs, tau, tau_t = 4, 1.0, 0.4
-    w = 1e-7 * jax.random.normal(jax.random.key(seed), (outputs, x.shape[1]))
-    w = w - jnp.mean(w, axis=0)
-
-    def field(x, x_pos, centring: bool):
-        centre = jnp.mean(x_pos, axis=0) @ w.T if centring else jnp.zeros(outputs)
-        return -onset(w, x, x_pos, centre, (tau, tau_t))
-
-    def stated(x, x_pos, centring: bool):
-        anchor, cross = x.T @ x / len(x), x.T @ x_pos / len(x)
-        means = jnp.outer(jnp.mean(x, axis=0), jnp.mean(x_pos, axis=0))
-        taught = cross - centring * means
-        return w @ (taught.T / (tau_t * (1 + wrong)) - anchor / tau) / (outputs * tau)
-
-    shifted = x + mean, x_pos + mean
-    direction = mean / jnp.linalg.norm(mean)
-    grows = [float(jnp.sum((field(*shifted, on) @ direction) * (w @ direction))) for on in (0, 1)]
-    centred = tuple(v - jnp.mean(v, axis=0) for v in (x, x_pos))
-    same = error(field(*centred, True), field(*centred, False))
-    off = max(error(stated(*shifted, on), field(*shifted, on)) for on in (True, False))
-    return Evidence(
-        off,
-        outside=1.0 - same,
-        assumptions=(
-            above("growth along the mean, not centred", grows[0], 0.0),
-            below("growth along the mean, centred", grows[1], 0.0),
-        ),
-    )
-
-
-@functools.partial(jax.jit, static_argnums=(0,))
-def distilled(run: ObjectiveRun, mean, seed):
-    """The spectrum at the end of a run on batches of Gaussian data with a mean along its first
-    coordinate, and the largest share that an output has on average.
-    """
-    key, key_init, key_show = jax.random.split(jax.random.fold_in(jax.random.key(12), seed), 3)
-    shift = mean * jnp.eye(run.dim)[0]
-
-    def source(key, size=run.batch_size):
-        clean, first, second = jax.random.normal(key, (3, size, run.dim))
-        views = (clean + run.noise_deviations() * each + shift for each in (first, second))
-        return tuple(views)
-
-    states, _ = objective_run.descend(run, run.start(key_init), source, key)
-    w = models.product(jax.tree.map(lambda each: each[-1], states.layers))
-    x, _ = source(key_show, 4096)
-    shares = jax.nn.softmax(x @ w.T / run.objective.student_temperature, axis=1)
-    return objective_run.spectrum(w[None])[0], jnp.max(jnp.mean(shares, axis=0))
-
-
-@claim(
-    "L17",
-    "new",
-    "Caron et al. 2021, section 5.3",
-    tolerance=Tolerance(0.5, "shares of the outputs: 1 is one output for all inputs, 1/n uniform"),
-    recorded="holds only under conditions",
-    error="not centred",
-    conditions="together with sharpening: without it outputs become uniform; without centring one "
-    "output wins only where the data have a mean",
-)
-def centring_and_sharpening(seed: int, wrong: float) -> Evidence:
-    """Centring keeps a linear DINO from giving one output to all inputs, and sharpening from giving
-    all outputs alike.
-    """
-
-    def run(centring: bool, teacher_temperature: float) -> ObjectiveRun:
-        return ObjectiveRun(
-            objective=SelfDistillation(
-                decay=0.9,
-                centring=centring,
-                student_temperature=1.0,
-                teacher_temperature=teacher_temperature,
-            ),
-            noise=0.7,
-            base_noise=0.7,
-            init_scale=0.3,
-            learning_rate=0.1,
-            dim=4,
-            noisy_dims=2,
-            batch_size=256,
-            record_at=(0, 1, 3000),
-        )
-
-    values, share = distilled(run(not wrong, 0.4), 3.0, seed)
-    uniform, _ = distilled(run(True, 1.0), 3.0, seed)
-    _, balanced = distilled(run(False, 0.4), 0.0, seed)
-    learned = float(values[1])
-    flat = float(uniform.sum() / (4 * 0.3**2))
-    return Evidence(
-        float(share),
-        outside=1.0 - flat,
-        assumptions=(
-            above("strength of the second mode, sharpened", learned, 0.0),
-            below("largest share without a mean and not centred", balanced, 0.5),
-        ),
     )
 
 

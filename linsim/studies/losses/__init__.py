@@ -81,13 +81,12 @@ PRESETS = {
             steps=2000,
             learning_rate=0.02,
             seeds=2,
-            batch_size=(32, 128),
             weight_decay=(0.0, 0.1),
             temperature=(0.1, 0.5),
             depth=(1, 2),
             noise=(2.5,),
         ),
-        "and what batch size, weight decay, temperature and depth do",
+        "and what weight decay, temperature and depth do",
     ),
 }
 

@@ -54,7 +54,7 @@ def _differing(rows: list[dict[str, Any]], axes: list[str]) -> list[str]:
     ]
 
 
-def _named(axis: str, value: float) -> str:
+def _named(axis: str, value: Any) -> str:
     return f"{axis.replace('_', ' ')} {value:g}"
 
 
