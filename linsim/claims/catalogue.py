@@ -4,14 +4,20 @@ from linsim.claims import (  # noqa: F401
     alignment,
     augmentation,
     batches,
+    budgets,
     collapse,
     directclr,
+    distillation,
+    factorisation,
     gradients,
     layers,
     losses,
     networks,
     population,
+    prediction,
     samples,
+    steps,
+    targets,
 )
 from linsim.claims.ledger import LEDGER, Claim
 

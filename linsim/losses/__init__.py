@@ -7,7 +7,8 @@ other view of the same sample.
 - spectral: matrix factorisations: the spectral contrastive loss and linear Barlow Twins
 - redundancy: Barlow Twins, VICReg and whitening, on the covariances of a batch
 - gaussianity: SIGReg and LeJEPA, on the distribution of a batch
-- predictive: a view predicted from the other (JEPA, MAE), or merely attracted to it
+- predictive: a view predicted from the other (JEPA, IsoLoss, MAE), or merely attracted to it
+- distillation: DINO, whose student imitates a centred and sharpened teacher
 """
 
 from linsim.losses.contrastive import (
@@ -17,21 +18,26 @@ from linsim.losses.contrastive import (
     ntxent,
     ntxent_symmetric,
 )
+from linsim.losses.distillation import STUDENT_TEMPERATURE, TEACHER_TEMPERATURE, dino
 from linsim.losses.gaussianity import lejepa, sigreg
-from linsim.losses.predictive import alignment_only, jepa, mae
+from linsim.losses.predictive import alignment_only, isoloss, jepa, mae
 from linsim.losses.redundancy import barlow_twins, vicreg, whitening
 from linsim.losses.spectral import linear_barlow_twins, spectral_contrastive
 from linsim.losses.views import Embeddings, Scalar, gram, unit_rows
 
 __all__ = [
+    "STUDENT_TEMPERATURE",
+    "TEACHER_TEMPERATURE",
     "Embeddings",
     "Scalar",
     "alignment_only",
     "barlow_twins",
+    "dino",
     "distance_scores",
     "gram",
     "infonce",
     "infonce_dot",
+    "isoloss",
     "jepa",
     "lejepa",
     "linear_barlow_twins",

@@ -63,6 +63,34 @@ def jepa(prediction: Embeddings, z_pos: Embeddings) -> Scalar:
     return alignment_only(prediction, jax.lax.stop_gradient(z_pos))
 
 
+def isoloss(z: Embeddings, z_pos: Embeddings, prediction: Embeddings) -> Scalar:
+    """IsoLoss: the predictor's error, which trains the encoder as if there were no predictor.
+
+        L = (1/N) sum_i |z_i - sg(z'_i + z_i - p_i)|^2 / 2,   so that dL/dz_i = (p_i - z'_i)/N
+
+    Its value is that of `jepa`. The gradient of that one is P^T (p - z')/N, which is small along
+    directions in which a predictor P is small.
+
+    Source: Halvagal, Laborieux, Zenke 2023 (arXiv 2212.04858), for Euclidean distances. MEAN over
+    samples.
+
+    Args:
+        z: The embedding z of the first view, shape (N, n).
+        z_pos: The embedding z' of the second view, shape (N, n).
+        prediction: The prediction p = P z of the second view's, shape (N, n).
+
+    Returns:
+        The loss, a scalar >= 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> z, z_pos = jnp.ones((2, 3)), jnp.zeros((2, 3))
+        >>> bool(isoloss(z, z_pos, 0.5 * z) == jepa(0.5 * z, z_pos))
+        True
+    """
+    return alignment_only(z, jax.lax.stop_gradient(z_pos + z - prediction))
+
+
 def mae(reconstruction: Float[Array, "N d"], x_pos: Float[Array, "N d"]) -> Scalar:
     """The loss of a masked autoencoder: the other view itself, reconstructed from an embedding.
 

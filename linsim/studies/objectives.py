@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from linsim import spectra
-from linsim.studies import theory
+from linsim.studies import square_noise, theory
 from linsim.studies.linear import time_coords
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Arrays, Finish, Sweep
@@ -18,7 +18,8 @@ from linsim.theory import finite_batch
 from linsim.training import objective_run
 from linsim.training.loss import Distance, Dot
 from linsim.training.objective_run import ObjectiveRun
-from linsim.training.objectives import Plain
+from linsim.training.objectives import MeanSquare, Plain
+from linsim.training.targets import MovingAverage
 
 
 @runtime_checkable
@@ -94,9 +95,12 @@ def spectrum_at_batch_size(run: ObjectiveRun) -> np.ndarray | None:
     """The embedding spectrum in time at the run's batch size and learning rate, (T, d); None where
     the flow of the run's mean is all that is known.
 
-    That is so but for InfoNCE with one layer and without weight decay. The mean of most other
-    losses does not depend on the batch size, or their flow has it already.
+    That is so but for InfoNCE with one layer and without weight decay, and for mean squares, to
+    first order in the rate. The mean gradient of most other losses does not depend on the batch
+    size, or their flow has it already.
     """
+    if isinstance(run.objective, MeanSquare | MovingAverage):
+        return square_noise.spectrum(run)
     of = run.objective.of if isinstance(run.objective, Plain) else None
     if not isinstance(of, Distance | Dot) or run.depth > 1 or run.weight_decay:
         return None

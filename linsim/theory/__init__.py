@@ -14,6 +14,10 @@
 - redundancy: where VICReg and Barlow Twins end
 - gaussianity: SIGReg on Gaussian embeddings
 - jepa: which modes a linear JEPA or autoencoder learns when
+- moving_average: BYOL's target: what it changes and what not
+- isoloss: DirectPred and IsoLoss in modes
+- distillation: which modes DINO learns first, and what centring has to do with it
+- square_noise: what minibatches add to losses that are mean squares, at first order
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,34 +27,42 @@ if TYPE_CHECKING:
         alignment,
         batch_noise,
         cosine,
+        distillation,
         finite_batch,
         gaussianity,
         infonce,
+        isoloss,
         jepa,
         late_time,
         minibatch,
+        moving_average,
         noncontrastive,
         population,
         redundancy,
         singular,
         spectral,
+        square_noise,
     )
 
 __all__ = [
     "alignment",
     "batch_noise",
     "cosine",
+    "distillation",
     "finite_batch",
     "gaussianity",
     "infonce",
+    "isoloss",
     "jepa",
     "late_time",
     "minibatch",
+    "moving_average",
     "noncontrastive",
     "population",
     "redundancy",
     "singular",
     "spectral",
+    "square_noise",
 ]
 
 

@@ -2,7 +2,8 @@
 the flow of its mean.
 """
 
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +21,18 @@ from linsim.training.objectives import Head, Objective, Plain, Scalar
 from linsim.training.observe import Observables
 from linsim.training.records import Real, record, static
 
+Source = Callable[[PRNGKeyArray], tuple[Float[Array, "N d"], Float[Array, "N d"]]]
 SHOWN = 256  # samples in the scatter plots
 
 
 class Trainable(NamedTuple):
-    """The layers of the encoder, first layer first, and the head behind them."""
+    """The layers of the encoder, first layer first, the head behind them, and what the objective
+    carries from step to step, which is not trained.
+    """
 
     layers: Params
     head: Head
+    carried: Any = None
 
 
 @record
@@ -67,10 +72,11 @@ class ObjectiveRun:
         return self.headed(layers)
 
     def headed(self, layers: Params) -> Trainable:
-        """Initial layers with the head that belongs to them."""
+        """Initial layers with the head that belongs to them, and what the objective carries."""
         root = jnp.asarray(self.init_scale, layers[0].dtype) ** (1 / self.depth)
-        head = self.objective.head(models.product(layers), root + self.imbalance)
-        return Trainable(layers, head)
+        w = models.product(layers)
+        head = self.objective.head(w, root + self.imbalance)
+        return Trainable(layers, head, self.objective.begin(w))
 
     def noise_deviations(self) -> Float[Array, "d"]:
         """Standard deviation of one view's noise in each coordinate."""
@@ -94,15 +100,9 @@ def simulate(run: ObjectiveRun, key: PRNGKeyArray) -> Observables:
         key_data, "fresh", clean, noise, views=run.views, batch_size=run.batch_size
     )
 
-    def gradient(now: Trainable, step_key: PRNGKeyArray):
-        value, towards = layer_gradient(run, now, *source(step_key), step_key)
-        return towards, value, None
-
-    decay, rate = cast(float, run.weight_decay), cast(float, run.learning_rate)
-    optimizer = optax.chain(optax.add_decayed_weights(decay), optax.sgd(rate))
     start = run.start(key_init)
-    (layers, _), values, _ = dynamics.descend(start, gradient, optimizer, run.record_at, key_steps)
-    w = jax.vmap(models.product)(layers)
+    states, values = descend(run, start, source, key_steps)
+    w = jax.vmap(models.product)(states.layers)
     x = data.gaussian(key_show, SHOWN, clean)
     axes = jnp.linalg.svd(w[-1])[0]
     return {
@@ -113,6 +113,27 @@ def simulate(run: ObjectiveRun, key: PRNGKeyArray) -> Observables:
     }
 
 
+def descend(
+    run: ObjectiveRun, start: Trainable, source: Source, key: PRNGKeyArray
+) -> tuple[Trainable, Float[Array, "T"]]:
+    """Gradient descent of a run on batches of any source. Returns: states, and the mean losses
+    before them, at its records.
+    """
+
+    def gradient(now: Trainable, step_key: PRNGKeyArray):
+        value, towards = layer_gradient(run, now, *source(step_key), step_key)
+        return towards, value, None
+
+    decay, rate = cast(float, run.weight_decay), cast(float, run.learning_rate)
+    trained = optax.chain(optax.add_decayed_weights(decay), optax.sgd(rate))
+    optimizer = optax.partition(
+        {"trained": trained, "carried": optax.identity()},
+        Trainable(*("trained", "trained", "carried")),  # pyright: ignore[reportArgumentType]
+    )
+    states, values, _ = dynamics.descend(start, gradient, optimizer, run.record_at, key)
+    return states, values
+
+
 def layer_gradient(
     run: ObjectiveRun,
     now: Trainable,
@@ -120,11 +141,30 @@ def layer_gradient(
     x_pos: Float[Array, "N d"],
     key: PRNGKeyArray,
 ) -> tuple[Scalar, Trainable]:
-    """Loss and gradient of a batch, layer by layer (paper, Lemma 3)."""
-    params = models.product(now.layers), now.head
-    draws = jax.random.fold_in(key, 1)
-    value, (towards, head) = run.objective.gradient(params, x, x_pos, draws)
-    return value, Trainable(models.layer_gradients(now.layers, towards), head)
+    """Loss and gradient of a batch, layer by layer (paper, Lemma 3), and the change of what the
+    objective carries.
+    """
+    w, objective = models.product(now.layers), run.objective
+    of, draws = objective.given(now.carried, w), jax.random.fold_in(key, 1)
+    value, (towards, head) = of.gradient((w, now.head), x, x_pos, draws)
+    change = jax.tree.map(jnp.subtract, objective.carry(now.carried, w, x, x_pos), now.carried)
+    return value, Trainable(models.layer_gradients(now.layers, towards), head, change)
+
+
+def velocity(run: ObjectiveRun, now: Trainable, moments: Moments) -> Trainable:
+    """The rates of a run's mean at given second moments of the views, in the time learning rate
+    times steps.
+    """
+    w, objective = models.product(now.layers), run.objective
+    rates = objective.given(now.carried, w).rates((w, now.head), moments, run.batch_size)
+    carried = objective.mean_carry(now.carried, w, moments)
+    decayed = jax.tree.map(
+        lambda rate, value: rate - run.weight_decay * value,
+        (models.layer_gradients(now.layers, rates[0]), rates[1]),
+        (now.layers, now.head),
+    )
+    change = jax.tree.map(lambda new, old: (new - old) / run.learning_rate, carried, now.carried)
+    return Trainable(*decayed, change)
 
 
 def population_flow(
@@ -135,16 +175,10 @@ def population_flow(
     """
     if not run.objective.solved:
         return {"embedding_spectrum": jnp.full((len(run.record_at), run.dim), jnp.nan)}
-    moments = run.moments()
-
-    def velocity(now: Trainable) -> Trainable:
-        params = models.product(now.layers), now.head
-        rate, head_rate = run.objective.rates(params, moments, run.batch_size)
-        rates = Trainable(models.layer_gradients(now.layers, rate), head_rate)
-        return jax.tree.map(lambda r, w: r - run.weight_decay * w, rates, now)
-
-    start = run.headed(tuple(layers))
-    flow = dynamics.integrate(velocity, start, run.times, tolerance=tolerance)
+    start, moments = run.headed(tuple(layers)), run.moments()
+    flow = dynamics.integrate(
+        lambda now: velocity(run, now, moments), start, run.times, tolerance=tolerance
+    )
     return {"embedding_spectrum": spectrum(jax.vmap(models.product)(flow.layers))}
 
 

@@ -4,10 +4,12 @@ over batches, as one object.
 The layer W (n, d) may have a head V behind it, a predictor or a decoder that is trained with it.
 Losses that see W through W^T W alone are `linsim.training.loss.Loss`, and `Plain` here. Those that
 see covariances of the batch are in `linsim.training.redundancy`, LeJEPA in
-`linsim.training.gaussianity`.
+`linsim.training.gaussianity`, and those that carry a target or a predictor from step to step in
+`linsim.training.targets`.
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +60,22 @@ class Objective(ABC):
     def head(self, w: Weights, scale: Real) -> Head:
         """The initial head: scale times the identity. Args: W; scale."""
         return scale * jnp.eye(len(w), dtype=w.dtype)
+
+    def begin(self, w: Weights) -> Any:
+        """What it carries from step to step beside the weights, at the start: nothing."""
+        return None
+
+    def given(self, carried: Any, w: Weights) -> "Objective":
+        """The loss of one step. Args: what is carried to that step; the weights at it."""
+        return self
+
+    def carry(self, carried: Any, w: Weights, x: Batch, x_pos: Batch) -> Any:
+        """What is carried to the next step. Args: as `given`; the views of this step."""
+        return carried
+
+    def mean_carry(self, carried: Any, w: Weights, moments: Moments) -> Any:
+        """The mean of `carry` over batches of data with mean zero."""
+        return carried
 
 
 @record

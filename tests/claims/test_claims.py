@@ -19,7 +19,19 @@ from linsim.config import CannotWrite
 
 LEDGER = {claim.id: claim for claim in catalogue.claims()}
 QUICK = [name for name, claim in LEDGER.items() if not claim.slow]
-LONG = ("C18", "D01", "L05", "L08", "L09", "L11", "S16")  # more than five seconds each
+LONG = (
+    "C18",
+    "D01",
+    "L05",
+    "L08",
+    "L09",
+    "L11",
+    "L15",
+    "L17",
+    "L19",
+    "L21",
+    "S16",
+)  # more than five seconds each
 TOLERANCE = Tolerance(0.1, "by construction")
 MET, UNMET = Assumption("what", 1.0, "> 0", True), Assumption("what", -1.0, "> 0", False)
 

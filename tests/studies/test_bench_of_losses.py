@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from helpers import ROOT, assert_close
 
 import linsim
 from linsim.studies import losses
-from linsim.studies.losses import LossesSettings, summary, table, theory
+from linsim.studies.losses import LossesSettings, effects, summary, table, theory
 from linsim.studies.losses.runs import chosen, run_of
 from linsim.theory import cosine, noncontrastive, redundancy
 from linsim.training.loss import Cosine
@@ -46,9 +47,31 @@ def test_the_table_has_a_row_for_every_setting_and_a_verdict(found):
     assert linsim.study("losses").figure(found).axes
 
 
+def test_what_one_change_does_is_told_where_several_settings_vary(found):
+    rows = table.rows(found)
+    assert effects.lines(found, rows, table.AXES[1:]) == []
+    wide = xr.concat([found, found.assign_coords(batch_size=[64])], "batch_size")
+    rows = table.rows(wide)
+    for row in rows:
+        row["kind"] = "complete" if row["weight_decay"] else "none"
+    told = effects.lines(wide, rows, table.AXES[1:])
+    (jepa,) = (line.split() for line in told if line.startswith("effect on jepa"))
+    share = next(row["noisy_by_clean"] for row in rows if row["objective"] == "jepa")
+    assert jepa[3:] == [f"{share:.2g}", f"{share:.2g}", "all", "lost"]
+    assert "batch size 16, weight decay 0" in told[0]
+    assert "differs: jepa at batch size 16, weight decay 0.1: complete, predicted none" in told
+
+
+def test_what_the_noise_of_minibatches_adds_is_told(found):
+    rows = {(row["objective"], row["weight_decay"]): row for row in table.rows(found)}
+    assert 0.1 < abs(rows["jepa", 0.0]["clean_by_noise"]) < 20
+    assert rows["vicreg", 0.0]["clean_by_noise"] == 0
+    assert np.isnan(rows["ntxent", 0.0]["clean_by_noise"])
+
+
 def test_depths_are_an_axis_like_any_other():
     small = SMALL | {"steps": 2, "seeds": 1}
-    found = linsim.run("losses", loss=["jepa"], depth=[1, 2], **small)
+    found = linsim.run("losses", loss=["isoloss"], depth=[1, 2], **small)
     assert found["embedding_spectrum"].sizes["depth"] == 2
     spectrum = found["embedding_spectrum"].isel(time=0).squeeze()
     np.testing.assert_allclose(spectrum, 0.3**2, rtol=1e-5)  # the same product at every depth
@@ -69,6 +92,14 @@ def test_each_loss_settles_where_its_theory_says():
     decayed = theory.settled(a_run("jepa", weight_decay=0.1))
     stated = noncontrastive.predictor_fixed_point(1.0, np.array([0.25, 1.0]), 0.1) ** 2
     assert_close(np.array(decayed), np.asarray(stated))
+    assert theory.settled(a_run("byol")) == theory.settled(a_run("jepa"))
+    for name in ("directpred", "isoloss"):
+        assert_close(np.array(theory.settled(a_run(name))), np.array([base, a]) ** -3.0)
+    ends = theory.settled(a_run("isoloss", weight_decay=0.4))
+    assert_close(np.array(ends), 0.6**2 / np.array([base, a]) ** 3)
+    direct = theory.settled(a_run("directpred", weight_decay=0.1))
+    assert_close(np.array(direct), np.asarray(stated) / np.array([base, a]))
+    assert np.isnan(theory.settled(a_run("dino"))).all()
     assert theory.settled(a_run("alignment")) == (0.0, 0.0)
     assert np.isnan(theory.settled(a_run("ntxent"))).all()
     assert np.isnan(theory.settled(a_run("mae", weight_decay=0.1))).all()

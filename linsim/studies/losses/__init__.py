@@ -27,6 +27,10 @@ BenchName = Literal[
     "whitening",
     "lejepa",
     "jepa",
+    "byol",
+    "directpred",
+    "isoloss",
+    "dino",
     "mae",
     "alignment",
 ]
@@ -68,18 +72,21 @@ class LossesSettings(Bench, StudySettings, GaussianData):  # pyright: ignore[rep
     """A dimension has collapsed below this fraction of the largest variance."""
 
 
+FOR_NOTHING = ("whitening", "alignment")  # which settings make no difference to
 PRESETS = {
     "bench": Preset(LossesSettings(steps=4000), "every loss at two strengths of the noise"),
     "grid": Preset(
         LossesSettings(
-            steps=4000,
-            batch_size=(32, 128),
+            loss=tuple(name for name in get_args(BenchName) if name not in FOR_NOTHING),
+            steps=2000,
+            learning_rate=0.02,
+            seeds=2,
             weight_decay=(0.0, 0.1),
             temperature=(0.1, 0.5),
             depth=(1, 2),
             noise=(2.5,),
         ),
-        "and what batch size, weight decay, temperature and depth do",
+        "and what weight decay, temperature and depth do",
     ),
 }
 

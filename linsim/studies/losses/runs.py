@@ -15,6 +15,7 @@ from linsim.training.gaussianity import LeJEPA
 from linsim.training.objective_run import ObjectiveRun
 from linsim.training.objectives import Objective, Plain, Predicted, Reconstructed
 from linsim.training.redundancy import BarlowTwins, VICReg, Whitening
+from linsim.training.targets import DirectPrediction, MovingAverage, SelfDistillation
 
 WITH_TEMPERATURE: Mapping[str, type[loss.Dot] | type[loss.Cosine]] = {
     "infonce-dot": loss.Dot,
@@ -29,6 +30,10 @@ OBJECTIVES: Mapping[str, Objective] = {
     "whitening": Whitening(),
     "lejepa": LeJEPA(),
     "jepa": Predicted(),
+    "byol": MovingAverage(),
+    "directpred": DirectPrediction(isotropic=False),
+    "isoloss": DirectPrediction(),
+    "dino": SelfDistillation(),
     "mae": Reconstructed(),
     "alignment": Plain(of=loss.AlignmentOnly()),
 }

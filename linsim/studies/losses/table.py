@@ -7,6 +7,7 @@ import xarray as xr
 
 from linsim.spectra import kinds_found
 from linsim.studies import tabular
+from linsim.studies.losses import effects
 from linsim.studies.tabular import Column
 
 AXES = ("objective", "noise", "batch_size", "weight_decay", "depth")
@@ -15,9 +16,10 @@ GONE = 1e-3  # of the strength that modes start with
 
 LEGEND = (
     "m: strength (eigenvalue of W W^T) of the clean and of the noisy modes at the end, mean over "
-    "seeds; off: simulation against theory, in per cent and in standard errors; settles at: noisy "
-    "/ clean where theory ends; threshold: the noise from which on the noisier half vanishes; "
-    "collapse is the kind that is found, and in brackets the predicted one"
+    "seeds; off: simulation against theory, in per cent and in standard errors; by noise: what "
+    "theory of this batch size and rate adds to the flow of the mean, clean / noisy, in per cent; "
+    "settles at: noisy / clean where theory ends; threshold: the noise from which on the noisier "
+    "half vanishes; collapse is the kind that is found, and in brackets the predicted one"
 )
 
 
@@ -48,7 +50,7 @@ def tell(dataset: xr.Dataset) -> str:
         f"verdict: the kind of collapse that theory predicts in {sum(known)} of {len(known)} "
         "settings" + (f"; nothing is known of {silent}" if silent else "")
     )
-    return "\n".join([setting, "", *table, "", verdict])
+    return "\n".join([setting, "", *table, "", *effects.lines(dataset, found, AXES[1:]), verdict])
 
 
 def _columns(several: list[str]) -> list[Column]:
@@ -59,6 +61,7 @@ def _columns(several: list[str]) -> list[Column]:
         Column("clean_off", "off"),
         Column("noisy_m", "noisy m", "{:.3g}".format),
         Column("noisy_off", "off"),
+        Column("by_noise", "by noise"),
         Column("noisy_by_clean", "noisy / clean", "{:.3g}".format),
         Column("settles_at", "settles at", _number),
         Column("threshold", "threshold", _threshold),
@@ -70,6 +73,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """A row as its line tells it."""
     predicted = f" ({row['predicted']})" if row["predicted"] is not None else ""
     offs = {f"{block}_off": _off(row, block) for block in ("clean", "noisy")}
+    offs["by_noise"] = " / ".join(_added(row[f"{block}_by_noise"]) for block in ("clean", "noisy"))
     return row | offs | {"kind": f"{row['kind']}{predicted}"}
 
 
@@ -83,6 +87,10 @@ def _off(row: dict[str, Any], block: str) -> str:
     return f"{percent:+.3g}" + (f" ({errors:+.1f})" if np.isfinite(errors) else "")
 
 
+def _added(percent: float) -> str:
+    return "-" if np.isnan(percent) or percent == 0 else f"{percent:+.2g}"
+
+
 def rows(dataset: xr.Dataset) -> list[dict[str, Any]]:
     """The numbers of the table, one row a setting."""
     stacked = dataset[list(AXES)].stack(point=AXES)["point"].values
@@ -91,8 +99,9 @@ def rows(dataset: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def _row(one: xr.Dataset, point: dict[str, Any]) -> dict[str, Any]:
-    measured, theory = (
-        block_strengths(one[f"{name}embedding_spectrum"], one) for name in ("", "theory_")
+    measured, theory, flow = (
+        block_strengths(one[f"{name}embedding_spectrum"], one)
+        for name in ("", "theory_", "population_")
     )
     gone = GONE * float(measured.isel(time=0).mean())
     measured, theory = measured.isel(time=-1), theory.isel(time=-1)
@@ -104,6 +113,7 @@ def _row(one: xr.Dataset, point: dict[str, Any]) -> dict[str, Any]:
             f"{block}_m": float(mean.sel(block=block)),
             f"{block}_off_percent": percent,
             f"{block}_off_errors": errors,
+            f"{block}_by_noise": _apart(at[1], flow.isel(time=-1).sel(block=block))[0],
             f"{block}_gone": max(float(values.max()) for values in at) < gone,
         }
     clean, noisy = one["settled"].values

@@ -5,7 +5,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from linsim.theory import cosine, gaussianity, jepa, noncontrastive, redundancy, spectral
+from linsim.theory import cosine, gaussianity, isoloss, jepa, noncontrastive, redundancy, spectral
 from linsim.training import data
 from linsim.training.data import ModeMoments
 from linsim.training.gaussianity import LeJEPA
@@ -13,6 +13,7 @@ from linsim.training.loss import Cosine, LinearBarlowTwins, SolvedLoss, Spectral
 from linsim.training.objective_run import ObjectiveRun
 from linsim.training.objectives import Objective, Plain, Predicted, Reconstructed
 from linsim.training.redundancy import BarlowTwins, VICReg
+from linsim.training.targets import DirectPrediction, MovingAverage
 
 MOST_NOISE = 1e3  # a loss that bears so much has no threshold
 UNKNOWN = (float("nan"), float("nan"))
@@ -106,8 +107,18 @@ def _(
 def _(
     objective: Predicted, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments
 ) -> tuple[float, float]:
-    if not objective.stop_gradient:
-        return 0.0, 0.0
+    return _predicted(run, clean, noisy) if objective.stop_gradient else (0.0, 0.0)
+
+
+@_settled.register
+def _(
+    objective: MovingAverage, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments
+) -> tuple[float, float]:
+    return _predicted(run, clean, noisy) if objective.predictor else (0.0, 0.0)
+
+
+def _predicted(run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments) -> tuple[float, float]:
+    """Where a learned predictor and stop-gradient settle, with a moving average or without."""
     decay = float(run.weight_decay)
 
     def strength(mode: ModeMoments) -> float:
@@ -115,6 +126,22 @@ def _(
         if decay == 0:
             return float(jepa.jepa_settled(cross / mode.anchor, run.depth)) ** 2
         return float(noncontrastive.predictor_fixed_point(cross, mode.anchor - cross, decay)) ** 2
+
+    return UNKNOWN if decay and run.depth > 1 else (strength(clean), strength(noisy))
+
+
+@_settled.register
+def _(
+    objective: DirectPrediction, run: ObjectiveRun, clean: ModeMoments, noisy: ModeMoments
+) -> tuple[float, float]:
+    decay = float(run.weight_decay)
+
+    def strength(mode: ModeMoments) -> float:
+        cross = float(mode.anchor + mode.covariance)
+        if objective.isotropic or decay == 0:
+            return float(isoloss.settled(mode.anchor, cross, decay))
+        v = noncontrastive.predictor_fixed_point(cross, mode.anchor - cross, decay)
+        return float(v) ** 2 / float(mode.anchor)
 
     return UNKNOWN if decay and run.depth > 1 else (strength(clean), strength(noisy))
 
