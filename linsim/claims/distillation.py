@@ -58,8 +58,10 @@ def centring_changes_the_onset(seed: int, wrong: float) -> Evidence:
 
     shifted = x + mean, x_pos + mean
     direction = mean / jnp.linalg.norm(mean)
-    grows = [float(jnp.sum((field(*shifted, on) @ direction) * (w @ direction))) for on in (0, 1)]
-    centred = tuple(v - jnp.mean(v, axis=0) for v in (x, x_pos))
+    grows = [
+        float(jnp.sum((field(*shifted, on) @ direction) * (w @ direction))) for on in (False, True)
+    ]
+    centred = x - jnp.mean(x, axis=0), x_pos - jnp.mean(x_pos, axis=0)
     same = error(field(*centred, True), field(*centred, False))
     off = max(error(stated(*shifted, on), field(*shifted, on)) for on in (True, False))
     return Evidence(

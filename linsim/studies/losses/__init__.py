@@ -82,11 +82,10 @@ PRESETS = {
             learning_rate=0.02,
             seeds=2,
             weight_decay=(0.0, 0.1),
-            temperature=(0.1, 0.5),
             depth=(1, 2),
             noise=(2.5,),
         ),
-        "and what weight decay, temperature and depth do",
+        "and what weight decay and depth do",
     ),
 }
 
