@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, equation
-from linsim.claims.setups import above
+from linsim.claims.setups import above, remembered
 from linsim.theory import cosine, gaussianity, redundancy
 from linsim.training import contrast, models, objective_run
 from linsim.training.data import Moments
@@ -92,6 +92,7 @@ def barlow_twins_ends_in_a_quadratic_program(seed: int, wrong: float) -> Evidenc
     )
 
 
+@remembered
 @functools.partial(jax.jit, static_argnums=0)
 def trained(run: ObjectiveRun, seed):
     """The spectrum at the end of a run on batches."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.claims.ledger import Evidence, Tolerance, claim, equation
-from linsim.claims.setups import above, below, case, error
+from linsim.claims.setups import above, below, case, error, remembered
 from linsim.claims.targets import trained
 from linsim.training import models, objective_run
 from linsim.training.objective_run import ObjectiveRun
@@ -74,6 +74,7 @@ def centring_changes_the_onset(seed: int, wrong: float) -> Evidence:
     )
 
 
+@remembered
 @functools.partial(jax.jit, static_argnums=(0,))
 def distilled(run: ObjectiveRun, mean, seed):
     """The spectrum at the end of a run on batches of Gaussian data with a mean along its first
@@ -123,7 +124,7 @@ def centring_and_sharpening(seed: int, wrong: float) -> Evidence:
             learning_rate=0.1,
             dim=4,
             noisy_dims=2,
-            batch_size=256,
+            batch_size=64,
             record_at=(0, 1, 3000),
         )
 
@@ -142,6 +143,7 @@ def centring_and_sharpening(seed: int, wrong: float) -> Evidence:
     )
 
 
+@remembered
 @jax.jit
 def weak_copy(w, variances, weak, temperatures, seed):
     """Of a linear DINO whose teacher is its student: the rates of its columns, those of a weak mode

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.claims.ledger import Evidence, Tolerance, claim, equation, rounding
-from linsim.claims.setups import FLOW, error
+from linsim.claims.setups import FLOW, error, remembered
 from linsim.studies import square_noise
 from linsim.training import objective_run
 from linsim.training.objective_run import ObjectiveRun, population_flow
@@ -31,6 +31,7 @@ def run_of(objective: Objective, **fields) -> ObjectiveRun:
     )
 
 
+@remembered
 @functools.partial(jax.jit, static_argnums=0)
 def mean_spectrum(run: ObjectiveRun, seed):
     """The mean spectrum at the end of RUNS runs, and its standard error."""
@@ -47,6 +48,7 @@ def mean_spectrum(run: ObjectiveRun, seed):
     recorded="holds",
     error="the departure {} too large",
     by=0.5,
+    slow=True,
 )
 def mean_squares_on_batches(seed: int, wrong: float) -> Evidence:
     """What descent on batches of N samples adds to the flow of a linear JEPA or autoencoder is, to

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, equation, rounding, solver
-from linsim.claims.setups import FLOW, below, error
+from linsim.claims.setups import FLOW, below, error, remembered
 from linsim.theory import isoloss, moving_average, noncontrastive
 from linsim.training import dynamics, objective_run
 from linsim.training.objective_run import ObjectiveRun
@@ -101,6 +101,7 @@ def rates_under_a_moving_average(seed: int, wrong: float) -> Evidence:
     return Evidence(max(off))
 
 
+@remembered
 @functools.partial(jax.jit, static_argnums=(0,))
 def trained(run: ObjectiveRun, seed):
     """The spectrum at the end of a run on batches."""
@@ -137,7 +138,7 @@ def a_moving_average_changes_no_outcome(seed: int, wrong: float) -> Evidence:
             learning_rate=0.05,
             dim=sum(counts),
             noisy_dims=counts[1],
-            batch_size=512,
+            batch_size=128,
             record_at=(0, 1, 4000),
         )
         values = np.asarray(trained(run, seed))
