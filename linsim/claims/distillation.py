@@ -46,11 +46,11 @@ def centring_changes_the_onset(seed: int, wrong: float) -> Evidence:
     w = 1e-7 * jax.random.normal(jax.random.key(seed), (outputs, x.shape[1]))
     w = w - jnp.mean(w, axis=0)
 
-    def field(x, x_pos, centring: bool):
+    def field(x, x_pos, centring):
         centre = jnp.mean(x_pos, axis=0) @ w.T if centring else jnp.zeros(outputs)
         return -onset(w, x, x_pos, centre, (tau, tau_t))
 
-    def stated(x, x_pos, centring: bool):
+    def stated(x, x_pos, centring):
         anchor, cross = x.T @ x / len(x), x.T @ x_pos / len(x)
         means = jnp.outer(jnp.mean(x, axis=0), jnp.mean(x_pos, axis=0))
         taught = cross - centring * means
@@ -59,10 +59,11 @@ def centring_changes_the_onset(seed: int, wrong: float) -> Evidence:
     shifted = x + mean, x_pos + mean
     direction = mean / jnp.linalg.norm(mean)
     grows = [
-        float(jnp.sum((field(*shifted, on) @ direction) * (w @ direction))) for on in (False, True)
+        float(jnp.sum((field(shifted[0], shifted[1], on) @ direction) * (w @ direction)))
+        for on in (False, True)
     ]
     centred = x - jnp.mean(x, axis=0), x_pos - jnp.mean(x_pos, axis=0)
-    same = error(field(*centred, True), field(*centred, False))
+    same = error(field(centred[0], centred[1], True), field(centred[0], centred[1], False))
     off = max(error(stated(*shifted, on), field(*shifted, on)) for on in (True, False))
     return Evidence(
         off,
@@ -76,7 +77,7 @@ def centring_changes_the_onset(seed: int, wrong: float) -> Evidence:
 
 @remembered
 @functools.partial(jax.jit, static_argnums=(0,))
-def distilled(run: ObjectiveRun, mean, seed):
+def distilled(run: ObjectiveRun, mean, seed, temperature=1.0):
     """The spectrum at the end of a run on batches of Gaussian data with a mean along its first
     coordinate, and the largest share that an output has on average.
     """
@@ -85,13 +86,13 @@ def distilled(run: ObjectiveRun, mean, seed):
 
     def source(key, size=run.batch_size):
         clean, first, second = jax.random.normal(key, (3, size, run.dim))
-        views = (clean + run.noise_deviations() * each + shift for each in (first, second))
-        return tuple(views)
+        spread = run.noise_deviations()
+        return clean + spread * first + shift, clean + spread * second + shift
 
     states, _ = objective_run.descend(run, run.start(key_init), source, key)
     w = models.product(jax.tree.map(lambda each: each[-1], states.layers))
     x, _ = source(key_show, 4096)
-    shares = jax.nn.softmax(x @ w.T / run.objective.student_temperature, axis=1)
+    shares = jax.nn.softmax(x @ w.T / temperature, axis=1)
     return objective_run.spectrum(w[None])[0], jnp.max(jnp.mean(shares, axis=0))
 
 

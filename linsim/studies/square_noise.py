@@ -82,7 +82,7 @@ def _field(run: ObjectiveRun, theta: Vector, joint: Joint) -> Vector:
     _, unravel = ravel_pytree(_start(run))
     d = run.dim
     moments = Moments(joint[:d, :d], joint[d:, d:], joint[:d, d:])
-    return ravel_pytree(velocity(run, unravel(theta), moments))[0]
+    return ravel_pytree(velocity(run, unravel(jnp.asarray(theta)), moments))[0]
 
 
 @jax.jit
@@ -97,7 +97,7 @@ def _read(
     counts = jnp.sum(blocks, axis=1)
 
     def gram(theta: Vector) -> Float[Array, "d d"]:
-        w = models.product(unravel(theta).layers)
+        w = models.product(unravel(jnp.asarray(theta)).layers)
         return w @ w.T
 
     def means(theta: Vector) -> Float[Array, "2"]:

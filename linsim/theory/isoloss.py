@@ -25,7 +25,7 @@ from linsim.arrays import Array
 Real = float | Float[Array, "..."]
 
 
-def root(moment: Float[Array, "n n"]) -> Real:
+def root(moment: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """The symmetric root of a positive semi-definite matrix.
 
         P P = F,   P = P^T >= 0

@@ -164,7 +164,7 @@ def velocity(run: ObjectiveRun, now: Trainable, moments: Moments) -> Trainable:
         (now.layers, now.head),
     )
     change = jax.tree.map(lambda new, old: (new - old) / run.learning_rate, carried, now.carried)
-    return Trainable(*decayed, change)
+    return Trainable(decayed[0], decayed[1], change)
 
 
 def population_flow(

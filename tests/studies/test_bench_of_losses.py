@@ -51,6 +51,7 @@ def test_what_one_change_does_is_told_where_several_settings_vary(found):
     rows = table.rows(found)
     assert effects.lines(found, rows, table.AXES[1:]) == []
     wide = xr.concat([found, found.assign_coords(batch_size=[64])], "batch_size")
+    assert isinstance(wide, xr.Dataset)
     rows = table.rows(wide)
     for row in rows:
         row["kind"] = "complete" if row["weight_decay"] else "none"

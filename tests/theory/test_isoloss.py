@@ -45,7 +45,7 @@ def test_modes_settle_and_close_as_stated(isotropic):
         else noncontrastive.predictor_fixed_point(1.0, VARIANCES - 1, decay)
     )
     assert_close(end, stated, rtol=1e-6)
-    rates = isoloss.closing_rate(np.asarray(VARIANCES), 1.0, isotropic=isotropic)
+    rates = np.asarray(isoloss.closing_rate(np.asarray(VARIANCES), 1.0, isotropic=isotropic))
     times = jnp.array([0.0, 40.0, 41.0])
     left = flow(times, 1.2 / VARIANCES, 1.0, 0.0, isotropic)[1:] - 1 / VARIANCES
     if not isotropic:

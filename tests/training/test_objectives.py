@@ -1,6 +1,7 @@
 """Objectives: each closed-form gradient is that of its public loss, on random shapes."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ OBJECTIVES = {
 }
 
 
-def with_target(name, params):
+def with_target(name, params) -> Any:
     """Objectives that carry something, at a step at which they carry anything."""
     w = params[0]
     other = make_case(8, 1, *reversed(w.shape)).w

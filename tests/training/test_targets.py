@@ -120,7 +120,11 @@ def test_centring_has_nothing_to_do_on_batches_of_mean_zero():
     def run(centring, shift):
         of = SelfDistillation(student_temperature=0.9, teacher_temperature=0.4, centring=centring)
         source = batches(shift)
-        mirrored = lambda key: tuple(jnp.concatenate([v, 2 * shift - v]) for v in source(key))
+
+        def mirrored(key):
+            x, x_pos = source(key)
+            return jnp.concatenate([x, 2 * shift - x]), jnp.concatenate([x_pos, 2 * shift - x_pos])
+
         run = replace(SMALL, objective=of)
         states, _ = objective_run.descend(
             run, run.start(jax.random.key(5)), mirrored, jax.random.key(4)
