@@ -142,16 +142,17 @@ def sigreg_keeps_all_dimensions(seed: int, wrong: float) -> Evidence:
     return Evidence(max(off), outside=float(stated(3.0) > 0))
 
 
+@functools.cache
 @jax.jit
 def weak_modes_rate(deviation, temperature, seed):
     """The mean growth rate of eight weak modes beside seven strong ones under NT-Xent, over 64
-    batches of 1,024.
+    batches of 512.
     """
     weak = jnp.arange(15) >= 7
     w, deviations = jnp.diag(jnp.where(weak, 1e-4, 1.0)), jnp.where(weak, deviation, 0.5)
 
     def of_one(key):
-        clean, first, second = jax.random.normal(key, (3, 1024, 15))
+        clean, first, second = jax.random.normal(key, (3, 512, 15))
         views = clean + deviations * first, clean + deviations * second
         return jnp.mean(jnp.diag(contrast.cosine(w, *views, temperature).contrast)[7:])
 
@@ -163,7 +164,7 @@ def weak_modes_rate(deviation, temperature, seed):
     "L11",
     "new",
     equation("ntxent"),
-    tolerance=Tolerance(0.03, "1 % of sampling error, and of order 1/N, N = 1024"),
+    tolerance=Tolerance(0.05, "4 standard errors of 64 batches of 512, and what is of order 1/N"),
     recorded="holds",
     error="c {} too large",
     by=0.1,

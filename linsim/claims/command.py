@@ -40,7 +40,7 @@ class VerifySettings(Checked):
     """Claims to check, such as C13 P04 (default: all that are quick)."""
     section: Section | None = None
     """Only claims about this section of the paper (3, 4, 5, 6), or what is not in it (new)."""
-    seeds: Count = 5
+    seeds: Count = 3
     """Independent runs of every check; the worst decides."""
     seed: Seed = 0
     """The first of their seeds, to try others than those that the verdicts were recorded with."""
