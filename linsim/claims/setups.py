@@ -4,7 +4,7 @@ whatever the seed.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,17 +24,18 @@ SAMPLES = 16
 DIM = 5
 
 jitted = functools.cache(jax.jit)
-Work = TypeVar("Work", bound=Callable[..., Any])
+Args = ParamSpec("Args")
+Found = TypeVar("Found")
 
 
-def remembered(work: Work) -> Work:
+def remembered(work: Callable[Args, Found]) -> Callable[Args, Found]:
     """`functools.cache` for functions of arrays: a counter-check that changes nothing but the
     formula finds what its check has simulated.
     """
-    found: dict[str, Any] = {}
+    found: dict[str | None, Found] = {}
 
     @functools.wraps(work)
-    def of(*args: Any, **options: Any) -> Any:
+    def of(*args: Args.args, **options: Args.kwargs) -> Found:
         key = joblib.hash((args, options))
         if key not in found:
             found[key] = work(*args, **options)
