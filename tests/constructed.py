@@ -316,6 +316,7 @@ def losses(setting: Setting) -> xr.Dataset:
         {
             "embedding_spectrum": ((*at, "seed", "time", "mode"), _fated(values, setting, -2)),
             "theory_embedding_spectrum": ((*at, "seed", "time", "mode"), flow),
+            "population_embedding_spectrum": ((*at, "seed", "time", "mode"), flow**1.1),
             "kind": ((*at, "seed"), kind),
             "theory_kind": ((*at, "seed"), kind),
             "settled": ((*at, "block"), np.ones((*grid, 2))),

@@ -6,6 +6,7 @@ import functools
 import io
 import itertools
 import re
+import string
 from typing import Any
 
 import constructed
@@ -118,7 +119,7 @@ def problems(figure: Figure) -> list[str]:
         found += ["a legend covers data" for axis in figure.axes if overlap(box, extent(axis))]
     letters = [re.match(r"\((\w)\) .", axis.get_title(loc="left")) for axis in panels(figure)]
     names = [letter.group(1) for letter in letters if letter]
-    if sorted(names) != list("abcdefghijkl"[: len(letters)]):
+    if sorted(names) != list(string.ascii_lowercase[: len(letters)]):
         found.append(f"panels are lettered {names}")
     for axis in panels(figure):
         if not holds_something(axis):

@@ -227,6 +227,7 @@ def _of_modes(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]
     largest = np.nanmax(found, axis=1, keepdims=True)
     left_out[strength < (10 * eps) ** 2 * largest] = np.inf  # runs are rounded there
     values = spectrum(groups, np.sqrt(found))
+    measured = one["weight_singular_values"].isel(time=-1).transpose("seed", ...).values
     return {
         "theory_block_strength": strength,
         "theory_level": np.full(strength.shape, np.nan),
@@ -234,8 +235,20 @@ def _of_modes(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]
         "theory_weight_singular_values": values,
         "theory_singular_value_low": values,
         "theory_singular_value_high": values,
-        "collapsed_probability": _shares(values[-1:], cutoff),
+        "collapsed_probability": _shares(_scattered(values[-1], measured), cutoff),
     }
+
+
+def _scattered(values: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Spectra (draws, d) about theory's (d,), whose logarithms differ as those of the measured ones
+    (seeds, d) do: theory of mean training knows no spread of its own. Of one seed, theory's alone.
+    """
+    if len(measured) < 2:
+        return values[None]
+    spread = np.log(np.maximum(measured, np.finfo(measured.dtype).tiny)).std(axis=0, ddof=1)
+    spread = np.maximum(spread, np.median(spread))  # of few seeds some agree by chance
+    normal = np.random.default_rng(0).standard_normal((DRAWS, len(values)))
+    return values * np.exp(spread * normal)
 
 
 def _parting(run: Run, times: np.ndarray, strength: np.ndarray) -> np.ndarray:
