@@ -70,6 +70,7 @@ def test_what_the_noise_of_minibatches_adds_is_told(found):
     assert np.isnan(rows["ntxent", 0.0]["clean_by_noise"])
 
 
+@pytest.mark.slow
 def test_depths_are_an_axis_like_any_other():
     small = SMALL | {"steps": 2, "seeds": 1}
     found = linsim.run("losses", loss=["isoloss"], depth=[1, 2], **small)

@@ -248,6 +248,7 @@ def test_nothing_is_predicted_where_theory_is_silent(fields):
     assert np.isnan(strong_aug.collapsed(run))
 
 
+@pytest.mark.slow
 def test_other_starts_have_the_median_over_the_seeds_own_starts():
     settings = {"noise": 1.2, "seeds": 3, "dim": 3, "noisy_dims": 1, "batch_size": 16, "steps": 9}
     found = linsim.run("strong_aug", init="gaussian", **settings).isel(noise=0, init_scale=0)

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from helpers import chunks, command, same_bytes, started
 
-pytestmark = pytest.mark.xdist_group("resume")  # one undisturbed run for all
-
 TINY = [
     "--noise",
     "0.5",
