@@ -88,3 +88,7 @@ def test_limits_of_the_rates():
     assert np.isnan(moving_average.closing_rate(1.0, 4.0, 1.0, 0.2))
     assert_close(moving_average.decay_without_predictor(1.0, 0.5, 1e9, 0.1), 0.6, rtol=1e-6)
     assert float(moving_average.decay_without_predictor(1.0, 0.0, 1.0)) == 0
+    for beta in (0.05, 0.8, 3.0):
+        rates = np.linalg.eigvals([[-(1.0 + 0.5 + 0.1), 1.0], [beta, -beta]])
+        found = moving_average.decay_without_predictor(1.0, 0.5, beta, 0.1)
+        assert_close(found, -rates.max(), rtol=1e-9)
