@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from linsim.claims import page
 from linsim.claims.catalogue import FAMILIES, claims
-from linsim.claims.ledger import Evidence, Outcome
+from linsim.claims.ledger import RESIDUALS, Evidence, Outcome
 from linsim.studies import style
 
 DOCS = Path(__file__).parent
@@ -149,7 +149,7 @@ def place(where: str) -> str:
 
 def refuted(evidence: Sequence[Evidence]) -> list[float]:
     """The residuals of what the statement is not."""
-    found = [getattr(each, name) for each in evidence for name in ("printed", "outside", "later")]
+    found = [getattr(each, name) for each in evidence for name in RESIDUALS[1:]]
     return [value for value in found if value is not None]
 
 

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from linsim.arrays import Array
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, equation
-from linsim.claims.setups import above, remembered
+from linsim.claims.setups import above, trained_spectrum, two_noisy_views
 from linsim.theory import cosine, gaussianity, redundancy
-from linsim.training import contrast, models, objective_run
+from linsim.training import contrast, models
 from linsim.training.data import Moments
 from linsim.training.gaussianity import LeJEPA
 from linsim.training.objective_run import ObjectiveRun
@@ -42,6 +43,16 @@ def spectrum(w: Any) -> np.ndarray:
     return np.linalg.svd(np.asarray(w), compute_uv=False) ** 2
 
 
+def at_its_end(found: np.ndarray, stated: Array) -> Evidence:
+    """How far a spectrum is from the stated one, relative to its largest eigenvalue, where some
+    modes vanish.
+    """
+    return Evidence(
+        float(np.abs(found - np.sort(stated)[::-1]).max() / stated.max()),
+        assumptions=(above("modes that vanish", np.sum(stated == 0), 0),),
+    )
+
+
 ENDED = Tolerance(0.005, "of the largest eigenvalue, after 6,000 steps of a falling rate")
 
 
@@ -62,10 +73,7 @@ def vicreg_ends_in_water_filling(seed: int, wrong: float) -> Evidence:
     start = models.gaussian(jax.random.key(seed), (8, 8), 1.0)[0]
     found = spectrum(descended(VICReg(), ratios, start, 128))
     stated = redundancy.vicreg_optimum(ratios, batch_size=128, covariance=1 + wrong)
-    return Evidence(
-        float(np.abs(found - np.sort(stated)[::-1]).max() / stated.max()),
-        assumptions=(above("modes that vanish", np.sum(stated == 0), 0),),
-    )
+    return at_its_end(found, stated)
 
 
 @claim(
@@ -86,18 +94,7 @@ def barlow_twins_ends_in_a_quadratic_program(seed: int, wrong: float) -> Evidenc
     w = descended(BarlowTwins(epsilon=0.0), 2 * (1 - correlations), start, 128)
     found = spectrum(w / jnp.linalg.norm(w, axis=1, keepdims=True))
     stated = redundancy.barlow_optimum(correlations, (1 + wrong) * 0.0051)
-    return Evidence(
-        float(np.abs(found - np.sort(stated)[::-1]).max() / stated.max()),
-        assumptions=(above("modes that vanish", np.sum(stated == 0), 0),),
-    )
-
-
-@remembered
-@functools.partial(jax.jit, static_argnums=0)
-def trained(run: ObjectiveRun, seed):
-    """The spectrum at the end of a run on batches."""
-    key = jax.random.fold_in(jax.random.key(7), seed)
-    return objective_run.simulate(run, key)["embedding_spectrum"][-1]
+    return at_its_end(found, stated)
 
 
 @claim(
@@ -129,7 +126,7 @@ def sigreg_keeps_all_dimensions(seed: int, wrong: float) -> Evidence:
             batch_size=32,
             record_at=(0, 1, 1000),
         )
-        values = np.asarray(trained(run, seed))
+        values = np.asarray(trained_spectrum(run, seed, 7))
         return int(np.sum(values < 1e-3 * values[0]))
 
     def stated(noise: float) -> int:
@@ -152,8 +149,7 @@ def weak_modes_rate(deviation, temperature, seed):
     w, deviations = jnp.diag(jnp.where(weak, 1e-4, 1.0)), jnp.where(weak, deviation, 0.5)
 
     def of_one(key):
-        clean, first, second = jax.random.normal(key, (3, 512, 15))
-        views = clean + deviations * first, clean + deviations * second
+        views = two_noisy_views(key, 512, deviations)
         return jnp.mean(jnp.diag(contrast.cosine(w, *views, temperature).contrast)[7:])
 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(8), seed), 64)

@@ -7,8 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.claims.ledger import Evidence, Tolerance, claim, equation
-from linsim.claims.setups import above, below, case, error, remembered
-from linsim.claims.targets import trained
+from linsim.claims.setups import (
+    above,
+    below,
+    case,
+    error,
+    remembered,
+    trained_spectrum,
+    two_noisy_views,
+)
 from linsim.training import models, objective_run
 from linsim.training.objective_run import ObjectiveRun
 from linsim.training.targets import Distilled, SelfDistillation, Teacher
@@ -75,9 +82,12 @@ def centring_changes_the_onset(seed: int, wrong: float) -> Evidence:
     )
 
 
+TEMPERATURE = 1.0  # of the student whose outputs are looked at
+
+
 @remembered
-@functools.partial(jax.jit, static_argnums=(0,))
-def distilled(run: ObjectiveRun, mean, seed, temperature=1.0):
+@functools.partial(jax.jit, static_argnums=0)
+def distilled(run: ObjectiveRun, mean, seed):
     """The spectrum at the end of a run on batches of Gaussian data with a mean along its first
     coordinate, and the largest share that an output has on average.
     """
@@ -85,14 +95,13 @@ def distilled(run: ObjectiveRun, mean, seed, temperature=1.0):
     shift = mean * jnp.eye(run.dim)[0]
 
     def source(key, size=run.batch_size):
-        clean, first, second = jax.random.normal(key, (3, size, run.dim))
-        spread = run.noise_deviations()
-        return clean + spread * first + shift, clean + spread * second + shift
+        x, x_pos = two_noisy_views(key, size, run.noise_deviations())
+        return x + shift, x_pos + shift
 
     states, _ = objective_run.descend(run, run.start(key_init), source, key)
     w = models.product(jax.tree.map(lambda each: each[-1], states.layers))
     x, _ = source(key_show, 4096)
-    shares = jax.nn.softmax(x @ w.T / temperature, axis=1)
+    shares = jax.nn.softmax(x @ w.T / TEMPERATURE, axis=1)
     return objective_run.spectrum(w[None])[0], jnp.max(jnp.mean(shares, axis=0))
 
 
@@ -116,7 +125,7 @@ def centring_and_sharpening(seed: int, wrong: float) -> Evidence:
             objective=SelfDistillation(
                 decay=0.9,
                 centring=centring,
-                student_temperature=1.0,
+                student_temperature=TEMPERATURE,
                 teacher_temperature=teacher_temperature,
             ),
             noise=0.7,
@@ -155,8 +164,7 @@ def weak_copy(w, variances, weak, temperatures, seed):
     rooted = jnp.sqrt(variances - 1)
 
     def of_some(key):
-        clean, first, second = jax.random.normal(key, (3, 20_000, w.shape[1]))
-        x, x_pos = clean + rooted * first, clean + rooted * second
+        x, x_pos = two_noisy_views(key, 20_000, rooted)
         q, p = jax.nn.softmax(x @ w.T / tau), jax.nn.softmax(x_pos @ w.T / sharp)
 
         def mean_jacobian(shares):
@@ -201,7 +209,7 @@ def dino_keeps_the_cleanest_modes(seed: int, wrong: float) -> Evidence:
         batch_size=256,
         record_at=(0, 1, 4000),
     )
-    values = np.asarray(trained(run, seed))
+    values = np.asarray(trained_spectrum(run, seed, 11))
     return Evidence(
         error(copied, stated),
         assumptions=(

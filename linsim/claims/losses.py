@@ -10,7 +10,7 @@ import numpy as np
 
 from linsim import losses
 from linsim.claims.ledger import Evidence, Tolerance, claim, equation, rounding
-from linsim.claims.setups import case, error, remembered
+from linsim.claims.setups import case, error, remembered, two_noisy_views
 from linsim.training import models
 from linsim.training.data import Moments
 from linsim.training.gaussianity import LeJEPA
@@ -72,8 +72,7 @@ def mean_gradient(objective: Objective, size: int, w, deviations, seed):
     """Mean gradient over 10,000 batches with two noisy views of isotropic data."""
 
     def of_one(key):
-        clean, first, second = jax.random.normal(key, (3, size, len(deviations)))
-        views = clean + deviations * first, clean + deviations * second
+        views = two_noisy_views(key, size, deviations)
         return objective.gradient((w, jnp.eye(len(w))), *views, jax.random.fold_in(key, 1))[1][0]
 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(6), seed), 10_000)

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import joblib
 import numpy as np
 import optax
-from jaxtyping import Float
+from jaxtyping import Float, PRNGKeyArray
 
 from linsim import losses
 from linsim.arrays import Array
 from linsim.claims.ledger import Assumption
 from linsim.theory import population
-from linsim.training import contrast, data, dynamics, models, observe
+from linsim.training import contrast, data, dynamics, models, objective_run, observe
+from linsim.training.objective_run import ObjectiveRun
 
 FLOW = 1e-10  # tolerance per step of every flow here
 SAMPLES = 16
@@ -179,6 +180,22 @@ def mean_contrast(
 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(5), seed), draws // size)
     return jnp.mean(jax.lax.map(of_one, keys), axis=0)
+
+
+def two_noisy_views(
+    key: PRNGKeyArray, size: int, deviations: Float[Array, "d"]
+) -> tuple[Float[Array, "N d"], Float[Array, "N d"]]:
+    """Two views of `size` samples of isotropic data, with noise of these deviations in each."""
+    clean, first, second = jax.random.normal(key, (3, size, len(deviations)))
+    return clean + deviations * first, clean + deviations * second
+
+
+@remembered
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def trained_spectrum(run: ObjectiveRun, seed: Any, stream: int) -> Float[Array, "n"]:
+    """The spectrum at the end of a run on batches. Args: run; seed; which random stream."""
+    key = jax.random.fold_in(jax.random.key(stream), seed)
+    return objective_run.simulate(run, key)["embedding_spectrum"][-1]
 
 
 @functools.partial(jax.jit, static_argnums=1)

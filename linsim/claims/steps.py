@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.claims.ledger import Evidence, Tolerance, claim, equation, rounding
-from linsim.claims.setups import FLOW, error, remembered
+from linsim.claims.setups import FLOW, error, remembered, two_noisy_views
 from linsim.studies import square_noise
 from linsim.training import objective_run
 from linsim.training.objective_run import ObjectiveRun, population_flow
@@ -81,8 +81,8 @@ def grown(steps: int, size: int, epsilon, rate, seed):
     start = jax.random.normal(key, (dim, dim))
 
     def step(w, key):
-        clean, first, second = jax.random.normal(key, (3, size, dim))
-        gradient = of.gradient((w, jnp.eye(dim)), clean + 0.5 * first, clean + 0.5 * second)[1][0]
+        views = two_noisy_views(key, size, jnp.full(dim, 0.5))
+        gradient = of.gradient((w, jnp.eye(dim)), *views)[1][0]
         return w - rate * gradient, jnp.sum(gradient**2, axis=1)
 
     end, squares = jax.lax.scan(step, start, jax.random.split(key, steps))

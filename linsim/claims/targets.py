@@ -2,16 +2,14 @@
 average and IsoLoss (docs/losses.md).
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, equation, rounding, solver
-from linsim.claims.setups import FLOW, below, error, remembered
+from linsim.claims.setups import FLOW, below, error, trained_spectrum
 from linsim.theory import isoloss, moving_average, noncontrastive
-from linsim.training import dynamics, objective_run
+from linsim.training import dynamics
 from linsim.training.objective_run import ObjectiveRun
 from linsim.training.targets import MovingAverage
 
@@ -101,14 +99,6 @@ def rates_under_a_moving_average(seed: int, wrong: float) -> Evidence:
     return Evidence(max(off))
 
 
-@remembered
-@functools.partial(jax.jit, static_argnums=(0,))
-def trained(run: ObjectiveRun, seed):
-    """The spectrum at the end of a run on batches."""
-    key = jax.random.fold_in(jax.random.key(11), seed)
-    return objective_run.simulate(run, key)["embedding_spectrum"][-1]
-
-
 @claim(
     "L15",
     "new",
@@ -141,7 +131,7 @@ def a_moving_average_changes_no_outcome(seed: int, wrong: float) -> Evidence:
             batch_size=128,
             record_at=(0, 1, 4000),
         )
-        values = np.asarray(trained(run, seed))
+        values = np.asarray(trained_spectrum(run, seed, 11))
         return int(np.sum(values < 1e-3))
 
     above_root, below_root = 1.5 * lower, lower / 1.5

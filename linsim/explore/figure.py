@@ -30,7 +30,7 @@ def in_time(answer: Answer, record: int, runs: xr.Dataset | None) -> str:
     )
     if runs is not None:
         _dots_in_time(plot, answer, runs)
-    single = len(set(answer.block)) == len(answer.block)
+    single = answer.whole_blocks()
     for group, block in enumerate(answer.block):
         plot.line(times, strengths[:, group], BLOCK_COLOURS[block], 2 if single else 1)
         end = answer.settled[group]
@@ -47,7 +47,7 @@ def _dots_in_time(plot: Plot, answer: Answer, runs: xr.Dataset) -> None:
     """Every run's blocks, or where modes differ, the median of each over the runs."""
     few = runs.isel(time=slice(1, None, max(1, runs.sizes["time"] // MOST_DOTS)))
     time = few["time"].values
-    if len(set(answer.block)) == len(answer.block):
+    if answer.whole_blocks():
         for block in answer.block:
             measured = few["block_strength"].isel(block=block).transpose("time", "run").values
             plot.dots(time[:, None], measured, BLOCK_COLOURS[block], 3, 0.5)

@@ -111,8 +111,8 @@ class Plot:
         across, down = np.broadcast_arrays(self._across(x), self._down(y))
         known = np.isfinite(across) & np.isfinite(down)
         places = zip(across[known], down[known], strict=True)
-        self._inside.append(_dots("".join(f"M{a:.1f} {d:.1f}h0" for a, d in places), colour, size))
-        self._inside[-1] = self._inside[-1].replace("/>", f' stroke-opacity="{opacity}"/>')
+        path = "".join(f"M{a:.1f} {d:.1f}h0" for a, d in places)
+        self._inside.append(_dots(path, colour, size, opacity))
 
     def bars(self, x: Values, heights: Values, colours: Sequence[str]) -> None:
         """A bar from 0 to each height, on both sides of x, of 0.8 together."""
@@ -216,8 +216,8 @@ def _text(x: Numbers, y: Numbers, words: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{words}</text>'
 
 
-def _dots(path: str, colour: str, size: float | int) -> str:
+def _dots(path: str, colour: str, size: float | int, opacity: float | int = 1) -> str:
     return (
         f'<path d="{path}" stroke="{colour}" stroke-width="{size}" stroke-linecap="round" '
-        'fill="none"/>'
+        f'fill="none" stroke-opacity="{opacity}"/>'
     )

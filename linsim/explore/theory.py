@@ -46,6 +46,10 @@ class Answer(NamedTuple):
     collapsed: int
     remark: str
 
+    def whole_blocks(self) -> bool:
+        """Whether all modes of a block are equal, so that each is one group."""
+        return len(set(self.block)) == len(self.block)
+
     def ends(self) -> Values:
         """Strengths of the first and of the last coordinate in time, (T, 2)."""
         return self.strengths[:, [0, -1]]
@@ -100,7 +104,7 @@ def _at_batch_size(run: Run, groups: list[Modes], start: Values, times: Values) 
         learning_rate=float(run.learning_rate),
         tolerance=WIDENED if run.hidden else TOLERANCE,
         radii=RADII,
-        temperature=float(run.loss.temperature) if isinstance(run.loss, loss.Dot) else None,
+        temperature=theory.temperature(run.loss),
     )
 
 
@@ -162,12 +166,9 @@ def _late(moments: data.ModeMoments, clean: int, noisy: int) -> float:
     return late_time.settled(a, c, rho, clean_modes=clean, noisy_modes=noisy)
 
 
-def cloud(setting: Setting, strengths: Values | None = None) -> tuple[Values, Values]:
-    """Pairs of views along the first and the last coordinate, (POINTS, 2) each: their embeddings if
-    the strengths of these two modes (2,) are given.
-    """
+def cloud(setting: Setting) -> tuple[Values, Values]:
+    """Pairs of views along the first and the last coordinate, (POINTS, 2) each."""
     groups, _ = theory.mode_groups(_run(setting))
     views = batch_noise.random_views(groups, 1, POINTS, np.random.default_rng(0))
-    scale = np.ones(2) if strengths is None else np.sqrt(strengths)
-    first, second = (view[0][:, [0, -1]] * scale for view in views)
+    first, second = (view[0][:, [0, -1]] for view in views)
     return first, second

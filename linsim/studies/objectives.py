@@ -113,6 +113,6 @@ def spectrum_at_batch_size(run: ObjectiveRun) -> np.ndarray | None:
         groups,
         batch_size=run.batch_size,
         learning_rate=float(run.learning_rate),
-        temperature=float(of.temperature) if isinstance(of, Dot) else None,
+        temperature=theory.temperature(of),
     )
     return theory.spectrum(groups, strengths)

@@ -23,7 +23,7 @@ from linsim.theory import batch_noise, finite_batch
 from linsim.theory.modes import Modes
 from linsim.training import data, dynamics, observe, optimizers
 from linsim.training.dynamics import Trajectory
-from linsim.training.loss import Distance, Dot, SolvedLoss
+from linsim.training.loss import Distance, Dot, Loss, SolvedLoss
 from linsim.training.names import Views
 from linsim.training.observe import Observables
 from linsim.training.run import Run, Trained, population_drive
@@ -65,6 +65,13 @@ def any_batch_size(run: Run) -> bool:
     if isinstance(run.loss, Dot):
         return has_blocks(run) and (not run.hidden or has_modes(run))
     return run.views == "one" or has_modes(run)
+
+
+def temperature(loss: Loss) -> float | None:
+    """The temperature that the exact theory of a run's batch size is given: the dot loss's, else
+    None.
+    """
+    return float(loss.temperature) if isinstance(loss, Dot) else None
 
 
 def has_blocks(run: Run) -> bool:

@@ -30,6 +30,11 @@ from linsim.training.records import Real, record, static
 TARGET_DECAY = 0.996  # of BYOL's and DINO's target, per step, as both begin
 
 
+def averaged(carried: Array, new: Array, decay: Real) -> Array:
+    """A moving average, one step on."""
+    return decay * carried + (1 - decay) * new
+
+
 class Carrying(Objective):
     """An objective that carries. Its loss, gradient and rates are those of the first step."""
 
@@ -109,18 +114,15 @@ class MovingAverage(Carrying):
 
     def given(self, carried: Weights, w: Weights) -> Aimed:
         """The target of this step, held fixed."""
-        return Aimed(target=self._renewed(carried, w), predictor=self.predictor)
+        return Aimed(target=averaged(carried, w, self.decay), predictor=self.predictor)
 
     def carry(self, carried: Weights, w: Weights, x: Batch, x_pos: Batch) -> Weights:
         """The moving average with the present weights."""
-        return self._renewed(carried, w)
+        return averaged(carried, w, self.decay)
 
     def mean_carry(self, carried: Weights, w: Weights, moments: Moments) -> Weights:
         """The same, since it depends on no batch."""
-        return self._renewed(carried, w)
-
-    def _renewed(self, carried: Weights, w: Weights) -> Weights:
-        return self.decay * carried + (1 - self.decay) * w
+        return averaged(carried, w, self.decay)
 
 
 class Teacher(NamedTuple):
@@ -194,26 +196,22 @@ class SelfDistillation(Carrying):
     def given(self, carried: Teacher, w: Weights) -> Distilled:
         """The loss at the teacher of this step."""
         return Distilled(
-            teacher=Teacher(self._renewed(carried, w), carried.centre),
+            teacher=Teacher(averaged(carried.target, w, self.decay), carried.centre),
             student_temperature=self.student_temperature,
             teacher_temperature=self.teacher_temperature,
         )
 
     def carry(self, carried: Teacher, w: Weights, x: Batch, x_pos: Batch) -> Teacher:
         """The next step's weights and centre."""
-        target = self._renewed(carried, w)
+        target = averaged(carried.target, w, self.decay)
         if not self.centring:
             return Teacher(target, carried.centre)
         mean = jnp.mean(x_pos, axis=0) @ target.T
-        m = self.centre_decay
-        return Teacher(target, m * carried.centre + (1 - m) * mean)
+        return Teacher(target, averaged(carried.centre, mean, self.centre_decay))
 
     def mean_carry(self, carried: Teacher, w: Weights, moments: Moments) -> Teacher:
         """The centre decays: without a mean of the data there is nothing to centre."""
-        return Teacher(self._renewed(carried, w), self.centre_decay * carried.centre)
-
-    def _renewed(self, carried: Teacher, w: Weights) -> Weights:
-        return self.decay * carried.target + (1 - self.decay) * w
+        return Teacher(averaged(carried.target, w, self.decay), self.centre_decay * carried.centre)
 
 
 @record
@@ -265,10 +263,10 @@ class DirectPrediction(Carrying):
     ) -> Float[Array, "n n"]:
         """The moving average with the first views of this batch."""
         z = x @ w.T
-        return self.decay * carried + (1 - self.decay) * z.T @ z / len(x)
+        return averaged(carried, z.T @ z / len(x), self.decay)
 
     def mean_carry(
         self, carried: Float[Array, "n n"], w: Weights, moments: Moments
     ) -> Float[Array, "n n"]:
         """The same in the mean over batches."""
-        return self.decay * carried + (1 - self.decay) * w @ moments.anchor @ w.T
+        return averaged(carried, w @ moments.anchor @ w.T, self.decay)

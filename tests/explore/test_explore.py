@@ -105,7 +105,7 @@ def test_where_noisy_modes_settle():
 
 
 def test_the_cloud_has_the_strengths_of_its_time():
-    first, second = theory.cloud(Setting(noise=0.5), np.array([4.0, 0.25]))
+    first, second = (views * np.sqrt([4.0, 0.25]) for views in theory.cloud(Setting(noise=0.5)))
     np.testing.assert_allclose(first.std(axis=0), [2.0, 0.5], rtol=0.15)
     assert np.all(first[:, 0] == second[:, 0])  # the clean coordinate
     np.testing.assert_allclose((second - first)[:, 1].std(), 0.25, rtol=0.15)

@@ -12,7 +12,6 @@ from linsim.diagnose.views import directions as generalised
 from linsim.diagnose.views import measured, strengths
 from linsim.diagnose.views import moments as estimate
 from linsim.diagnose.views.settings import Settings
-from linsim.studies.tabular import csv_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -188,6 +187,8 @@ class Views:
 
     def to_csv(self) -> str:
         """A line for each direction; what is not defined is left empty."""
+        from linsim.studies.tabular import csv_of
+
         columns = self.columns
         rows = zip(*columns.values(), strict=True)
         return csv_of([dict(zip(columns, row, strict=True)) for row in rows])

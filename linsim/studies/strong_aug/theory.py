@@ -27,6 +27,7 @@ from linsim.studies.theory import (
     population_modes,
     silence,
     spectrum,
+    temperature,
 )
 from linsim.studies.words import collapsed_count
 from linsim.sweeps.results import labelled
@@ -124,7 +125,7 @@ def _found(runs: list[Run], times: np.ndarray) -> Sequence[FirstOrder | None]:
             "batch_size": run.batch_size,
             "learning_rate": float(run.learning_rate),
             "dataset_size": run.dataset_size if run.batches == "dataset" else None,
-            "temperature": float(run.loss.temperature) if isinstance(run.loss, Dot) else None,
+            "temperature": temperature(run.loss),
         }
         for run in runs
         for groups, _ in [mode_groups(run)]
@@ -216,7 +217,7 @@ def _of_modes(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]
             batch_size=run.batch_size,
             depth=len(run.hidden) + 1,
             learning_rate=rate,
-            temperature=float(run.loss.temperature) if isinstance(run.loss, Dot) else None,
+            temperature=temperature(run.loss),
         )
         for rate in (0.0, float(run.learning_rate))
     )
