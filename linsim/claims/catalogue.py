@@ -6,6 +6,7 @@ from linsim.claims import (  # noqa: F401
     batches,
     budgets,
     collapse,
+    condensed,
     directclr,
     distillation,
     factorisation,

@@ -16,8 +16,9 @@ from jaxtyping import Float
 from linsim import spectra
 from linsim.arrays import Array
 from linsim.claims.augmentation import SMALL_VARIANCE
+from linsim.claims.condensed import by_views
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, equation
-from linsim.claims.population import DIM, VARIANCES, by_views, not_commuting, product_rates
+from linsim.claims.population import DIM, VARIANCES, not_commuting, product_rates
 from linsim.claims.setups import above, mean_contrast, rotation, train
 from linsim.theory import late_time, population
 from linsim.training import data, models
