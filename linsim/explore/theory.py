@@ -17,7 +17,6 @@ from linsim.training.run import Run
 
 TIMES = 40  # at which strengths are drawn, evenly spaced in ln t
 TOLERANCE = 3e-3  # of the flow, relative per step: 2 to 3 % of m, a pixel of a picture
-RADII = 6  # nodes for anchors in a group, which are right to 0.1 %
 WIDENED = 1e-5  # the same of several layers, in whose growth early differences widen
 POINTS = 150  # pairs of views in the cloud
 LIMIT_ONLY = (
@@ -103,7 +102,7 @@ def _at_batch_size(run: Run, groups: list[Modes], start: Values, times: Values) 
         depth=len(run.hidden) + 1,
         learning_rate=float(run.learning_rate),
         tolerance=WIDENED if run.hidden else TOLERANCE,
-        radii=RADII,
+        quadrature=finite_batch.COARSE,
         temperature=theory.temperature(run.loss),
     )
 

@@ -32,14 +32,17 @@ from scipy.integrate import solve_ivp
 
 from linsim.theory import finite_distance, finite_dot
 from linsim.theory.mellin import Values
-from linsim.theory.modes import ANCHORS, RADII, Modes, Prediction
+from linsim.theory.modes import ANCHORS, COARSE, FINE, Modes, Prediction, Quadrature
 
 NUDGE = 1e-4  # of time, for the derivative of a velocity along itself
 TOLERANCE = 1e-5  # of flows: per step, in the logarithm of a strength or relative to a weight
 
 __all__ = [
+    "COARSE",
+    "FINE",
     "Modes",
     "Prediction",
+    "Quadrature",
     "contrast_matrix",
     "flow",
     "layer_flow",
@@ -56,7 +59,7 @@ def predict(
     *,
     batch_size: int,
     temperature: float | None = None,
-    radii: int = RADII,
+    quadrature: Quadrature = FINE,
 ) -> Prediction:
     """Loss, contrast matrix and alpha_ii of one linear map at given strengths of its modes.
 
@@ -71,8 +74,9 @@ def predict(
         strengths: The strength m = sigma^2 >= 0 of each group, shape (G,).
         batch_size: The number N >= 2 of samples in a batch.
         temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
-        radii: The nodes for the squared length of an anchor in each group. The default gives
-            the contrast to 1e-6, half of it to 1e-3, in less time.
+        quadrature: How finely to average over a batch. `FINE` gives the contrast to 1e-6 (dot loss:
+            1e-3), `COARSE`, meant for pictures, to 1e-3 (2e-2). Where groups are so many that
+            anchors are drawn, 5e-3 and 2e-2 of the largest contrast.
 
     Returns:
         The prediction; its contrast has shape (G,).
@@ -91,8 +95,8 @@ def predict(
     """
     m = _checked(groups, strengths, batch_size)
     if temperature is None:
-        return finite_distance.of_groups(groups, m, batch_size, radii)
-    return finite_dot.of_groups(groups, m, batch_size, temperature, radii)
+        return finite_distance.of_groups(groups, m, batch_size, quadrature)
+    return finite_dot.of_groups(groups, m, batch_size, temperature, quadrature)
 
 
 def loss(
@@ -181,7 +185,7 @@ def flow(
     learning_rate: float = 0.0,
     tolerance: float = TOLERANCE,
     temperature: float | None = None,
-    radii: int = RADII,
+    quadrature: Quadrature = FINE,
 ) -> Values:
     """The strengths of groups of modes in time, trained on fresh batches from a balanced start.
 
@@ -206,7 +210,7 @@ def flow(
         learning_rate: The rate eta >= 0 on the mean loss; zero is the limit of small rates.
         tolerance: The error per step of the integration, in the logarithm of a strength.
         temperature: The temperature tau > 0 of the dot loss; None for the distance loss.
-        radii: As `predict` has it.
+        quadrature: As `predict` has it.
 
     Returns:
         The strengths m = sigma^2 of the product, shape (T, G).
@@ -230,8 +234,9 @@ def flow(
 
     def field(log_m: Values) -> Values:
         m = np.exp(log_m)
-        point = predict(groups, m, batch_size=batch_size, temperature=temperature, radii=radii)
-        x = point.contrast
+        x = predict(
+            groups, m, batch_size=batch_size, temperature=temperature, quadrature=quadrature
+        ).contrast
         return 2 * depth * _per_step(m ** (1 - 1 / depth) * x, learning_rate)
 
     tolerances = tolerance, tolerance

@@ -15,35 +15,36 @@ import numpy as np
 from linsim.theory import mellin
 from linsim.theory.mellin import Piece, SquaredLength, Values
 from linsim.theory.modes import (
-    RADII,
+    FINE,
     Anchors,
     Modes,
     Prediction,
+    Quadrature,
     normal_anchors,
     product_anchors,
 )
 
 BELOW = 15.0  # how far below its bend the integrand is followed in ln u; then it is exact
-PLANS = 4  # per factor of two in each strength
+PLANS = 2  # per factor of two in each strength
 SMALLEST = 1e-30  # strengths below share plans
 
 
 def of_groups(
-    groups: Sequence[Modes], strengths: Values, batch_size: int, radii: int = RADII
+    groups: Sequence[Modes], strengths: Values, batch_size: int, quadrature: Quadrature = FINE
 ) -> Prediction:
     """Loss, contrast per group and alpha_ii at strengths (G,)."""
-    average, (through_phi, through_psi) = strength_slopes(groups, strengths, batch_size, radii)
+    average, (through_phi, through_psi) = strength_slopes(groups, strengths, batch_size, quadrature)
     count = np.array([group.count for group in groups])
     return Prediction(average.loss, -2 * (through_phi + through_psi) / count, average.alpha_ii)
 
 
 def strength_slopes(
-    groups: Sequence[Modes], strengths: Values, batch_size: int, radii: int = RADII
+    groups: Sequence[Modes], strengths: Values, batch_size: int, quadrature: Quadrature = FINE
 ) -> tuple["_Average", Values]:
     """The averages, and the derivatives of the loss by the strengths through phi and
     through psi, (2, G).
     """
-    laws = Laws.of(groups, strengths, radii)
+    laws = Laws.of(groups, strengths, quadrature)
     average = _average(
         laws.negatives, laws.positives, laws.anchors.weights, batch_size, laws.plan(batch_size)
     )
@@ -242,10 +243,12 @@ class Laws(NamedTuple):
     positives: SquaredLength
 
     @classmethod
-    def of(cls, groups: Sequence[Modes], strengths: Values, radii: int = RADII) -> "Laws":
-        """The laws at given strengths (G,), with so many nodes for the anchors of a group."""
+    def of(
+        cls, groups: Sequence[Modes], strengths: Values, quadrature: Quadrature = FINE
+    ) -> "Laws":
+        """The laws at given strengths (G,)."""
         a, c, offset, count = _moments(groups)
-        anchors = product_anchors(tuple(g.count for g in groups), radii)
+        anchors = product_anchors(tuple(g.count for g in groups), quadrature)
         mean = strengths * offset * anchors.squares if np.any(offset) else np.zeros((1, len(count)))
         return cls(
             groups,

@@ -18,7 +18,7 @@ by v, and by s^2 half the second one (heat equation). NumPy float64; the absolut
 psi is below 1e-8.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -26,9 +26,8 @@ from scipy.fft import next_fast_len
 from scipy.special import eval_hermitenorm, ndtr
 
 from linsim.theory.mellin import Values
-from linsim.theory.modes import RADII, Modes, Prediction, normal_anchors, product_anchors
+from linsim.theory.modes import FINE, Modes, Prediction, Quadrature, normal_anchors, product_anchors
 
-STEP = 0.25  # of the lattice; waves that it misses are weaker than e^(-pi^2/(2 STEP))
 BELOW, ABOVE = 30.0, 7.0  # of the lattice beyond the scores; exp(-e^v) falls fast above
 DEVIATIONS = 7.0  # of the scores that count
 STEP_AT, STEP_WIDTH = -0.5772, 1.2825  # mean and deviation of the density -d/dv exp(-e^v)
@@ -39,13 +38,14 @@ def of_groups(
     strengths: Values,
     batch_size: int,
     temperature: float,
-    radii: int = RADII,
+    quadrature: Quadrature = FINE,
 ) -> Prediction:
     """Loss, contrast per group and alpha_ii at strengths (G,)."""
-    anchors = product_anchors(tuple(group.count for group in groups), radii)
+    anchors = product_anchors(tuple(group.count for group in groups), quadrature)
     a, view, towards, rest, count = _moments(groups)
     squares, m = a * anchors.squares, strengths / temperature
-    average = averaged(Scores.of(squares, m, view, towards, rest), anchors.weights, batch_size)
+    scores = Scores.of(squares, m, view, towards, rest)
+    average = averaged(scores, anchors.weights, batch_size, quadrature.step)
     spread, mean, blur = (slope @ squares for slope in average.slopes)
     slopes = (2 * m * (view * spread + rest * blur) + towards * mean) / temperature
     return Prediction(average.loss, -2 * slopes / count, average.alpha_ii)
@@ -64,13 +64,13 @@ def stiffness(
     a, view, towards, rest, count = _moments(groups)
     squares, m, others = a * anchors.squares, strengths / temperature, batch_size - 1
     scores = Scores.of(squares, m, view, towards, rest)
-    lattice = Lattice.reaching(scores)
-    phi = lattice.blurred(np.zeros_like(scores.mean), scores.negative, orders=4)
-    psi = lattice.blurred(scores.mean, scores.positive, orders=4)
-    measure = STEP * anchors.weights[:, None]
-    push = measure * (1 - phi[0] ** others)
-    by_phi = -measure * others * phi[0] ** (others - 1)
-    twice = -measure * others * (others - 1) * phi[0] ** max(others - 2, 0) * psi[0]
+    lattice = Lattice.reaching(scores, FINE.step)
+    phi = lattice.blurred(np.zeros_like(scores.mean), scores.negative, (0, 2, 4))
+    psi = lattice.blurred(scores.mean, scores.positive, range(5))
+    measure = FINE.step * anchors.weights[:, None]
+    push = measure * (1 - _power(phi[0], others))
+    by_phi = -measure * others * _power(phi[0], others - 1)
+    twice = -measure * others * (others - 1) * _power(phi[0], max(others - 2, 0)) * psi[0]
     found = np.zeros((len(count), len(count)))
     for g, h in zip(*np.triu_indices(len(count)), strict=True):
         pair = np.sqrt(squares[:, g] * squares[:, h] / (count[g] * (count[h] + 2 * (g == h))))
@@ -126,7 +126,7 @@ def of_weights(
         np.sum(y * centre, axis=1),
         np.maximum(np.sum((y @ rest) * y, axis=1), 0.0),
     )
-    average = averaged(scores, np.full(anchors, 1 / anchors), batch_size)
+    average = averaged(scores, np.full(anchors, 1 / anchors), batch_size, FINE.step)
     spread, mean, blur = (slope[:, None] for slope in average.slopes)
     slope = x.T @ (2 * (spread * (y @ view) + blur * (y @ rest)) + mean * centre) / temperature
     return Prediction(average.loss, -slope - slope.T, average.alpha_ii)
@@ -159,26 +159,32 @@ class Average(NamedTuple):
     slopes: Values
 
 
-def averaged(scores: Scores, weights: Values, batch_size: int) -> Average:
-    """The average over anchors with weights (A,) and over u."""
-    lattice = Lattice.reaching(scores)
+def averaged(scores: Scores, weights: Values, batch_size: int, step: float) -> Average:
+    """The average over anchors with weights (A,) and over u, on a lattice of so wide steps."""
+    lattice = Lattice.reaching(scores, step)
     others = batch_size - 1
-    phi, _, phi_bent = lattice.blurred(np.zeros_like(scores.mean), scores.negative)
-    psi, psi_slope, psi_bent = lattice.blurred(scores.mean, scores.positive)
-    measure, rest = STEP * weights[:, None], phi ** (others - 1)
-    push = measure * (1 - phi * rest)
-    by_phi = -measure * others * rest * psi
-    slopes = [0.5 * by_phi * phi_bent, push * psi_slope, 0.5 * push * psi_bent]
+    phi = lattice.blurred(np.zeros_like(scores.mean), scores.negative, (0, 2))
+    psi = lattice.blurred(scores.mean, scores.positive, (0, 1, 2))
+    measure, rest = step * weights[:, None], _power(phi[0], others - 1)
+    push = measure * (1 - phi[0] * rest)
+    by_phi = -measure * others * rest * psi[0]
+    slopes = [0.5 * by_phi * phi[2], push * psi[1], 0.5 * push * psi[2]]
     return Average(
-        float(np.sum(push * psi)),
-        float(np.sum((push - measure) * psi_slope)),
+        float(np.sum(push * psi[0])),
+        float(np.sum((push - measure) * psi[1])),
         np.array([slope.sum(axis=1) for slope in slopes]),
     )
 
 
+def _power(phi: Values, exponent: int) -> Values:
+    """phi^exponent for 0 <= phi <= 1, much faster than the power of floats."""
+    return np.exp(exponent * np.log(np.maximum(phi, np.finfo(float).tiny)))
+
+
 class Lattice(NamedTuple):
     """Points v, evenly spaced, and what remains of exp(-e^v) less a normal distribution's step of
-    the same place and width, as a Fourier transform over wave numbers.
+    the same place and width, as a Fourier transform over wave numbers. Waves that steps of 0.25
+    miss are weaker than e^(-pi^2/0.5).
     """
 
     v: Values
@@ -186,20 +192,20 @@ class Lattice(NamedTuple):
     remainder: Values
 
     @classmethod
-    def reaching(cls, scores: Scores) -> "Lattice":
-        """The lattice on which nothing of the scores is cut off."""
+    def reaching(cls, scores: Scores, step: float) -> "Lattice":
+        """The lattice with such steps on which nothing of the scores is cut off."""
         widest = np.sqrt(max(scores.negative.max(), scores.positive.max()))
         reach = np.abs(scores.mean).max() + DEVIATIONS * widest
-        below, above = (int(np.ceil((reach + margin) / STEP)) for margin in (BELOW, ABOVE))
+        below, above = (int(np.ceil((reach + margin) / step)) for margin in (BELOW, ABOVE))
         number = cast(int, next_fast_len(below + above, real=True))
-        v = STEP * (np.arange(number) - below)
-        step = np.exp(-np.exp(np.minimum(v, 7.0)))
-        remainder = np.fft.rfft(step - ndtr((STEP_AT - v) / STEP_WIDTH))
-        return cls(v, 2 * np.pi * np.fft.rfftfreq(len(v), STEP), remainder)
+        v = step * (np.arange(number) - below)
+        fall = np.exp(-np.exp(np.minimum(v, 7.0)))
+        remainder = np.fft.rfft(fall - ndtr((STEP_AT - v) / STEP_WIDTH))
+        return cls(v, 2 * np.pi * np.fft.rfftfreq(len(v), step), remainder)
 
-    def blurred(self, mean: Values, variance: Values, orders: int = 2) -> list[Values]:
-        """L and its derivatives by v up to the given order, of every anchor, each (A, V). Args:
-        mean and variance of the scores (A,); the order.
+    def blurred(self, mean: Values, variance: Values, orders: Collection[int]) -> dict[int, Values]:
+        """L and its derivatives by v, by their orders, of every anchor, each (A, V). Args: mean and
+        variance of the scores (A,); which orders are wanted, 0 for L itself.
         """
         waves = self.waves
         damped = self.remainder * np.exp(
@@ -208,9 +214,12 @@ class Lattice(NamedTuple):
         width = np.sqrt(STEP_WIDTH**2 + variance)[:, None]
         z = (STEP_AT - self.v - mean[:, None]) / width
         density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-        found = [np.clip(np.fft.irfft(damped, len(self.v), axis=1) + ndtr(z), 0.0, 1.0)]
-        for order in range(1, orders + 1):
-            of_step = density * eval_hermitenorm(order - 1, z) / width**order
+        found = {}
+        for order in orders:
             remainder = np.fft.irfft((1j * waves) ** order * damped, len(self.v), axis=1)
-            found.append(remainder - of_step)
+            if order == 0:
+                found[order] = np.clip(remainder + ndtr(z), 0.0, 1.0)
+            else:
+                of_step = density * eval_hermitenorm(order - 1, z) / width**order
+                found[order] = remainder - of_step
         return found

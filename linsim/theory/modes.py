@@ -12,10 +12,8 @@ from scipy.special import chdtri, ndtri
 
 from linsim.theory.mellin import Values
 
-RADII = 12  # nodes for the squared length of the anchor in one group of modes
 MOST_NODES = 2000  # of a product rule over groups; more groups are sampled
-ANCHORS = 1024  # quasi-random anchors where a product rule would be too large
-SMALLEST_WEIGHT = 1e-10  # anchors so rare are left out
+ANCHORS = 1024  # quasi-random anchors of full matrices, and where a product rule is too large
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,24 @@ class Modes:
         return 2 * self.variance * self.noise_variance - self.covariance**2
 
 
+class Quadrature(NamedTuple):
+    """How finely theory averages over a batch.
+
+    radii: the nodes for the squared length of an anchor in each group of modes; sampled: the number
+    of quasi-random anchors, a power of two, where a product of such nodes would be too large; rare:
+    the weight of nodes that are left out; step: of the lattice in ln u for the dot loss.
+    """
+
+    radii: int
+    sampled: int
+    rare: float
+    step: float
+
+
+FINE = Quadrature(radii=12, sampled=ANCHORS, rare=1e-10, step=0.25)
+COARSE = Quadrature(radii=6, sampled=ANCHORS // 8, rare=1e-5, step=0.5)  # enough for a picture
+
+
 class Prediction(NamedTuple):
     """What the theory says at one point: mean loss, contrast matrix, mean alpha_ii.
 
@@ -110,16 +126,17 @@ class Anchors(NamedTuple):
 
 
 @cache
-def product_anchors(counts: tuple[int, ...], radii: int = RADII) -> Anchors:
-    """Anchors for groups of so many modes each: generalised Gauss-Laguerre rules of so many nodes,
-    or where their product would be too large, quasi-random ones.
+def product_anchors(counts: tuple[int, ...], quadrature: Quadrature = FINE) -> Anchors:
+    """Anchors for groups of so many modes each: generalised Gauss-Laguerre rules, or where their
+    product would be too large, quasi-random ones.
     """
+    radii, sampled, rare, _ = quadrature
     if radii ** len(counts) > MOST_NODES:
-        return Anchors(chi_squares(counts, ANCHORS), np.full(ANCHORS, 1 / ANCHORS))
+        return Anchors(chi_squares(counts, sampled), np.full(sampled, 1 / sampled))
     rules = [_radial_rule(count, radii) for count in counts]
     squares = _product([nodes for nodes, _ in rules])
     weights = _product([weights for _, weights in rules]).prod(axis=1)
-    kept = weights > SMALLEST_WEIGHT
+    kept = weights > rare
     return Anchors(squares[kept], weights[kept] / weights[kept].sum())
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from linsim.studies.theory import block_modes
 from linsim.theory import batch_noise, finite_batch, late_time, minibatch, population
-from linsim.theory.modes import Modes
+from linsim.theory.modes import COARSE, FINE, Modes
 from linsim.training import observe
 from linsim.training.loss import Dot
 from linsim.training.run import Run
@@ -279,14 +279,29 @@ def test_a_group_must_be_possible():
         Modes.of(0.0, 0.5, 0.0, 2)
 
 
-def test_fewer_nodes_for_the_anchors_are_less_exact_as_stated():
+@pytest.mark.parametrize(("temperature", "fine", "coarse"), [(None, 1e-6, 1e-3), (0.5, 1e-3, 2e-2)])
+def test_quadratures_are_as_exact_as_stated(temperature, fine, coarse):
     groups = [Modes.of(1.0, 0.0, 0.0, 8), Modes.of(2.0, 2.0, -1.0, 8)]
-    exact = finite_batch.predict(groups, [3.0, 0.2], batch_size=128, radii=24).contrast
-    off = [
-        np.abs(
-            finite_batch.predict(groups, [3.0, 0.2], batch_size=128, radii=n).contrast / exact - 1
-        )
-        for n in (12, 6)
-    ]
-    assert off[0].max() < 1e-6
-    assert 1e-5 < off[1].max() < 1e-3
+
+    def contrast(quadrature):
+        setting = {"batch_size": 128, "temperature": temperature, "quadrature": quadrature}
+        return finite_batch.predict(groups, [3.0, 0.2], **setting).contrast
+
+    exact = contrast(FINE._replace(radii=24, rare=1e-16, step=0.125))
+    assert np.abs(contrast(FINE) / exact - 1).max() < fine
+    assert fine / 10 < np.abs(contrast(COARSE) / exact - 1).max() < coarse
+
+
+def test_sampled_anchors_are_as_exact_as_stated():
+    groups = [Modes.of(1.0, c, 0.0, 2) for c in (0.0, 0.2, 0.5, 1.0)]
+
+    def contrast(quadrature):
+        strengths = [2.0, 1.5, 1.0, 0.5]
+        return finite_batch.predict(
+            groups, strengths, batch_size=128, quadrature=quadrature
+        ).contrast
+
+    exact = contrast(FINE._replace(radii=6))
+    for quadrature, stated in ((FINE, 5e-3), (COARSE, 2e-2)):
+        off = np.abs(contrast(quadrature._replace(radii=200)) - exact) / np.abs(exact).max()
+        assert stated / 20 < off.max() < stated
