@@ -41,7 +41,7 @@ def configure_jax(*, devices: int | None = None, compilation_cache: bool = True)
 
     jax.config.update("jax_num_cpu_devices", count)
     if compilation_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        _keep_programs(cache_folder() / f"programs-{_processor()}")
+        _keep_programs(cache_folder() / f"programs-{processor()}")
 
 
 def guard_against_deadlock() -> None:
@@ -88,7 +88,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linsim"
 
 
-def _processor() -> str:
+def processor() -> str:
     """A name for this computer's instruction set: a program compiled for another processor may not
     run on this one.
     """

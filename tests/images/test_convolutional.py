@@ -47,6 +47,11 @@ def same_bytes(first, second):
     return all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)
 
 
+def largest_difference(first, second):
+    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
+
+
 @pytest.fixture(scope="module")
 def whole(held, tmp_path_factory):
     """Seven steps in epochs of three, without interruption."""
@@ -70,8 +75,9 @@ def test_interrupted_in_any_epoch_and_resumed_the_parameters_are_bit_identical(
 def test_the_online_probe_learns_and_the_encoder_does_not_notice(whole, held, tmp_path):
     state, _ = whole
     without, records = trained(tiny(online=False), held, tmp_path / "state")
-    assert same_bytes(without.params, state.params)
-    assert same_bytes(without.optimizer, state.optimizer)
+    # two programs, whose sums may be rounded in another order
+    assert largest_difference(without.params, state.params) < 1e-12
+    assert largest_difference(without.optimizer, state.optimizer) < 1e-12
     assert not np.any(without.online[0])
     assert np.any(state.online[0])
     assert np.isfinite(whole[1].online_accuracy).all()
