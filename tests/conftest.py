@@ -4,6 +4,7 @@ import os
 import tempfile
 
 os.environ.setdefault("NPROC", "1")  # see linsim.sweeps.runtime
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers and commands inherit it
     cache = tempfile.TemporaryDirectory(prefix="linsim-tests-")
     os.environ["XDG_CACHE_HOME"] = cache.name
@@ -29,14 +30,11 @@ import jax.numpy as jnp
 import pytest
 
 jax.config.update("jax_enable_x64", True)
-# Most of the tests' time is the compiler's: with less optimisation, and with the older emitters of
-# loops, it takes half as long.
+# Most of the time is the compiler's, here and in the commands that tests start: with less
+# optimisation, and with the older emitters of loops, it takes half as long.
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 QUICK += " --xla_cpu_parallel_codegen_split_count=1"
-flags = os.environ.get("XLA_FLAGS", "")
-os.environ["XLA_FLAGS"] = f"{QUICK} {flags}"
-jax.devices()  # reads the flags; commands that tests start keep their own
-os.environ["XLA_FLAGS"] = flags
+os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '')}"
 
 from hypothesis import settings
 

@@ -22,7 +22,8 @@ from linsim.config import BadInput
 @functools.cache
 def configure_jax(*, devices: int | None = None, compilation_cache: bool = True) -> None:
     """Set up JAX for a script, once: the cache of programs, and on the CPU devices and threads.
-    Call before all computation.
+    Call before all computation, and before NumPy is imported: its BLAS has one thread too then,
+    since the small matrices of the theory cost several threads up to seven times the work.
 
     Several CPU devices get a pool of threads so large that some thread is always free, which costs
     them half their speed. On CPUs the compiler's first level of optimisation halves the time to
@@ -32,6 +33,7 @@ def configure_jax(*, devices: int | None = None, compilation_cache: bool = True)
     """
     count = devices or 1
     os.environ.setdefault("NPROC", "1" if count == 1 else str(32 * count))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("EQX_ON_ERROR", "nan")
     flags = ["--xla_cpu_multi_thread_eigen=false"] if count > 1 else []
     if importlib.util.find_spec("jax_plugins") is None:  # no accelerator's plug-in is installed

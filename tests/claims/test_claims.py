@@ -260,12 +260,14 @@ def verify(*flags):
 
 
 def test_command_checks_what_was_asked_for_and_writes_it_down(tmp_path):
+    """Processes take one claim after the other, and the order is that of the words."""
     file = tmp_path / "ledger.json"
     done = verify(
         "c04",
         "C13",
         "P12",
         "P01",
+        "p15",
         "--section",
         "new",
         "--seeds",
@@ -274,9 +276,11 @@ def test_command_checks_what_was_asked_for_and_writes_it_down(tmp_path):
         file,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "verdict: 2 of 2 claims as recorded"
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "verdict: 3 of 3 claims as recorded"
+    assert [line.split()[0] for line in lines[1:4]] == ["P12", "P01", "P15"]
     written = json.loads(file.read_text())
-    assert [claim["id"] for claim in written["claims"]] == ["P12", "P01"]
+    assert [claim["id"] for claim in written["claims"]] == ["P12", "P01", "P15"]
     first = written["claims"][0]
     assert first["recorded"] == first["found"] == "exact"
     assert first["tolerance"]["origin"].startswith("float64 rounding")
@@ -289,15 +293,6 @@ def test_command_checks_what_was_asked_for_and_writes_it_down(tmp_path):
     )
     assert "jax" in written["versions"]
     assert list(tmp_path.iterdir()) == [file]
-
-
-def test_processes_take_one_claim_after_the_other():
-    names = ("C12", "P01", "C04")
-    done = verify(*names, "--seeds", "1")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[1:4]] == list(names)
-    assert lines[-1] == "verdict: 3 of 3 claims as recorded"
 
 
 def test_command_ends_with_1_when_a_verdict_has_changed(monkeypatch, capsys):

@@ -4,6 +4,7 @@ draws.
 
 import re
 
+import forked
 from helpers import ROOT, console
 
 from linsim.studies import gallery
@@ -28,6 +29,9 @@ def test_a_figure_is_drawn_from_a_run_and_then_from_its_results(tmp_path, monkey
     small = "--steps 20 --seeds 1 --dim 4 --noisy-dims 2 --batch-size 16 --dataset-size 64"
     entry = gallery.Entry(STUDY, Picture("small", tuple(small.split()), "none"))
     monkeypatch.setattr(gallery, "gallery", lambda: {"small": entry})
+    monkeypatch.setattr(
+        gallery.subprocess, "run", lambda words, **_: forked.run(words[1:], ROOT, timeout=300)
+    )
     request = gallery.Request(out=tmp_path / "figures", results=tmp_path / "results")
     for folder in (request.out, request.results):
         folder.mkdir()

@@ -86,6 +86,7 @@ def test_two_processes_share_a_sweep_and_one_dies(undisturbed, tmp_path):
     assert same_bytes(tmp_path, undisturbed)
 
 
+@pytest.mark.slow  # `test_processes_that_die_leave_the_rest` is its faster twin
 def test_processes_started_here_make_the_same_bytes_even_if_one_dies(undisturbed, tmp_path):
     """One is stopped at its first chunk, and killed when the other has trained two."""
     parent = start(tmp_path, "--num-processes", "2")
@@ -176,9 +177,8 @@ def everything(folder):
     }
 
 
-@pytest.mark.parametrize(
-    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow  # faster: `test_overwriting_leaves_everything_until_the_new_result_is_complete`
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_the_old_result_is_whole_whatever_happens_to_an_overwrite(undisturbed, tmp_path, how):
     shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     before = everything(tmp_path)

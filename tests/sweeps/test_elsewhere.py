@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 
+import dask
 import pytest
+import xarray as xr
+from distributed import KilledWorker, LocalCluster
 from helpers import chunks, command, same_bytes, started
 
-from linsim.config import BadInput
+from linsim.config import BadInput, CannotGoOn
 from linsim.sweeps import elsewhere
 from linsim.sweeps.settings import Execution
 
@@ -73,6 +76,7 @@ def start(folder, address):
     return started("strong_aug", *TINY, "--out", folder, "--scheduler", address)
 
 
+@pytest.mark.slow
 def test_workers_that_die_cost_nothing_and_a_scheduler_that_dies_costs_a_sentence(
     scheduler, tmp_path
 ):
@@ -104,6 +108,60 @@ def test_workers_that_die_cost_nothing_and_a_scheduler_that_dies_costs_a_sentenc
     out, error = start(tmp_path / "shared", address).communicate(timeout=120)
     assert "verdict" in out, error
     assert same_bytes(tmp_path / "shared", tmp_path / "alone")
+
+
+def test_tasks_of_a_scheduler_and_what_is_said_when_it_dies(tmp_path):
+    """The faster twin of the test above, in threads of this process."""
+    options = {"host": "127.0.0.1", "dashboard_address": None, "processes": False}
+    go_on, chunks = tmp_path / "go-on", [["a", "b"], ["c"], ["d"]]
+
+    def task(names):
+        while names != ["a", "b"] and not go_on.exists():
+            time.sleep(0.01)
+        return [(xr.Dataset(attrs={"names": names}), names)]
+
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        LocalCluster(n_workers=1, threads_per_worker=1, protocol="tcp", **options) as cluster,
+    ):
+        where = elsewhere.Scheduler(cluster.scheduler_address)
+        found = where.trained(task, chunks)
+        assert next(found)[0][1] == ["a", "b"]
+        go_on.touch()
+        assert sorted(names for kept in found for _, names in kept) == [["c"], ["d"]]
+        go_on.unlink()
+        found = where.trained(task, chunks)
+        next(found)
+        cluster.sync(cluster.scheduler.close)
+        with pytest.raises(CannotGoOn, match=f"{where.address} does not answer any more"):
+            next(found)
+        go_on.touch()
+
+
+def test_a_chunk_that_ends_every_worker_is_told():
+    class Future:
+        def result(self):
+            raise KilledWorker("task", None, 3)
+
+    with pytest.raises(CannotGoOn, match="one chunk ended every worker of tcp://a:1"):
+        elsewhere.Scheduler("tcp://a:1")._result(Future())
+
+
+def test_processes_that_die_leave_the_rest():
+    """One of two ends in its first chunk: what the other has not begun is left to the caller."""
+
+    def task(names):
+        if names == ["0"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.1)
+        return [(None, names)]
+
+    chunks = [[str(number)] for number in range(60)]
+    found = [kept[0][1] for kept in elsewhere.Processes(2).trained(task, chunks)]
+    assert ["0"] not in found
+    assert len(found) < 59
+    calm = [kept[0][1] for kept in elsewhere.Processes(2).trained(task, chunks[1:9])]
+    assert sorted(calm) == chunks[1:9]
 
 
 @pytest.mark.slow

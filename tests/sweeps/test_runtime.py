@@ -29,16 +29,12 @@ def command(cache, flag="on"):
     return done.stdout, done.stderr, kept
 
 
-def test_a_second_command_finds_all_programs_of_the_first_even_the_flows(tmp_path):
+def test_a_second_command_finds_all_programs_of_the_first_and_compiles_damaged_ones_again(tmp_path):
     first, _, kept = command(tmp_path)
     assert any("flow" in name for name in kept)
     again, _, found = command(tmp_path)
     assert again == first
     assert found == kept
-
-
-def test_damaged_programs_are_compiled_again(tmp_path):
-    first, _, kept = command(tmp_path)
     for name in kept:
         (path,) = tmp_path.rglob(name)
         path.write_bytes(path.read_bytes()[:100])
