@@ -208,9 +208,9 @@ class Lattice(NamedTuple):
         variance of the scores (A,); which orders are wanted, 0 for L itself.
         """
         waves = self.waves
-        damped = self.remainder * np.exp(
-            1j * np.multiply.outer(mean, waves) - 0.5 * np.multiply.outer(variance, waves**2)
-        )
+        damped = self.remainder * np.exp(-0.5 * np.multiply.outer(variance, waves**2))
+        if np.any(mean):
+            damped *= np.exp(1j * np.multiply.outer(mean, waves))
         width = np.sqrt(STEP_WIDTH**2 + variance)[:, None]
         z = (STEP_AT - self.v - mean[:, None]) / width
         density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
