@@ -335,6 +335,8 @@ def ended(found, expected, still=True):
             "noise": 2.5,
             "batch_size": 64,
             "weight_decay": 0.1,
+            "complete": 0.02,
+            "dimensional": 3e-4,
             "dtype": "float32",
         },
     )
@@ -364,12 +366,14 @@ def test_the_table_of_kinds_shows_what_is_left_at_the_end():
     )
     row = next(line.split() for line in kinds.tell(one).splitlines() if line.startswith("second"))
     assert row == ["second", "1.5", "0.5", "0.25", "none", "(none)"]
+    assert "below 2 % of the initial variance" in kinds.legend(one)
+    assert "below 0.0003 of the largest" in kinds.legend(one)
 
 
 @pytest.mark.parametrize(("last", "expected"), [(1.09, True), (1.12, False), (1 / 1.12, False)])
 def test_a_spectrum_has_settled_once_nothing_changes_by_a_tenth_over_half_the_time(last, expected):
     values = np.ones((5, 2))
-    values[:2] = 9.0  # long ago
+    values[:2] = 9.0  # before half the time
     values[-1, 1] = last
     assert kinds.settled(in_time(values)) is expected
     assert not kinds.settled(in_time(values).isel(time=[0, 2, 4]))  # two records are no plateau
@@ -381,7 +385,7 @@ def test_a_spectrum_that_crept_by_a_tenth_has_not_settled():
 
 
 def in_time(values):
-    return xr.DataArray(values, dims=("time", "mode"), coords={"time": [0, 1, 5, 8, 10]})
+    return xr.DataArray(values, dims=("time", "mode"), coords={"time": [0, 4.5, 5, 8, 10]})
 
 
 # --- phase diagram ----------------------------------------------------------------------------
