@@ -9,17 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import assert_close, assert_not_close
+from helpers import assert_close, assert_not_close, make_case
 
 import linsim
 from linsim import spectra
 from linsim.config import BadInput
 from linsim.studies import theory
+from linsim.studies.collapse_kinds import runs as kinds
 from linsim.studies.strong_aug import theory as strong_aug
 from linsim.theory import finite_batch, late_time, minibatch, population
 from linsim.theory.modes import Modes
 from linsim.training import observe, starts
-from linsim.training.loss import AlignmentOnly, Cosine, Dot
+from linsim.training.loss import AlignmentOnly, Cosine, Distance, Dot
+from linsim.training.objectives import Plain
 from linsim.training.optimizers import Optimizer
 from linsim.training.run import Run
 
@@ -308,6 +310,31 @@ def test_unequal_modes_of_the_dot_loss_have_the_map_of_their_blocks():
     left_out = np.abs(np.log(strengths[0] / strengths[1]))
     assert_close(found["theory_left_out"], left_out, rtol=1e-2)
     assert np.abs(left_out).max() > 0.01
+
+
+def test_kinds_train_what_their_names_say():
+    """By their gradients, of |V z - z'|^2 / 2 by hand, V the predictor if there is one; with weight
+    decay where there is a predictor or a stop-gradient.
+    """
+    (w, x, x_pos), v = map(np.asarray, make_case(0, 9, 3, 3)), np.asarray(make_case(1, 1, 3, 3).w)
+    a, b, k = x.T @ x / 9, x_pos.T @ x_pos / 9, x.T @ x_pos / 9
+    stated = {
+        "alignment-only": w @ (a - k.T + b - k),
+        "predictor": v.T @ (v @ w @ a - w @ k.T),
+        "no-stop-gradient": v.T @ (v @ w @ a - w @ k.T) + w @ b - v @ w @ k,
+        "no-predictor": w @ (a - k.T),
+    }
+    settings = linsim.study("collapse_kinds").settings(weight_decay=0.3)
+    assert settings.objective == ("infonce-two-views", "infonce-one-view", *stated)
+    for name in settings.objective:
+        run = kinds.run_of(settings, name)
+        if name in stated:
+            _, (found, _) = run.objective.gradient((w, v), x, x_pos)
+            assert_close(found, stated[name], size=100)
+        else:
+            assert run.objective == Plain(of=Distance())
+        assert run.views == ("one" if "one-view" in name else "two")
+        assert run.weight_decay == (0.3 if "predictor" in name or "stop" in name else 0.0)
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ import pytest
 import xarray as xr
 
 from linsim.spectra import KINDS
+from linsim.studies import objectives
 from linsim.studies.alignment import table as alignment
+from linsim.studies.collapse_kinds import KindsSettings
 from linsim.studies.collapse_kinds import table as kinds
 from linsim.studies.depth import table as depth
 from linsim.studies.phase_diagram import table as phases
@@ -342,6 +344,19 @@ def ended(found, expected, still=True):
     )
 
 
+def test_the_kind_of_a_run_is_that_of_its_last_record_against_the_variance_of_its_first():
+    values = [
+        [[1.0, 1.0], [1.0, 1e-5], [0.01, 0.01]],
+        [[1.0, 1.0], [0.01, 0.01], [1.0, 5e-4]],
+        [[1.0, 1.0], [1.0, 1e-5], [1.0, 2e-3]],
+        [[1.0, 1.0], [1.0, 1.0], [np.nan, 1.0]],
+    ]
+    settings = KindsSettings(complete=0.02, dimensional=1e-3)
+    found = objectives.kinds(xr.DataArray(values, dims=("seed", "time", "mode")), settings)
+    names = [KINDS[place] if place >= 0 else "unknown" for place in found.values]
+    assert names == ["complete", "dimensional", "none", "unknown"]
+
+
 @pytest.mark.parametrize(
     ("found", "expected", "still", "agree", "early"),
     [
@@ -364,8 +379,11 @@ def test_the_table_of_kinds_shows_what_is_left_at_the_end():
     one["theory_embedding_spectrum"] = one["theory_embedding_spectrum"] * xr.DataArray(
         [1.0, 1.0, 0.5], dims="mode"
     )
-    row = next(line.split() for line in kinds.tell(one).splitlines() if line.startswith("second"))
-    assert row == ["second", "1.5", "0.5", "0.25", "none", "(none)"]
+    heading, _, row = kinds.tell(one).splitlines()[2:5]
+    assert row.split() == ["second", "1.5", "0.5", "0.25", "none", "(none)"]
+    assert [row.index(word) for word in ("none", "(none)")] == [
+        heading.index(word) for word in ("collapse", "(predicted)")
+    ]
     assert "below 2 % of the initial variance" in kinds.legend(one)
     assert "below 0.0003 of the largest" in kinds.legend(one)
 
