@@ -182,7 +182,8 @@ def test_weights_of_each_seed_have_medians_and_ranges(monkeypatch):
     clean = np.median(np.sum(paths[:, 0, :, :3] ** 2, axis=(1, 2)) / 3)
     assert_close(strength[0, 0], clean)
     assert_close(strength[1], [1.0, 1e-6])
-    assert not found["theory_left_out"].any()
+    assert found["theory_left_out"].tolist() == np.zeros((2, 2)).tolist()
+    assert found["theory_level"].shape == (2, 2)
     assert np.isnan(found["theory_level"]).all()
     assert_close(found["collapsed_probability"], [1 / 3, 0, 2 / 3, 0, 0, 0])
 
@@ -196,6 +197,21 @@ def test_first_orders_are_found_once_for_the_same_settings(monkeypatch):
         theory.first_orders(study.settings(noise=noise))
     assert calls == [2, 1, 2]
     assert len(theory._latest) == 1
+
+
+def test_no_first_order_is_found_where_it_is_not_known():
+    for several in (1, 3):
+        assert theory._found([replace(RUN, loss=Cosine())] * several, TIMES) == [None] * several
+
+
+def test_modes_in_infinite_batches_start_at_the_product_of_the_layers(monkeypatch):
+    """Strengths are squares of singular values: scale^2L, of L layers."""
+    stub = lambda run, groups, start, times: np.stack([start * np.arange(1, 6)] * len(times))
+    monkeypatch.setattr(theory, "population_modes", stub)
+    for layers, run in ((1, RUN), (3, LAYERS)):
+        run = replace(run, data_exponent=1.0, init_scale=0.5)
+        found = theory._modes_in_infinite_batches(run, TIMES)
+        assert_close(found, [[2 * 0.25**layers, 4.5 * 0.25**layers]] * 3)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import get_args
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -100,6 +101,9 @@ def test_panels_are_looked_at_at_their_times():
         assert run.views == ("two" if model == "two-views" else "one")
         assert len(run.widths) == layers + 1
     assert runs.fixed_run(ODD, "two-layers-random").start == starts.Spectral()
+    balanced = dataclasses.replace(runs.fixed_run(ODD, "two-layers"), init_scale=0.3)
+    for layer in balanced.layers(jax.random.key(0)):
+        assert_close(np.linalg.svd(layer, compute_uv=False), np.full(5, 0.3), size=100)
     cells = runs.axes(ODD)
     assert_close(cells["noise"], [0.1, 1.3, 2.5])
     assert_close(np.diff(np.log(cells["init_scale"])), np.full(3, np.log(20) / 3))
@@ -120,7 +124,9 @@ def test_deviations_start_at_the_product_of_the_layers_scales():
         variance[1] += noise**2 * (model == "two-views")
         found = runs.predicted_deviation(soon, model, noise, scale)
         assert_close(found, np.sqrt(variance)[:, :, None] * scale**layers, rtol=1e-6)
-    assert np.isnan(runs.predicted_deviation(soon, "two-layers-random", noise, scale)).all()
+    unknown = runs.predicted_deviation(soon, "two-layers-random", noise, scale)
+    assert np.isnan(unknown).all()
+    assert unknown.shape == (2, 2, 3)
 
 
 def inline(function, calls):
