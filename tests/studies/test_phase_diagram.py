@@ -13,6 +13,8 @@ from linsim.studies.phase_diagram import EARLY, PhaseModel, runs
 from linsim.sweeps import results
 from linsim.theory import population
 from linsim.training import starts
+from linsim.training.dynamics import Trajectory
+from linsim.training.run import Trained
 
 
 def flow(w0, time, depth, noise_variance: np.ndarray | float = 0.5):
@@ -113,7 +115,7 @@ def test_panels_are_looked_at_at_their_times():
 def test_deviations_start_at_the_product_of_the_layers_scales():
     """sqrt(a) scale^L, with a = 1 + noise^2 if both views are noisy."""
     soon = dataclasses.replace(ODD, one_layer_time=1e-9, two_layer_time=1e-9)
-    noise, scale = np.array([0.5, 2.0]), np.array([0.1, 0.3, 1.0])
+    noise, scale = np.array([0.0, 2.0]), np.array([0.1, 0.3, 1.0])
     cases: tuple[tuple[PhaseModel, int], ...] = (
         ("one-view", 1),
         ("two-views", 1),
@@ -127,6 +129,19 @@ def test_deviations_start_at_the_product_of_the_layers_scales():
     unknown = runs.predicted_deviation(soon, "two-layers-random", noise, scale)
     assert np.isnan(unknown).all()
     assert unknown.shape == (2, 2, 3)
+
+
+def test_runs_keep_their_initial_layers_and_their_final_deviation(monkeypatch):
+    first, second = np.random.default_rng(0).standard_normal((2, 2, 5, 5))
+    run = dataclasses.replace(runs.fixed_run(ODD, "two-layers"), views="two", noise=1.5)
+    path = Trajectory((first, second), np.ones(2), np.zeros((2, 5, 5)), np.zeros(2))
+    monkeypatch.setattr(runs, "train", lambda *_: Trained(path, run.data_cov()))
+    found = runs.simulate(run, jax.random.key(0))
+    np.testing.assert_array_equal(found["initial_w1"], first[0])
+    np.testing.assert_array_equal(found["initial_w2"], second[0])
+    anchor = np.sqrt(np.diag([1, 1, 1, 3.25, 3.25]))
+    expected = np.linalg.svd(second[1] @ first[1] @ anchor, compute_uv=False)
+    assert_close(found["embedding_deviation"], expected, size=100)
 
 
 def inline(function, calls):
@@ -159,8 +174,9 @@ def test_every_cell_has_the_theory_of_its_noise_and_scale(monkeypatch):
         np.testing.assert_allclose([time for _, time in asked], [20.0, 6.0][layers - 1], rtol=1e-6)
         asked.clear()
 
-    def layers_in_time(cells, layers, **_):
+    def layers_in_time(cells, layers, learning_rate, **_):
         assert len(cells) == len(layers) == 24
+        assert learning_rate == 0  # small steps
         path = lambda w, factor: np.stack([9 + 0 * w, factor * w])
         return [
             (path(first, run.noise), path(second, 1))
