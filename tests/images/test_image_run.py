@@ -38,6 +38,12 @@ def test_the_rate_warms_up_over_a_tenth_of_the_steps_and_falls_as_a_cosine(name)
     assert_close(jax.jit(updates)(run), taken, rtol=1e-6)  # with a rate that is traced
 
 
+def test_a_short_run_warms_up_in_one_step():
+    taken = updates(ImageRun(steps=4, learning_rate=0.3, weight_decay=0.0))
+    rates = 0.3 * np.array([0, 1, 0.75, 0.25])  # (1 + cos)/2 after 0, 1 and 2 thirds
+    assert_close(taken / np.cumsum(0.9 ** np.arange(4)), rates, rtol=1e-6)
+
+
 def updates(run):
     """What SGD or LARS (without its trust ratio) takes off a weight in each step."""
     descent = optimizer(run, decayed=run.optimizer != "lars")
