@@ -57,7 +57,7 @@ def test_what_is_measured_is_of_the_last_weights_and_all_images(images, monkeypa
     first weights. A stub of the loss is the sum of squares.
     """
     taken: dict[str, Any] = {"last": 2.0}
-    kinds = ("relu", "relu")
+    kinds = ("relu", "relu", "linear")
     batch = jnp.asarray(np.random.default_rng(1).standard_normal((8, 12)))
 
     def view_batches(run, images, rows):
@@ -66,8 +66,10 @@ def test_what_is_measured_is_of_the_last_weights_and_all_images(images, monkeypa
 
     def descend(start, gradient, optimizer, steps, key):
         taken["step"] = gradient(start, KEY)
-        ends = jax.tree.map(lambda leaf: jnp.stack([9 + leaf, taken["last"] * leaf]), start)
-        return ends, jnp.array([3.0, 4.0]), None
+        ends = jax.tree.map(
+            lambda leaf: jnp.stack([9 + leaf, 9 + leaf, taken["last"] * leaf]), start
+        )
+        return ends, jnp.array([3.0, 4.0, 5.0]), None
 
     def squares(embed, temperature):
         return lambda params, r, key: jnp.sum(embed(params, r, key) ** 2) / temperature
@@ -76,22 +78,25 @@ def test_what_is_measured_is_of_the_last_weights_and_all_images(images, monkeypa
         return jnp.stack([jnp.ravel(h), jnp.ravel(block(h)) * loss_at(jnp.ones((1, 5)))])
 
     order, rng = jnp.arange(12)[::-1], np.random.default_rng(2)
-    encoder = Residual(rng.standard_normal((5, 12)), (tuple(rng.standard_normal((2, 5, 5))),))
+    encoder = Residual(
+        rng.standard_normal((5, 12)), tuple(map(tuple, rng.standard_normal((2, 2, 5, 5))))
+    )
     monkeypatch.setattr(dense, "stratified_order", lambda key, labels: order)
-    sizes = {(12, 5, 1): encoder}  # of an image, the representation; blocks
+    sizes = {(12, 5, 2): encoder}  # of an image, the representation; blocks
     monkeypatch.setattr(dense.residual, "residual", lambda key, *asked: sizes[asked])
     monkeypatch.setattr(dense.dynamics, "descend", descend)
     monkeypatch.setattr(dense, "view_batches", view_batches)
     monkeypatch.setattr(dense, "contrast", squares)
     monkeypatch.setattr(dense, "gradient_spectra", gradient_spectra)
     monkeypatch.setattr(dense, "observe", lambda h, r: {"h": h, "r": r})
-    run = DenseRun(projector=Subvector(d0=2), width=5, blocks=1, temperature=0.5, steps=9)
+    asked = {"width": 5, "blocks": 2, "temperature": 0.5, "linear_block": True}
+    run = DenseRun(projector=Subvector(d0=2), **asked)
     found = dense.simulate(run, KEY)
     end = jax.tree.map(lambda leaf: 2 * leaf, encoder)
     h, r = residual_encoder(end, dense.flat(images), kinds)
     assert_close(found["h"], h)
     assert_close(found["r"], r)
-    assert found["loss"].tolist() == [3.0, 4.0]
+    assert found["loss"].tolist() == [3.0, 4.0, 5.0]
     np.testing.assert_array_equal(found["order"], order)
     np.testing.assert_array_equal(taken["rows"], order[:8])
     h, r = residual_encoder(end, batch, kinds)
@@ -102,5 +107,5 @@ def test_what_is_measured_is_of_the_last_weights_and_all_images(images, monkeypa
     assert np.any(towards[0].stem)
     taken["last"] = jnp.inf
     loss = dense.simulate(run, KEY)["loss"]
-    assert loss[0] == 3
-    assert np.isnan(loss[1])
+    assert loss[:2].tolist() == [3, 4]
+    assert np.isnan(loss[2])
