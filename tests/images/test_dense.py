@@ -57,7 +57,7 @@ def test_what_is_measured_is_of_the_last_weights_and_all_images(images, monkeypa
     first weights. A stub of the loss is the sum of squares.
     """
     taken: dict[str, Any] = {"last": 2.0}
-    kinds = ("relu", "relu", "linear")
+    kinds = ("relu", "relu", "relu", "linear")
     batch = jnp.asarray(np.random.default_rng(1).standard_normal((8, 12)))
 
     def view_batches(run, images, rows):
@@ -79,17 +79,17 @@ def test_what_is_measured_is_of_the_last_weights_and_all_images(images, monkeypa
 
     order, rng = jnp.arange(12)[::-1], np.random.default_rng(2)
     encoder = Residual(
-        rng.standard_normal((5, 12)), tuple(map(tuple, rng.standard_normal((2, 2, 5, 5))))
+        rng.standard_normal((5, 12)), tuple(map(tuple, rng.standard_normal((3, 2, 5, 5))))
     )
     monkeypatch.setattr(dense, "stratified_order", lambda key, labels: order)
-    sizes = {(12, 5, 2): encoder}  # of an image, the representation; blocks
+    sizes = {(12, 5, 3): encoder}  # of an image, the representation; blocks
     monkeypatch.setattr(dense.residual, "residual", lambda key, *asked: sizes[asked])
     monkeypatch.setattr(dense.dynamics, "descend", descend)
     monkeypatch.setattr(dense, "view_batches", view_batches)
     monkeypatch.setattr(dense, "contrast", squares)
     monkeypatch.setattr(dense, "gradient_spectra", gradient_spectra)
     monkeypatch.setattr(dense, "observe", lambda h, r: {"h": h, "r": r})
-    asked = {"width": 5, "blocks": 2, "temperature": 0.5, "linear_block": True}
+    asked = {"width": 5, "blocks": 3, "temperature": 0.5, "linear_block": True}
     run = DenseRun(projector=Subvector(d0=2), **asked)
     found = dense.simulate(run, KEY)
     end = jax.tree.map(lambda leaf: 2 * leaf, encoder)
