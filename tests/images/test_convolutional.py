@@ -130,11 +130,14 @@ def test_every_epoch_takes_every_image_once_and_a_compiled_loop_takes_the_same_s
 
     def count(run, draw, images, loss, carry, order, step, at):
         batch = jax.lax.dynamic_slice_in_dim(order, at * 4, 4)
-        return carry[0]._replace(params=carry[0].params.at[batch].add(1 + step)), carry[1]
+        params = carry[0].params.at[batch].add(1 + step)
+        return carry[0]._replace(params=params), carry[1] + jnp.stack([1.0 + step, 1.0])
 
     def counts(run, number):
-        reached, _ = convolutional.epoch(run, DRAW, held, nothing, number)
-        return np.asarray(reached.params)
+        reached, means = convolutional.epoch(run, DRAW, held, nothing, number)
+        taken = np.asarray(reached.params)
+        assert means.tolist() == [taken[taken > 0].mean(), 1]
+        return taken
 
     monkeypatch.setattr(convolutional, "_learn", count)
     nothing = convolutional.State(jnp.zeros(12), None, None, None)  # type: ignore[arg-type]
