@@ -193,8 +193,9 @@ def test_scales_and_shifts_of_norms_do_not_decay():
     run = tiny(weight_decay=0.1, steps=50)
     encoder = {"kernel": jnp.ones((2, 2)), "scale": jnp.ones(2)}
     params: Any = encoder, (jnp.ones(3),)
+    update: Any = None
     descent, still = convolutional._optimizer(run, params), jax.tree.map(jnp.zeros_like, params)
-    state, update = descent.init(params), params
+    state = descent.init(params)
     for _ in range(3):  # the first rate is zero
         update, state = descent.update(still, state, params)
     assert (update[0]["kernel"] < 0).all()
@@ -219,10 +220,8 @@ def test_training_images_are_represented_first_and_then_those_of_the_test(held, 
     monkeypatch.setattr(convolutional, "represent", represent)
     monkeypatch.setattr(convolutional, "gradients", lambda *_: jnp.arange(2.0))
     monkeypatch.setattr(convolutional, "AT_ONCE", 4)
-    draw, state = (
-        Draw(KEY, jnp.array([7, 2, 5])),
-        convolutional.State(("trained", ()), None, *[()] * 2),
-    )
+    draw = Draw(KEY, jnp.array([7, 2, 5]))
+    state = convolutional.State(("trained", ()), None, (None, None), None)
     found = convolutional.observe(tiny(), draw, held, held, state)
     expected = np.concatenate([total(held.pixels)[[7, 2, 5]], total(held.pixels)])
     np.testing.assert_array_equal(found["features_r"], expected)

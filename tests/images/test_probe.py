@@ -101,9 +101,9 @@ def test_test_images_do_not_reach_the_probe():
 
 def test_a_probe_leaves_the_other_cores_to_other_runs():
     class Asks(DummyClassifier):
-        def fit(self, X, y):
+        def fit(self, X, y, sample_weight=None):
             threads.append({pool["num_threads"] for pool in threadpool_info()})
-            return super().fit(X, y)
+            return super().fit(X, y, sample_weight)
 
     threads, rows = [], np.arange(4)
     with threadpool_limits(2), pytest.MonkeyPatch.context() as patched:

@@ -220,12 +220,12 @@ def test_low_rank_projectors_have_rank_d0_and_a_random_subset_changes():
 def test_shuffled_views_are_dealt_out_anew_among_the_images():
     r = jax.random.normal(jax.random.key(0), (2 * COUNT, WIDTH))
     shuffled = made(projectors.Shuffled())
-    dealt = [np.asarray(shuffled.apply((), r, jax.random.key(k))) for k in (1, 2)]
-    for z in dealt:
+    first, second = (np.asarray(shuffled.apply((), r, jax.random.key(k))) for k in (1, 2))
+    for z in (first, second):
         np.testing.assert_array_equal(z[:COUNT], r[:COUNT])
         assert sorted(z[COUNT:].tolist()) == sorted(np.asarray(r[COUNT:]).tolist())
-    assert_not_close(dealt[0], r)
-    assert_not_close(*dealt)
+    assert_not_close(first, r)
+    assert_not_close(first, second)
 
 
 def test_every_kind_is_a_record_whose_only_number_that_may_vary_is_a_masked_d0():

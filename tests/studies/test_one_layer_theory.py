@@ -33,10 +33,11 @@ def test_collapsed_dimensions_are_counted_at_the_end():
     """Of theory's draws, which without a spread are the strengths' roots, and of the runs."""
     strength, none = np.array([[1.0, 1.0], [4.0, 1e-6], [1.0, 1e-6]]), np.zeros((3, 2))
     for records, expected in (([0, 1, 2], 2), ([0, 2, 0], 0)):
-        exact = FirstOrder(*[strength[records]] * 3, none, none)
+        told = strength[records]
+        exact = FirstOrder(told, told, told, none, none)
         found = theory._degenerate(RUN, TIMES, 0.01, exact)
         assert found["collapsed_probability"].tolist() == np.eye(6)[expected].tolist()
-        values = np.sqrt(np.repeat(strength[records], [3, 2], axis=1))
+        values = np.sqrt(np.repeat(told, [3, 2], axis=1))
         assert_close(found["theory_singular_value_low"], values)
         assert_close(found["theory_singular_value_high"], values)
 

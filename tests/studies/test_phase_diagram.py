@@ -59,7 +59,7 @@ def test_boundaries_of_the_theory():
     assert_close(deviation**2, np.repeat((1 + strong**2) * settled, 2)[None], rtol=1e-6)
     curve = runs.escape_boundary(EARLY, "two-layers", noise)
     rates = np.array([0 * noise + 2.0, 2 - noise**2])  # of clean data and of one noisy view
-    escapes = population.escape_time(curve**2, 2, rates)
+    escapes = np.asarray(population.escape_time(curve**2, 2, rates))
     assert_close(escapes[rates > 0], np.full(8, EARLY.two_layer_time))
     assert np.isnan(curve[1, 3:]).all()
     for model in ("one-view", "two-views", "two-layers-random"):
@@ -96,6 +96,13 @@ ODD = dataclasses.replace(
 )
 
 
+BALANCED: tuple[tuple[PhaseModel, int], ...] = (
+    ("one-view", 1),
+    ("two-views", 1),
+    ("two-layers", 2),
+)  # and how many layers they have
+
+
 def test_panels_are_looked_at_at_their_times():
     for model in get_args(PhaseModel):
         run, layers = runs.fixed_run(ODD, model), 2 if "layers" in model else 1
@@ -116,12 +123,7 @@ def test_deviations_start_at_the_product_of_the_layers_scales():
     """sqrt(a) scale^L, with a = 1 + noise^2 if both views are noisy."""
     soon = dataclasses.replace(ODD, one_layer_time=1e-9, two_layer_time=1e-9)
     noise, scale = np.array([0.0, 2.0]), np.array([0.1, 0.3, 1.0])
-    cases: tuple[tuple[PhaseModel, int], ...] = (
-        ("one-view", 1),
-        ("two-views", 1),
-        ("two-layers", 2),
-    )
-    for model, layers in cases:
+    for model, layers in BALANCED:
         variance = np.ones((2, 2))
         variance[1] += noise**2 * (model == "two-views")
         found = runs.predicted_deviation(soon, model, noise, scale)
@@ -162,7 +164,7 @@ def test_every_cell_has_the_theory_of_its_noise_and_scale(monkeypatch):
 
     monkeypatch.setattr(runs.finite_batch, "flow", flow)
     noise, scale = (np.array(values) for values in runs.axes(ODD).values())
-    for model, layers in (("one-view", 1), ("two-views", 1), ("two-layers", 2)):
+    for model, layers in BALANCED:
         found = runs.at_batch_size(runs.fixed_run(ODD, model), ODD, [])
         assert found.shape == (3, 4, 1, 5)
         two = model == "two-views"

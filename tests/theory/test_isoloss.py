@@ -15,8 +15,8 @@ def flow(times, start, covariance, decay, isotropic):
         pulled = v * (covariance - v * VARIANCES)
         return (pulled if isotropic else v * pulled) - decay * v
 
-    ends, tight = (times[0], times[-1]), {"rtol": 1e-10, "atol": 1e-13}
-    return solve_ivp(rate, ends, start, "DOP853", times, **tight).y.T
+    ends = times[0], times[-1]
+    return solve_ivp(rate, ends, start, "DOP853", times, rtol=1e-10, atol=1e-13).y.T
 
 
 def test_the_root_of_a_second_moment_is_symmetric_and_its_square_is_it():
