@@ -7,6 +7,7 @@ Sizes are not symmetric: five coordinates, two of them noisy, batches of 16.
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -69,9 +70,18 @@ def test_runs_are_counted_at_the_end_and_stand_beside_their_own_predictions(monk
     assert_close(found["theory_level"][1, 2, 0], [1.2, 0.3], rtol=1e-6)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_layers_of_all_depths_start_with_equal_singular_values(depth):
+    settings = linsim.study("strong_aug").settings(depth=depth, dim=5, noisy_dims=2)
+    run = theory.fixed_run(settings)
+    assert len(run.widths) == depth + 1
+    for layer in replace(run, init_scale=0.3).layers(jax.random.key(0)):
+        assert_close(np.linalg.svd(layer, compute_uv=False), np.full(5, 0.3), rtol=1e-6)
+
+
 def test_what_is_not_known_has_the_shape_of_what_is():
     one = measured(np.ones((2, 2)), np.ones((2, 5)))
-    shapes = {"time": 2, "block": 2, "mode": 5, "count": 6}
+    shapes = {"time": 3, "block": 2, "mode": 5, "count": 6}
     found = theory._at_batch_size(replace(RUN, loss=Cosine()), one, 0.01)
     assert len(found) == 7
     for name, values in found.items():
@@ -104,23 +114,25 @@ def test_equal_modes_of_layers_part_by_the_samples_seen_and_by_their_growth(batc
 
 def measured(strength, singular, **more):
     """Of two seeds: strengths of the blocks at the start, singular values at the end (float32)."""
-    time = ("seed", "time")
+    time, later = ("seed", "time"), 9 + 0 * strength
     at_end = np.asarray(singular, np.float32)
+    early = at_end * np.array([[1], [1000]], np.float32)  # far apart
     return xr.Dataset(
         {
-            "block_strength": ((*time, "block"), np.stack([strength, 9 + 0 * strength], axis=1)),
-            "weight_singular_values": ((*time, "mode"), np.stack([9 + 0 * at_end, at_end], axis=1)),
+            "block_strength": ((*time, "block"), np.stack([strength, later, later], axis=1)),
+            "weight_singular_values": ((*time, "mode"), np.stack([early, early, at_end], axis=1)),
             **more,
         },
-        coords={"time": [0.0, 2.0]},
+        coords={"time": [0.0, 1.0, 2.0]},
     )
 
 
 def test_modes_start_at_their_blocks_strengths_and_depart_by_the_learning_rate(monkeypatch):
     """Three modes of the clean block and two of the noisy one, each by itself."""
     asked: list[dict[str, Any]] = []
-    small = np.array([[0.1, 0.1, 0.1, 0.3, 0.3], [4.0, 2.0, 1.5, 1e-13, 3e-13]])
-    factor = np.array([[1.0] * 5, [1.5, 1.5, 1.5, 2.0, 2.0]])
+    start, end = [0.1, 0.1, 0.1, 0.3, 0.3], [4.0, 2.0, 1.5, 1e-13, 3e-13]
+    small = np.array([start, start, end])
+    factor = np.array([[1.0] * 5, [1.0] * 5, [1.5, 1.5, 1.5, 2.0, 2.0]])
 
     def flow(times, start, groups, **options):
         asked.append(
@@ -135,13 +147,13 @@ def test_modes_start_at_their_blocks_strengths_and_depart_by_the_learning_rate(m
     for options, rate in zip(asked, (0.0, 0.128), strict=True):
         np.testing.assert_allclose(options["start"], [0.1] * 3 + [0.3] * 2)
         assert options["learning_rate"] == pytest.approx(rate)
-        assert options["times"].tolist() == [0.0, 2.0]
+        assert options["times"].tolist() == [0.0, 1.0, 2.0]
         assert options["counts"] == [1] * 5
         assert (options["depth"], options["batch_size"], options["temperature"]) == (3, 16, None)
     strength = found["theory_block_strength"]
-    assert_close(strength, [[0.1, 0.3], [1.5 * 7.5 / 3, 4e-13]])
-    assert found["theory_left_out"][:, 0] == pytest.approx([0, np.log(1.5)])
-    assert found["theory_left_out"][:, 1].tolist() == [0, np.inf]  # below rounding in float32
+    assert_close(strength, [[0.1, 0.3], [0.1, 0.3], [1.5 * 7.5 / 3, 4e-13]])
+    assert found["theory_left_out"][:, 0] == pytest.approx([0, 0, np.log(1.5)])
+    assert found["theory_left_out"][:, 1].tolist() == [0, 0, np.inf]  # below rounding in float32
     assert np.isnan(found["theory_level"]).all()
     expected = np.sqrt([6, 3, 2.25, 6e-13, 2e-13])
     for name in ("weight_singular_values", "singular_value_low", "singular_value_high"):
@@ -154,7 +166,7 @@ def test_what_is_above_rounding_is_compared(monkeypatch):
     """From (10 eps)^2 of the largest strength on, eps that of the runs."""
     eps = float(np.finfo(np.float32).eps)
     for factor, told in ((99.0, False), (101.0, True)):
-        flow = np.array([[1.0, 1.0], [2.0, 2 * factor * eps**2]])
+        flow = np.array([[1.0, 1.0], [1.0, 1.0], [2.0, 2 * factor * eps**2]])
         monkeypatch.setattr(theory.finite_batch, "flow", lambda *_, flow=flow, **__: flow)
         found = theory._of_modes(RUN, measured(np.ones((2, 2)), np.ones((2, 5))), 0.01)
         assert np.isfinite(found["theory_left_out"][-1, 1]) == told
@@ -162,7 +174,7 @@ def test_what_is_above_rounding_is_compared(monkeypatch):
 
 def test_weights_of_each_seed_have_medians_and_ranges(monkeypatch):
     rng = np.random.default_rng(0)
-    initial, paths = rng.standard_normal((3, 5, 5)), rng.standard_normal((3, 2, 5, 5))
+    initial, paths = rng.standard_normal((3, 5, 5)), rng.standard_normal((3, 3, 5, 5))
     paths[:, -1] = np.eye(5) * np.array([[1.0, 1, 1, 1e-3, 1e-3]] * 2 + [[1] * 5])[:, None]
 
     def layers_in_time(runs, layers):
@@ -182,9 +194,9 @@ def test_weights_of_each_seed_have_medians_and_ranges(monkeypatch):
     strength = found["theory_block_strength"]
     clean = np.median(np.sum(paths[:, 0, :, :3] ** 2, axis=(1, 2)) / 3)
     assert_close(strength[0, 0], clean)
-    assert_close(strength[1], [1.0, 1e-6])
-    assert found["theory_left_out"].tolist() == np.zeros((2, 2)).tolist()
-    assert found["theory_level"].shape == (2, 2)
+    assert_close(strength[-1], [1.0, 1e-6])
+    assert found["theory_left_out"].tolist() == np.zeros((3, 2)).tolist()
+    assert found["theory_level"].shape == (3, 2)
     assert np.isnan(found["theory_level"]).all()
     assert_close(found["collapsed_probability"], [1 / 3, 0, 2 / 3, 0, 0, 0])
 
