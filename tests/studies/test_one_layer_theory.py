@@ -75,6 +75,7 @@ def test_layers_of_all_depths_start_with_equal_singular_values(depth):
     settings = linsim.study("strong_aug").settings(depth=depth, dim=5, noisy_dims=2)
     run = theory.fixed_run(settings)
     assert len(run.widths) == depth + 1
+    assert theory.has_modes(run)
     for layer in replace(run, init_scale=0.3).layers(jax.random.key(0)):
         assert_close(np.linalg.svd(layer, compute_uv=False), np.full(5, 0.3), rtol=1e-6)
 
