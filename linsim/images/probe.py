@@ -90,9 +90,7 @@ def accuracy(features: Features, labels: Labels, train: Rows, test: Rows) -> flo
         "use_legacy_attributes": False,
     }
     classifier = LogisticRegressionCV(Cs=INVERSE_PENALTIES, cv=folds, **options)  # type: ignore[arg-type]
-    model = make_pipeline(StandardScaler(), classifier)
-    with threadpool_limits(1):  # other cores belong to other runs
-        return float(model.fit(features[train], labels[train]).score(features[test], labels[test]))
+    return _share(make_pipeline(StandardScaler(), classifier), features, labels, train, test)
 
 
 def few_rows(rng: np.random.Generator, labels: Labels, train: Rows, count: int) -> Rows:
@@ -115,9 +113,8 @@ def ridge(features: Features, labels: Labels, train: Rows, test: Rows) -> float:
     Source: Rifkin, Yeo and Poggio 2003 (regularised least-squares classification).
     Args, Returns: as `accuracy`.
     """
-    model = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=PENALTIES))
-    with threadpool_limits(1):
-        return float(model.fit(features[train], labels[train]).score(features[test], labels[test]))
+    classifier = RidgeClassifierCV(alphas=PENALTIES)
+    return _share(make_pipeline(StandardScaler(), classifier), features, labels, train, test)
 
 
 def nearest(features: Features, labels: Labels, train: Rows, test: Rows) -> float:
@@ -138,8 +135,7 @@ def nearest(features: Features, labels: Labels, train: Rows, test: Rows) -> floa
         "weights": lambda distance: np.exp((1 - distance) / SHARPNESS),
     }
     model = KNeighborsClassifier(min(NEIGHBOURS, len(train)), **options)
-    with threadpool_limits(1):
-        return float(model.fit(features[train], labels[train]).score(features[test], labels[test]))
+    return _share(model, features, labels, train, test)
 
 
 def accuracies(
@@ -171,6 +167,15 @@ def accuracies(
         for count in few
     ]
     return np.array([fitted(features, labels, train, test), *drawn])
+
+
+def _share(model: Any, features: Features, labels: Labels, train: Rows, test: Rows) -> float:
+    """Share of the test rows that a scikit-learn classifier fitted on the training rows gets right.
+
+    It has one thread: other cores belong to other runs.
+    """
+    with threadpool_limits(1):
+        return float(model.fit(features[train], labels[train]).score(features[test], labels[test]))
 
 
 def _usable(features: Features) -> bool:

@@ -64,7 +64,7 @@ class Nothing(Kind):
 class Subvector(Kind):
     """z = r[:, :d0]: DirectCLR. Source: paper, section 6.2."""
 
-    d0: int = static(32)
+    d0: int = static()
 
     def made(self, key: PRNGKeyArray, width: int) -> Projector:
         """See `Kind`."""
@@ -80,7 +80,7 @@ class LowRankDiagonal(Kind):
     Source: paper, Table 2.
     """
 
-    d0: Real = 32.0
+    d0: Real
 
     def made(self, key: PRNGKeyArray, width: int) -> Projector:
         """See `Kind`."""
@@ -94,7 +94,7 @@ class LowRank(Kind):
     Source: paper, Table 2.
     """
 
-    d0: int = static(32)
+    d0: int = static()
 
     def made(self, key: PRNGKeyArray, width: int) -> Projector:
         """See `Kind`."""
@@ -165,7 +165,7 @@ class Nonlinear(Kind):
 class RandomSubset(Kind):
     """z = d0 coordinates of r, which are drawn anew in every step. Source: paper, Appendix F."""
 
-    d0: int = static(32)
+    d0: int = static()
 
     def made(self, key: PRNGKeyArray, width: int) -> Projector:
         """See `Kind`."""

@@ -13,7 +13,7 @@ everything else is static.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform, overload
 
 import jax
 from jaxtyping import Float
@@ -24,8 +24,12 @@ Real = float | int | Float[Array, "..."]
 T = TypeVar("T")
 
 
-def static(default: T) -> T:
-    """A field that does not vary inside one compiled program, with its default."""
+@overload
+def static() -> Any: ...
+@overload
+def static(default: T) -> T: ...
+def static(default: Any = dataclasses.MISSING) -> Any:
+    """A field that does not vary inside one compiled program, with its default if it has one."""
     made: Any = dataclasses.field(default=default, metadata={"static": True})
     return made
 

@@ -136,11 +136,14 @@ def test_every_epoch_takes_every_image_once_and_a_compiled_loop_takes_the_same_s
 
     def count(run, draw, images, loss, carry, order, step, at):
         batch = jax.lax.dynamic_slice_in_dim(order, at * 4, 4)
-        return carry[0]._replace(params=carry[0].params.at[batch].add(1 + step)), carry[1]
+        params = carry[0].params.at[batch].add(1 + step)
+        return carry[0]._replace(params=params), carry[1] + jnp.stack([1.0 + step, 1.0])
 
     def counts(run, number):
-        reached, _ = convolutional.epoch(run, DRAW, held, nothing, number)
-        return np.asarray(reached.params)
+        reached, means = convolutional.epoch(run, DRAW, held, nothing, number)
+        taken = np.asarray(reached.params)
+        assert means.tolist() == [taken[taken > 0].mean(), 1]
+        return taken
 
     monkeypatch.setattr(convolutional, "_learn", count)
     nothing = convolutional.State(jnp.zeros(12), None, None, None)  # type: ignore[arg-type]
@@ -183,3 +186,51 @@ def test_numbers_that_may_vary_share_one_compiled_program(held):
 
 def begun(run, held):
     return convolutional.begin(run, DRAW, held)
+
+
+def test_a_run_draws_images_of_each_class_in_its_share(held):
+    for asked, count in ((None, 12), (6, 6)):
+        rows = np.asarray(convolutional.drawn(tiny(train_images=asked), KEY, held).rows)
+        assert len(set(rows)) == count
+        assert np.bincount(held.labels[rows]).tolist() == [count // 2] * 2
+
+
+def test_scales_and_shifts_of_norms_do_not_decay():
+    run = tiny(weight_decay=0.1, steps=50)
+    encoder = {"kernel": jnp.ones((2, 2)), "scale": jnp.ones(2)}
+    params: Any = encoder, (jnp.ones(3),)
+    update: Any = None
+    descent, still = convolutional._optimizer(run, params), jax.tree.map(jnp.zeros_like, params)
+    state = descent.init(params)
+    for _ in range(3):  # the first rate is zero
+        update, state = descent.update(still, state, params)
+    assert (update[0]["kernel"] < 0).all()
+    assert (update[1][0] < 0).all()
+    assert not np.any(update[0]["scale"])
+
+
+def test_training_images_are_represented_first_and_then_those_of_the_test(held, monkeypatch):
+    """A few at a time, with the norms settled on training images. Stubs: a representation is the
+    sum of the bytes, and h twice that.
+    """
+    total = lambda pixels: np.asarray(pixels, float).sum(axis=(1, 2, 3))[:, None]
+    seen = []
+
+    def represent(encoder, stored):
+        assert encoder == "settled"
+        seen.append(len(stored))
+        return jnp.asarray(2 * total(stored)), jnp.asarray(total(stored))
+
+    settled = lambda run, draw, images, encoder: "settled" if encoder == "trained" else None
+    monkeypatch.setattr(convolutional, "settle", settled)
+    monkeypatch.setattr(convolutional, "represent", represent)
+    monkeypatch.setattr(convolutional, "gradients", lambda *_: jnp.arange(2.0))
+    monkeypatch.setattr(convolutional, "AT_ONCE", 4)
+    draw = Draw(KEY, jnp.array([7, 2, 5]))
+    state = convolutional.State(("trained", ()), None, (None, None), None)
+    found = convolutional.observe(tiny(), draw, held, held, state)
+    expected = np.concatenate([total(held.pixels)[[7, 2, 5]], total(held.pixels)])
+    np.testing.assert_array_equal(found["features_r"], expected)
+    np.testing.assert_array_equal(found["features_h"], 2 * expected)
+    assert found["gradient_spectrum"].tolist() == [0, 1]
+    assert seen == [4, 4, 4, 3]

@@ -9,8 +9,16 @@ import optax
 import pytest
 from helpers import assert_close
 
+from linsim import losses
 from linsim.images.projectors import LowRankDiagonal, Subvector
-from linsim.images.run import ImageRun, optimizer, stratified_order, with_setup
+from linsim.images.run import (
+    ImageRun,
+    contrast,
+    observe,
+    optimizer,
+    stratified_order,
+    with_setup,
+)
 
 
 def test_every_head_of_a_split_holds_each_class_in_its_share():
@@ -38,6 +46,12 @@ def test_the_rate_warms_up_over_a_tenth_of_the_steps_and_falls_as_a_cosine(name)
     assert_close(jax.jit(updates)(run), taken, rtol=1e-6)  # with a rate that is traced
 
 
+def test_a_short_run_warms_up_in_one_step():
+    taken = updates(ImageRun(steps=4, learning_rate=0.3, weight_decay=0.0))
+    rates = 0.3 * np.array([0, 1, 0.75, 0.25])  # (1 + cos)/2 after 0, 1 and 2 thirds
+    assert_close(taken / np.cumsum(0.9 ** np.arange(4)), rates, rtol=1e-6)
+
+
 def updates(run):
     """What SGD or LARS (without its trust ratio) takes off a weight in each step."""
     descent = optimizer(run, decayed=run.optimizer != "lars")
@@ -50,16 +64,44 @@ def updates(run):
 
 
 def test_only_the_parameters_that_may_decay_do():
+    """All of them unless it is said which."""
     for name in ("sgd", "lars"):
         run = ImageRun(optimizer=name, steps=50, weight_decay=0.1)
         weights: dict[str, Any] = {"decays": jnp.ones(1), "stays": jnp.ones(1)}
-        update: Any = None
-        descent = optimizer(run, {"decays": True, "stays": False})
-        state = descent.init(weights)
-        for _ in range(3):  # the first rate is zero
-            update, state = descent.update({name: jnp.zeros(1) for name in weights}, state, weights)
-        assert update["decays"] < 0
-        assert update["stays"] == 0
+        still: dict[str, Any] = {name: jnp.zeros(1) for name in weights}
+        for descent, every in (
+            (optimizer(run, {"decays": True, "stays": False}), False),
+            (optimizer(run), True),
+        ):
+            update: Any = None
+            state = descent.init(weights)
+            for _ in range(3):  # the first rate is zero
+                update, state = descent.update(still, state, weights)
+            assert update["decays"] < 0
+            assert (update["stays"] < 0) if every else (update["stays"] == 0)
+
+
+def test_the_loss_is_ntxent_of_both_halves_behind_the_projector():
+    r = np.random.default_rng(0).standard_normal((6, 4))
+    loss = contrast(lambda weight, r, key: weight * r[:, :3], 0.3)
+    z, z_pos = 2.0 * r[:3, :3], 2.0 * r[3:, :3]
+    assert_close(loss(2.0, r, None), losses.ntxent(z, z_pos, 0.3))
+
+
+def test_the_spectrum_and_the_effective_rank_are_centred_and_rankme_is_not():
+    h, r = np.random.default_rng(0).standard_normal((2, 9, 4)) * [3.0, 2, 1, 0.5] + 2
+    found = observe(h, r)
+    values = np.linalg.svd(r - r.mean(axis=0), compute_uv=False)
+    assert_close(found["representation_spectrum"], values**2 / 9, size=10)
+
+    def rank(values):
+        shares = values / values.sum()
+        return np.exp(-np.sum(shares * np.log(shares)))
+
+    assert_close(found["representation_rank"], rank(values), size=10)
+    assert_close(found["representation_rankme"], rank(np.linalg.svd(r)[1]), rtol=1e-5)
+    assert found["features_h"] is h
+    assert found["features_r"] is r
 
 
 def test_a_setup_is_a_projector_and_a_kind_of_last_block():

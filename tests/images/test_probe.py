@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.dummy import DummyClassifier
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from linsim.images import probe
 from linsim.images.probe import Probes
@@ -97,6 +99,22 @@ def test_test_images_do_not_reach_the_probe():
     assert probe.accuracy(moved, labels, train, test[:5]) == before
 
 
+def test_a_probe_leaves_the_other_cores_to_other_runs():
+    class Asks(DummyClassifier):
+        def fit(self, X, y, sample_weight=None):
+            threads.append({pool["num_threads"] for pool in threadpool_info()})
+            return super().fit(X, y, sample_weight)
+
+    threads, rows = [], np.arange(4)
+    with threadpool_limits(2), pytest.MonkeyPatch.context() as patched:
+        for name in ("LogisticRegressionCV", "RidgeClassifierCV", "KNeighborsClassifier"):
+            patched.setattr(probe, name, lambda *_, **__: Asks())
+        for fitted in (probe.accuracy, probe.ridge, probe.nearest):
+            fitted(np.eye(4), rows % 2, rows, rows)
+        assert 2 in {pool["num_threads"] for pool in threadpool_info()}
+    assert threads == [{1}] * 3
+
+
 def test_few_rows_are_distinct_training_rows_of_each_class():
     labels = np.repeat(np.arange(4), 25)
     train = np.arange(0, 100, 2)
@@ -125,3 +143,8 @@ def test_probes_divide_the_representation_at_d0():
     assert again.keys() == {"probe_accuracy"}
     np.testing.assert_array_equal(again["probe_accuracy"], found["probe_accuracy"][:1])
     assert repr(alone) != repr(probes)
+    undivided = Probes(classifier="ridge").taken(h, r, labels, order[:90], order[90:])
+    whole, head, tail, entering = undivided["probe_accuracy"]
+    assert np.isnan(head)
+    assert whole == tail == found["probe_accuracy"][0, 0]
+    assert entering == found["probe_accuracy"][3, 0]

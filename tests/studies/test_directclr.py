@@ -465,13 +465,16 @@ def test_a_short_study_from_python_keeps_nothing(folder):
     fields = {"width": 4, "blocks": (2,), "d0": 2, "batch_size": 4, "train_images": 16, "few": (2,)}
     dataset = STUDY.run(
         data=str(folder),
-        projectors=("none",),
+        projectors=("directclr",),
         steps=2,
         seeds=1,
         image_size=4,
         learning_rate=0.01,
         **fields,
     )
+    behind, here = dataset["gradient_spectrum"].squeeze().transpose("place", "mode").values
+    assert spectra.numerical_rank(here) == 2  # d0
+    assert spectra.numerical_rank(behind) > 2
     assert dataset["loss"].sizes == {"projector": 1, "seed": 1, "time": 2}
     assert dataset.attrs["preset"] == "cpu"
 

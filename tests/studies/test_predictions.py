@@ -3,23 +3,30 @@
 Sizes are not symmetric: five coordinates, two of them noisy, batches of 16.
 """
 
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import assert_close, assert_not_close
+from helpers import assert_close, assert_not_close, make_case
 
 import linsim
 from linsim import spectra
 from linsim.config import BadInput
 from linsim.studies import theory
+from linsim.studies.collapse_kinds import runs as kinds
 from linsim.studies.strong_aug import theory as strong_aug
+from linsim.sweeps.engine import Engine
 from linsim.theory import finite_batch, late_time, minibatch, population
 from linsim.theory.modes import Modes
 from linsim.training import observe, starts
-from linsim.training.loss import AlignmentOnly, Cosine, Dot
+from linsim.training.loss import AlignmentOnly, Cosine, Distance, Dot
+from linsim.training.objectives import Plain
 from linsim.training.optimizers import Optimizer
 from linsim.training.run import Run
 
@@ -97,9 +104,9 @@ def test_modes_of_unequal_variances_are_coordinates():
     assert means.tolist() == [[1.0, 3.5], [6.0, 8.5]]
 
 
-@pytest.mark.parametrize("depth", [1, 3])
-def test_modes_in_infinite_batches_flow_as_balanced_layers_do(depth):
-    run = replace(RUN, hidden=(5,) * (depth - 1), start=BALANCED, data_exponent=1.0)
+@pytest.mark.parametrize(("depth", "views"), [(1, "one"), (3, "two")])
+def test_modes_in_infinite_batches_flow_as_balanced_layers_do(depth, views):
+    run = replace(RUN, hidden=(5,) * (depth - 1), start=BALANCED, data_exponent=1.0, views=views)
     groups, _ = theory.mode_groups(run)
     times = np.array([0.0, 1.0, 5.0])
     found = theory.population_modes(run, groups, np.full(5, 0.09), times)
@@ -188,6 +195,84 @@ def test_two_layers_are_observed_with_their_whole_hidden_space():
         assert_close(found["theory_embedding_spectrum"][at], product, size=100)
         expected = np.abs(spectra.alignment_matrix(first[at], second[at]))
         assert_close(np.abs(found["theory_alignment"][at])[:5, :5], expected[:5, :5], size=100)
+
+
+class Summing(Engine):
+    """Instead of a flow from initial weights their sum, whatever is asked for."""
+
+    def vectorised(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda _, *starts: defaultdict(lambda: sum(starts))
+
+
+def found_by(finish, **initial):
+    """The one value of each observable that a `finish` adds to what was measured and kept."""
+    names = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
+    names += ("w1_singular_values", "w2_singular_values", "alignment")
+    measured = {name: np.array(value) for name, value in initial.items()}
+    measured |= {name: np.ones(()) for name in names}
+    found = finish(None, measured)
+    assert all(found[name] is measured[name] for name in measured)
+    return {name: float(value) for name, value in found.items() if name not in measured}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),  # the strengths of its blocks are told elsewhere
+        ({"data_exponent": 1.0}, None),
+        ({"loss": Dot(temperature=0.3)}, 3.0),
+        ({"start": starts.Gaussian()}, 3.0),
+        ({"noise_shape": "graded", "batches": "fixed"}, 3.0),
+        ({"loss": Cosine(temperature=0.3)}, np.nan),
+    ],
+)
+def test_runs_of_one_layer_flow_from_their_own_start_unless_modes_are_known(fields, expected):
+    finish = theory.one_layer_flows(replace(RUN, **fields), Summing())
+    names = ("weight_singular_values", "embedding_spectrum", "block_strength", "loss")
+    stated = {f"population_{name}": expected for name in names} if expected else {}
+    assert found_by(finish, initial_weights=3.0) == pytest.approx(stated, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit", "exact"),
+    [
+        ({}, 7.0, 4.0),
+        ({"views": "two"}, 7.0, np.nan),
+        ({"loss": Cosine(temperature=0.3)}, np.nan, np.nan),
+    ],
+)
+def test_two_layers_have_the_limit_and_the_theory_of_their_batch_size(
+    fields, limit, exact, monkeypatch
+):
+    names = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
+    stated = {f"theory_{name}": exact for name in (*names, "alignment")}
+    known = {name: np.array(value) for name, value in stated.items()}
+    monkeypatch.setattr(theory, "two_layers_at_batch_size", lambda _, found: {**found, **known})
+    finish = theory.two_layer_flows(replace(LAYERS, **fields), Summing())
+    stated |= {f"population_{name}": limit for name in names}
+    found = found_by(finish, initial_w1=3.0, initial_w2=4.0)
+    assert found == pytest.approx(stated, nan_ok=True)
+
+
+def test_two_layers_of_every_run_of_a_chunk_are_observed(monkeypatch):
+    layers = np.random.default_rng(0).standard_normal((2, 3, 1, 5, 5))
+
+    def layers_in_time(runs, starts):
+        np.testing.assert_allclose([run.noise for run in runs], [0.5, 1.0, 1.5])
+        pairs = zip(runs, starts, strict=True)
+        return [tuple(float(run.noise) * layer for layer in start) for run, start in pairs]
+
+    monkeypatch.setattr(theory, "layers_in_time", layers_in_time)
+    runs = replace(LAYERS, noise=jnp.array([0.5, 1.0, 1.5]))
+    runs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, 3), runs)
+    starts = {"initial_w1": layers[0], "initial_w2": layers[1]}
+    found = theory.two_layers_at_batch_size(runs, starts)
+    for name in starts:
+        assert found[name] is starts[name]
+    expected = np.linalg.svd(layers[1] @ layers[0], compute_uv=False) ** 2
+    noise = np.array([0.5, 1.0, 1.5])[:, None, None]
+    assert_close(found["theory_embedding_spectrum"], noise**4 * expected, size=100)
+    assert found["theory_alignment"].shape == (3, 1, 5, 5)
 
 
 @pytest.fixture(scope="module")
@@ -308,6 +393,31 @@ def test_unequal_modes_of_the_dot_loss_have_the_map_of_their_blocks():
     left_out = np.abs(np.log(strengths[0] / strengths[1]))
     assert_close(found["theory_left_out"], left_out, rtol=1e-2)
     assert np.abs(left_out).max() > 0.01
+
+
+def test_kinds_train_what_their_names_say():
+    """By their gradients, of |V z - z'|^2 / 2 by hand, V the predictor if there is one; with weight
+    decay where there is a predictor or a stop-gradient.
+    """
+    (w, x, x_pos), v = map(np.asarray, make_case(0, 9, 3, 3)), np.asarray(make_case(1, 1, 3, 3).w)
+    a, b, k = x.T @ x / 9, x_pos.T @ x_pos / 9, x.T @ x_pos / 9
+    stated = {
+        "alignment-only": w @ (a - k.T + b - k),
+        "predictor": v.T @ (v @ w @ a - w @ k.T),
+        "no-stop-gradient": v.T @ (v @ w @ a - w @ k.T) + w @ b - v @ w @ k,
+        "no-predictor": w @ (a - k.T),
+    }
+    settings = linsim.study("collapse_kinds").settings(weight_decay=0.3)
+    assert settings.objective == ("infonce-two-views", "infonce-one-view", *stated)
+    for name in settings.objective:
+        run = kinds.run_of(settings, name)
+        if name in stated:
+            _, (found, _) = run.objective.gradient((w, v), x, x_pos)
+            assert_close(found, stated[name], size=100)
+        else:
+            assert run.objective == Plain(of=Distance())
+        assert run.views == ("one" if "one-view" in name else "two")
+        assert run.weight_decay == (0.3 if "predictor" in name or "stop" in name else 0.0)
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ import pytest
 import xarray as xr
 
 from linsim.spectra import KINDS
+from linsim.studies import objectives
 from linsim.studies.alignment import table as alignment
+from linsim.studies.collapse_kinds import KindsSettings
 from linsim.studies.collapse_kinds import table as kinds
 from linsim.studies.depth import table as depth
 from linsim.studies.phase_diagram import table as phases
@@ -335,9 +337,24 @@ def ended(found, expected, still=True):
             "noise": 2.5,
             "batch_size": 64,
             "weight_decay": 0.1,
+            "complete": 0.02,
+            "dimensional": 3e-4,
             "dtype": "float32",
         },
     )
+
+
+def test_the_kind_of_a_run_is_that_of_its_last_record_against_the_variance_of_its_first():
+    values = [
+        [[1.0, 1.0], [1.0, 1e-5], [0.01, 0.01]],
+        [[1.0, 1.0], [0.01, 0.01], [1.0, 5e-4]],
+        [[1.0, 1.0], [1.0, 1e-5], [1.0, 2e-3]],
+        [[1.0, 1.0], [1.0, 1.0], [np.nan, 1.0]],
+    ]
+    settings = KindsSettings(complete=0.02, dimensional=1e-3)
+    found = objectives.kinds(xr.DataArray(values, dims=("seed", "time", "mode")), settings)
+    names = [KINDS[place] if place >= 0 else "unknown" for place in found.values]
+    assert names == ["complete", "dimensional", "none", "unknown"]
 
 
 @pytest.mark.parametrize(
@@ -362,14 +379,19 @@ def test_the_table_of_kinds_shows_what_is_left_at_the_end():
     one["theory_embedding_spectrum"] = one["theory_embedding_spectrum"] * xr.DataArray(
         [1.0, 1.0, 0.5], dims="mode"
     )
-    row = next(line.split() for line in kinds.tell(one).splitlines() if line.startswith("second"))
-    assert row == ["second", "1.5", "0.5", "0.25", "none", "(none)"]
+    heading, _, row = kinds.tell(one).splitlines()[2:5]
+    assert row.split() == ["second", "1.5", "0.5", "0.25", "none", "(none)"]
+    assert [row.index(word) for word in ("none", "(none)")] == [
+        heading.index(word) for word in ("collapse", "(predicted)")
+    ]
+    assert "below 2 % of the initial variance" in kinds.legend(one)
+    assert "below 0.0003 of the largest" in kinds.legend(one)
 
 
 @pytest.mark.parametrize(("last", "expected"), [(1.09, True), (1.12, False), (1 / 1.12, False)])
 def test_a_spectrum_has_settled_once_nothing_changes_by_a_tenth_over_half_the_time(last, expected):
     values = np.ones((5, 2))
-    values[:2] = 9.0  # long ago
+    values[:2] = 9.0  # before half the time
     values[-1, 1] = last
     assert kinds.settled(in_time(values)) is expected
     assert not kinds.settled(in_time(values).isel(time=[0, 2, 4]))  # two records are no plateau
@@ -381,7 +403,7 @@ def test_a_spectrum_that_crept_by_a_tenth_has_not_settled():
 
 
 def in_time(values):
-    return xr.DataArray(values, dims=("time", "mode"), coords={"time": [0, 1, 5, 8, 10]})
+    return xr.DataArray(values, dims=("time", "mode"), coords={"time": [0, 4.5, 5, 8, 10]})
 
 
 # --- phase diagram ----------------------------------------------------------------------------

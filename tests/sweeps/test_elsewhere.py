@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
-import dask
+import dask.config
 import pytest
 import xarray as xr
 from distributed import KilledWorker, LocalCluster
@@ -120,10 +121,8 @@ def test_tasks_of_a_scheduler_and_what_is_said_when_it_dies(tmp_path):
             time.sleep(0.01)
         return [(xr.Dataset(attrs={"names": names}), names)]
 
-    with (
-        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
-        LocalCluster(n_workers=1, threads_per_worker=1, protocol="tcp", **options) as cluster,
-    ):
+    begun: Any = LocalCluster(n_workers=1, threads_per_worker=1, protocol="tcp", **options)
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}), begun as cluster:
         where = elsewhere.Scheduler(cluster.scheduler_address)
         found = where.trained(task, chunks)
         assert next(found)[0][1] == ["a", "b"]
@@ -141,7 +140,7 @@ def test_tasks_of_a_scheduler_and_what_is_said_when_it_dies(tmp_path):
 def test_a_chunk_that_ends_every_worker_is_told():
     class Future:
         def result(self):
-            raise KilledWorker("task", None, 3)
+            raise KilledWorker("task", None, 3)  # type: ignore[arg-type]
 
     with pytest.raises(CannotGoOn, match="one chunk ended every worker of tcp://a:1"):
         elsewhere.Scheduler("tcp://a:1")._result(Future())
@@ -154,7 +153,7 @@ def test_processes_that_die_leave_the_rest():
         if names == ["0"]:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.1)
-        return [(None, names)]
+        return [(xr.Dataset(), names)]
 
     chunks = [[str(number)] for number in range(60)]
     found = [kept[0][1] for kept in elsewhere.Processes(2).trained(task, chunks)]

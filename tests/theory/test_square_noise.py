@@ -68,3 +68,19 @@ def test_a_linear_field_departs_as_its_exact_moments():
     flow, shift = found.flow[-1, 0], found.shift[-1, 0]
     stated = flow**2 + 2 * flow * shift + found.covariance[-1, 0, 0]
     assert abs(stated - exact) < 0.05 * abs(flow**2 - exact)
+
+
+def test_a_curved_field_departs_as_its_equations_solved_by_hand():
+    """dw = -eta w^2 x^2 from w = 1: with u = 1 + t and e = eta/N,
+
+    w = 1/u,   S = 2 e t/u^4,   delta = -[2 e (ln u + 1/u - 1) + eta ln u]/u^2
+    """
+    eta, size, t = 0.01, 5, np.array([0.0, 0.5, 4.0])
+    field = lambda _, w, m: -(w**2) * m[0, 0]
+    options = {"learning_rate": eta, "batch_size": size}
+    found = square_noise.first_order(field, None, jnp.ones(1), jnp.eye(1), 2 + t, **options)
+    u, e = 1 + t, eta / size
+    assert_close(found.flow[:, 0], 1 / u, rtol=1e-6)
+    assert_close(found.covariance[:, 0, 0], 2 * e * t / u**4, rtol=1e-6)
+    shift = -(2 * e * (np.log(u) + 1 / u - 1) + eta * np.log(u)) / u**2
+    assert_close(found.shift[:, 0], shift, rtol=1e-6)

@@ -18,6 +18,7 @@ from linsim.training.targets import (
     MovingAverage,
     SelfDistillation,
     Teacher,
+    averaged,
 )
 
 STEPS = 3
@@ -86,6 +87,14 @@ def test_without_delay_byol_is_the_stop_gradient():
     assert_close(found[0], expected[0], size=100)
     assert expected[2] is None
     assert_not_close(trained(MovingAverage(decay=0.5))[0], expected[0], by=1e-3)
+
+
+def test_what_is_carried_moves_slowly_towards_the_new_unless_asked_otherwise():
+    old, new = np.array([2.0]), np.array([3.0])
+    byol, dino, direct = MovingAverage(), SelfDistillation(), DirectPrediction()
+    for decay in (byol.decay, dino.decay, dino.centre_decay, direct.decay):
+        assert 2 < averaged(old, new, decay)[0] < 2.2
+    assert averaged(old, new, 0.75)[0] == 2.25
 
 
 @pytest.mark.parametrize("centring", [True, False])
@@ -170,9 +179,16 @@ def test_the_first_step_of_what_carries_is_its_public_loss():
     params = case.w, head
     value = MovingAverage().loss(params, case.x, case.x_pos)
     assert_close(value, losses.jepa(case.z @ head.T, case.z_pos), size=100)
-    value, _ = SelfDistillation().gradient(params, case.x, case.x_pos)
+    x, x_pos = case.x, case.x_pos
+    moments = Moments(x.T @ x / 12, x_pos.T @ x_pos / 12, x.T @ x_pos / 12)
+    _, towards = MovingAverage().gradient(params, x, x_pos)
+    for rate, gradient in zip(MovingAverage().rates(params, moments, 12), towards, strict=True):
+        assert_close(rate, -gradient, size=100)
+    dino = SelfDistillation()
+    value, _ = dino.gradient(params, x, x_pos)
     assert_close(value, losses.dino(case.z, case.z_pos), size=100)
-    assert not SelfDistillation().solved
-    moments = Moments(jnp.eye(3), jnp.eye(3), jnp.eye(3))
+    assert np.any(dino.carry(dino.begin(case.w), case.w, x, x_pos).centre)  # centred by default
+    assert not dino.solved
+    assert not dino.first(case.w).solved
     with pytest.raises(ValueError, match="no theory is known for DINO's loss"):
         SelfDistillation().rates(params, moments, 12)

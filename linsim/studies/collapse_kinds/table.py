@@ -29,7 +29,7 @@ COLUMNS = [
 
 def legend(dataset: xr.Dataset) -> str:
     """What the columns mean."""
-    complete, below = dataset.attrs.get("complete", 0.01), dataset.attrs.get("dimensional", 1e-4)
+    complete, below = dataset.attrs["complete"], dataset.attrs["dimensional"]
     return (
         "variance left: of the embeddings' total variance at the start; smallest / largest: "
         "eigenvalue of their covariance at the end, both medians over seeds; collapse is complete "

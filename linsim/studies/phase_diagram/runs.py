@@ -28,7 +28,6 @@ ANCHORS = 128  # of the same, from a random start
 POPULATION_TOLERANCE = 1e-6
 CELLS = ("model", "noise", "init_scale", "seed")
 LAYERS = ("initial_w1", "initial_w2")
-DECAY = 0.35  # of the random start's singular values
 
 
 def fixed_run(settings: PhaseSettings, model: PhaseModel) -> Run:
@@ -43,7 +42,7 @@ def fixed_run(settings: PhaseSettings, model: PhaseModel) -> Run:
     )
     if depth(model) == 1:
         return one_layer
-    start = starts.Imbalanced(decay=0.0) if model == "two-layers" else starts.Spectral(decay=DECAY)
+    start = starts.Imbalanced(decay=0.0) if model == "two-layers" else starts.Spectral()
     return replace(one_layer, start=start, hidden=(settings.dim,))
 
 
