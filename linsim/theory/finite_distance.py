@@ -303,6 +303,11 @@ class Laws(NamedTuple):
 
 def _moments(groups: Sequence[Modes]) -> tuple[Values, Values, Values, Values]:
     """a, c - rho^2/a, rho^2/a and count of every group, each (G,)."""
+    return _moments_of(tuple(groups))
+
+
+@lru_cache(256)
+def _moments_of(groups: tuple[Modes, ...]) -> tuple[Values, Values, Values, Values]:
     columns = [
         (g.variance, g.conditional_variance, g.covariance**2 / g.variance, g.count) for g in groups
     ]

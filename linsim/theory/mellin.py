@@ -58,7 +58,10 @@ class SquaredLength:
     def log_moment(self, s: Values) -> Values:
         """ln M(s) of every law. Args: s (J,), real or complex. Returns: (A, J)."""
         bracket = 1 + np.multiply.outer(s, self.variance)
-        return -0.5 * (np.log(bracket) @ self.count) - 0.5 * self.mean @ (s[:, None] / bracket).T
+        spread = -0.5 * (np.log(bracket) @ self.count)
+        if not self.mean.any():
+            return np.broadcast_to(spread, (len(self.mean), len(s)))
+        return spread - 0.5 * self.mean @ (s[:, None] / bracket).T
 
     def typical(self) -> "SquaredLength":
         """The one law with the mean of the laws' means, by which contours are chosen."""
@@ -75,11 +78,11 @@ class SquaredLength:
         Args: slopes (A, J), its derivatives by ln M(s_j) of every anchor, real parts to be summed;
         s (J,).
         """
-        factor = s[:, None] / (1 + np.multiply.outer(s, self.variance))
-        by_mean = slopes.T @ np.broadcast_to(self.mean, (len(slopes), self.mean.shape[1]))
-        variance = 0.5 * np.sum(by_mean * factor**2, axis=0)
-        variance -= 0.5 * self.count * (slopes.sum(axis=0) @ factor)
-        mean = -0.5 * slopes @ factor
+        factor, total = s[:, None] / (1 + np.multiply.outer(s, self.variance)), slopes.sum(axis=0)
+        variance, mean = -0.5 * self.count * (total @ factor), -0.5 * slopes @ factor
+        if self.mean.any():
+            by_mean = slopes.T @ self.mean if len(self.mean) > 1 else np.outer(total, self.mean[0])
+            variance = variance + 0.5 * (by_mean * factor**2).sum(axis=0)
         return variance.real, mean.real
 
 
