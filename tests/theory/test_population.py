@@ -317,7 +317,7 @@ def test_measured_strength_approaches_the_prediction_as_n_grows():
     """4 dimensions, 2 noisy, one noisy view of s = 1, t = 8: the error against m* falls with N;
     float32.
     """
-    sizes, m_star = (128, 512, 2048), float(population.fixed_point(1.0, 1.0))
+    sizes, m_star = (64, 256, 1024), float(population.fixed_point(1.0, 1.0))
     factors = [
         jnp.asarray(data.factor(cov), jnp.float32)
         for cov in (np.eye(4), data.block_covariance(4, 2))
