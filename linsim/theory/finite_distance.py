@@ -25,8 +25,7 @@ from linsim.theory.modes import (
 )
 
 BELOW = 15.0  # how far below its bend the integrand is followed in ln u; then it is exact
-PLANS = 2  # per factor of two in each strength
-SMALLEST = 1e-30  # strengths below share plans
+SMALLEST = 1e-6  # strengths below share plans, which they hardly bend
 
 
 def of_groups(
@@ -128,7 +127,7 @@ class _Apart:
 
     def plan(self, negatives: SquaredLength, batch_size: int) -> list[Piece]:
         """How the integral over ln u is done: as for somewhat larger strengths."""
-        strengths = _rounded(negatives.variance), _rounded(self.law.variance)
+        strengths = (_rounded(law.variance, FINE.contours) for law in (negatives, self.law))
         return _plan_of_strengths(*strengths, len(negatives.mean), batch_size)
 
     def slope(self, part: _Part) -> Values:
@@ -238,6 +237,7 @@ class Laws(NamedTuple):
 
     groups: Sequence[Modes]
     strengths: Values
+    quadrature: Quadrature
     anchors: Anchors
     negatives: SquaredLength
     positives: SquaredLength
@@ -253,6 +253,7 @@ class Laws(NamedTuple):
         return cls(
             groups,
             strengths,
+            quadrature,
             anchors,
             SquaredLength(strengths * a, count, strengths * a * anchors.squares),
             SquaredLength(strengths * c, count, mean),
@@ -260,7 +261,8 @@ class Laws(NamedTuple):
 
     def plan(self, batch_size: int) -> list[Piece]:
         """How the integral over ln u is done: as for somewhat larger strengths, see `_rounded`."""
-        return _plan_of_groups(tuple(self.groups), _rounded(self.strengths), batch_size)
+        rounded = _rounded(self.strengths, self.quadrature.contours)
+        return _plan_of_groups(tuple(self.groups), rounded, batch_size, self.quadrature)
 
     def strength_slopes(self, part: "_Part") -> Values:
         """Derivatives of the loss by the strengths through phi and through psi, (2, G), from those
@@ -315,16 +317,18 @@ def _moments_of(groups: tuple[Modes, ...]) -> tuple[Values, Values, Values, Valu
     return a, c, offset, count
 
 
-def _rounded(strengths: Values) -> tuple[float, ...]:
-    """Strengths rounded up to few values, so that those along a flow share plans."""
-    return tuple(2 ** (np.ceil(PLANS * np.log2(np.maximum(strengths, SMALLEST))) / PLANS))
+def _rounded(strengths: Values, number: int) -> tuple[float, ...]:
+    """Strengths rounded up to so many values per factor of two, so that those along a flow share
+    plans.
+    """
+    return tuple(2 ** (np.ceil(number * np.log2(np.maximum(strengths, SMALLEST))) / number))
 
 
 @lru_cache(256)
 def _plan_of_groups(
-    groups: tuple[Modes, ...], strengths: tuple[float, ...], batch_size: int
+    groups: tuple[Modes, ...], strengths: tuple[float, ...], batch_size: int, quadrature: Quadrature
 ) -> list[Piece]:
-    laws = Laws.of(groups, np.array(strengths))
+    laws = Laws.of(groups, np.array(strengths), quadrature)
     return _plan(laws.negatives, laws.positives, batch_size)
 
 

@@ -94,17 +94,20 @@ class Quadrature(NamedTuple):
 
     radii: the nodes for the squared length of an anchor in each group of modes; sampled: the number
     of quasi-random anchors, a power of two, where a product of such nodes would be too large; rare:
-    the weight of nodes that are left out; step: of the lattice in ln u for the dot loss.
+    the weight of nodes that are left out; contours: of the distance loss, how many there are per
+    factor of two in a strength; step: of the dot loss's lattice in ln u.
     """
 
     radii: int
     sampled: int
     rare: float
+    contours: int
     step: float
 
 
-FINE = Quadrature(radii=12, sampled=ANCHORS, rare=1e-10, step=0.25)
-COARSE = Quadrature(radii=6, sampled=ANCHORS // 8, rare=1e-5, step=0.5)  # enough for a picture
+# contrasts are right to 1e-6, and to 1e-3, enough for a picture: see `finite_batch.predict`
+FINE = Quadrature(radii=12, sampled=ANCHORS, rare=1e-10, contours=2, step=0.25)
+COARSE = Quadrature(radii=6, sampled=ANCHORS // 8, rare=1e-5, contours=1, step=0.5)
 
 
 class Prediction(NamedTuple):
@@ -130,7 +133,7 @@ def product_anchors(counts: tuple[int, ...], quadrature: Quadrature = FINE) -> A
     """Anchors for groups of so many modes each: generalised Gauss-Laguerre rules, or where their
     product would be too large, quasi-random ones.
     """
-    radii, sampled, rare, _ = quadrature
+    radii, sampled, rare, *_ = quadrature
     if radii ** len(counts) > MOST_NODES:
         return Anchors(chi_squares(counts, sampled), np.full(sampled, 1 / sampled))
     rules = [_radial_rule(count, radii) for count in counts]
