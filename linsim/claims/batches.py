@@ -1,4 +1,4 @@
-"""Claims B01-B05: training at any batch size (not in the paper; docs/theory.md)."""
+"""Claims B01-B06: training at any batch size (not in the paper; docs/theory.md)."""
 
 import functools
 from collections.abc import Callable
@@ -11,9 +11,9 @@ import numpy as np
 from linsim.arrays import Array
 from linsim.claims.ledger import Evidence, Tolerance, claim, equation
 from linsim.claims.setups import above, below, noisy_block, train
-from linsim.theory import batch_noise, finite_batch, minibatch, population
+from linsim.theory import batch_noise, finite_batch, minibatch, parting, population
 from linsim.theory.modes import Modes
-from linsim.training import contrast, observe
+from linsim.training import contrast, observe, starts
 from linsim.training.run import Run
 
 OfBatches = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
@@ -25,6 +25,7 @@ TEMPERATURE = 1.0  # of the dot loss
 LEFT_BEHIND, WEAK_NOISE = 0.05, 0.1  # singular value of the product at the start; noise
 LATE_RATE, LATE_STEPS = 0.1, 4000
 RATE, STEPS, RUNS, BATCH = 0.064, 125, 512, 32
+PARTING_RATE, PARTING_STEPS, PARTING_RUNS = 0.1, 128, 256
 
 
 def groups(moments: tuple[float, float, float], factor: float = 1.0) -> list[Modes]:
@@ -216,3 +217,45 @@ def small_singular_values_are_left_behind(seed: int, wrong: float) -> Evidence:
             below("growth of those left behind", growth, np.log(2)),
         ),
     )
+
+
+@functools.cache
+def parted(seed: int) -> tuple[float, float]:
+    """By which factor eight equal modes of two layers grew, and the standard deviation of ln m
+    among them, over runs on fresh batches.
+    """
+    run = Run(
+        dim=8,
+        noisy_dims=0,
+        noise=0.0,
+        hidden=(8,),
+        start=starts.Balanced(decay=0.0),
+        init_scale=0.1,
+        learning_rate=PARTING_RATE,
+        batches="fresh",
+        batch_size=BATCH,
+        record_at=(0, PARTING_STEPS),
+    )
+    keys = jax.random.split(jax.random.key(seed), PARTING_RUNS)
+    found = jax.jit(jax.vmap(lambda key: observe.simulate_map(run, key)))(keys)
+    start, end = np.moveaxis(2 * np.log(np.asarray(found["weight_singular_values"])), 1, 0)
+    return float(np.exp(end.mean() - start.mean())), float(np.sqrt(end.var(axis=1).mean()))
+
+
+@claim(
+    "B06",
+    "new",
+    equation("parting"),
+    tolerance=Tolerance(0.04, "5 standard errors of 256 runs, each 0.8 %"),
+    recorded="holds",
+    error="n {} too large",
+    by=0.2,
+)
+def samples_part_equal_modes(seed: int, wrong: float) -> Evidence:
+    """Equal modes of several layers part: δ ln m = ((k + 2)(k - 1)/(kn))^(1/2) (g^(1 - 1/L) - 1)/(1
+    - 1/L) after growth by g on n samples.
+    """
+    growth, measured = parted(seed)
+    samples = (1 + wrong) * (BATCH - 1) * PARTING_STEPS
+    stated = parting.parting(growth, depth=2, modes=8, samples=samples)
+    return Evidence(float(abs(measured / stated - 1)), assumptions=(above("growth", growth, 2),))

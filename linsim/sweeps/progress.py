@@ -42,13 +42,11 @@ class Lines(tqdm):
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """See tqdm."""
         if msg is None and self.n < self.total:
-            left = (
-                (self.total - self.n) * self.format_dict["elapsed"] / max(self.n - self.initial, 1)
-            )
-            told = (
-                f"{self.n:.4g} of {self.total:.4g}{self.unit}, about {left / 60:.2g} minutes left"
-            )
-            print(f"{self.desc}{told}", file=sys.stderr, flush=True)
+            told = f"{self.desc}{self.n:.4g} of {self.total:.4g}{self.unit}"
+            if (done := self.n - self.initial) > 0:
+                left = (self.total - self.n) * self.format_dict["elapsed"] / done
+                told += f", about {left / 60:.2g} minutes left"
+            print(told, file=sys.stderr, flush=True)
 
 
 def progress(total: int, unit: str, *, what: str = "", done: int = 0, hidden: bool = False) -> tqdm:

@@ -4,6 +4,7 @@
 - population: infinitely many samples: losses, flows, thresholds, escape times
 - finite_batch: any batch size at any time: losses, contrast matrices, flows, by averages of mellin
 - batch_noise: second moments of the contrast matrices of single batches
+- parting: how equal modes part, samples begin it and layers widen it
 - minibatch: what the learning rate and the noise of minibatches add to these, at first order
 - late_time: finite batches late in training: the condensed regime
 - alignment: what is exactly true about the alignment of two layers (paper, section 5.2)
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         minibatch,
         moving_average,
         noncontrastive,
+        parting,
         population,
         redundancy,
         singular,
@@ -58,6 +60,7 @@ __all__ = [
     "minibatch",
     "moving_average",
     "noncontrastive",
+    "parting",
     "population",
     "redundancy",
     "singular",

@@ -101,14 +101,15 @@ def test_spectra_scatter_about_theory_as_the_measured_ones_about_their_mean():
     assert np.isfinite(theory._scattered(values, np.zeros((2, 3)))).all()
 
 
-@pytest.mark.parametrize(("batches", "held"), [("dataset", 4000), ("fresh", 16_000)])
+@pytest.mark.parametrize(("batches", "held"), [("dataset", 4000), ("fresh", np.inf)])
 def test_equal_modes_of_layers_part_by_the_samples_seen_and_by_their_growth(batches, held):
-    """sqrt(d/n), of one batch at first, times the (1 - 1/L)-th power of the growth so far."""
+    """Three clean modes and two noisy ones of three layers; one batch at first."""
     strength = np.array([[0.1, 0.1], [0.8, 0.2], [0.4, 0.3]])
     found = theory._parting(replace(LAYERS, batches=batches), TIMES, strength)
-    begun = np.sqrt(5 / np.array([16, 64, held]))
+    seen = 15 * np.array([1, 4, 1000])
+    begun = np.sqrt(np.outer(1 / seen + 1 / held, [10 / 3, 2]))
     grown = np.array([[1.0, 1], [8, 2], [8, 3]])
-    assert_close(found, begun[:, None] * grown ** (2 / 3))
+    assert_close(found, begun * 1.5 * (grown ** (2 / 3) - 1))
     assert not np.any(theory._parting(RUN, TIMES, strength))
     assert not np.any(theory._parting(replace(LAYERS, data_exponent=1.0), TIMES, strength))
 

@@ -201,7 +201,8 @@ def _too_coarse(told: str, left_out: float) -> Judgement:
     return Judgement(
         "cannot tell",
         f"{told}, where theory leaves out terms of {100 * left_out:.2g} %: "
-        "a lower --learning-rate, or if from a data set --batches fresh",
+        "a lower --learning-rate, if from a data set --batches fresh, of several layers a larger "
+        "--init-scale",
     )
 
 

@@ -34,6 +34,7 @@ from linsim.sweeps.results import labelled
 from linsim.sweeps.settings import identity
 from linsim.theory import finite_batch, late_time, minibatch, population
 from linsim.theory.minibatch import FirstOrder
+from linsim.theory.parting import parting
 from linsim.training import data, observe, starts
 from linsim.training.loss import Distance, Dot, SolvedLoss
 from linsim.training.observe import BLOCKS
@@ -253,17 +254,19 @@ def _scattered(values: np.ndarray, measured: np.ndarray) -> np.ndarray:
 
 
 def _parting(run: Run, times: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Size of the relative differences between equal modes of several layers, (T, 2): samples begin
-    them, by the relative error sqrt(d/n) of the covariance of the n that have been seen, and growth
-    widens them, by (m/m_0)^(1 - 1/L), since the stronger mode grows faster.
+    """How far equal modes of several layers part, (T, 2), as if they were clean, and weak to the
+    end: what has been seen of a data set errs by its own error and by that of drawing from it.
     """
     if not run.hidden or not has_blocks(run):
         return np.zeros(strength.shape)
-    seen = run.batch_size * np.maximum(times / float(run.learning_rate), 1)
+    seen = (run.batch_size - 1) * np.maximum(times / float(run.learning_rate), 1)
     held = run.dataset_size if run.batches == "dataset" else np.inf
-    begun = np.sqrt(run.dim / np.minimum(seen, held))
     grown = np.maximum.accumulate(strength) / strength[0]
-    return begun[:, None] * grown ** (1 - 1 / (len(run.hidden) + 1))
+    counts = run.dim - run.noisy_dims, run.noisy_dims
+    known = {"depth": len(run.hidden) + 1, "samples": 1 / (1 / seen + 1 / held)}
+    return np.stack(
+        [parting(g, modes=max(k, 1), **known) for g, k in zip(grown.T, counts, strict=True)], axis=1
+    )
 
 
 def _from_weights(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]:
