@@ -31,12 +31,19 @@ def parting(
     Returns:
         The standard deviation of ln m, in the shape of growth and samples.
 
+    Raises:
+        ValueError: If depth, modes or samples are out of range.
+
     Example:
         With more layers the same samples part the modes further:
 
         >>> [round(float(parting(100.0, depth=n, modes=8, samples=1000)), 3) for n in (1, 2, 3)]
         [0.431, 1.684, 2.883]
     """
+    if depth < 1 or modes < 1 or np.any(np.asarray(samples) <= 0):
+        raise ValueError(
+            f"need depth >= 1, modes >= 1, samples > 0; got {depth}, {modes}, {samples}"
+        )
     power = 1 - 1 / depth
     grown = np.log(growth) if depth == 1 else (np.power(growth, power) - 1) / power
     return np.sqrt((modes + 2) * (modes - 1) / (modes * np.asarray(samples))) * grown
