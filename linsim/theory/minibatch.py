@@ -72,8 +72,8 @@ class FirstOrder(NamedTuple):
         minibatches times all that the rate changes. Of finite steps the map has all orders.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            by_noise = np.abs(np.log(self.strengths / self.mapped))
-            by_steps = np.abs(np.log(self.mapped / self.flow))
+            by_noise = np.abs(np.log(self.strengths) - np.log(self.mapped))
+            by_steps = np.abs(np.log(self.mapped) - np.log(self.flow))
         return 2 * by_noise * (by_noise + by_steps)
 
 

@@ -291,7 +291,7 @@ def _from_weights(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndar
 def _size(strengths: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """Relative size of what the learning rate changes."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.abs(np.log(strengths / flow))
+        return np.abs(np.log(strengths) - np.log(flow))
 
 
 def _shares(values: np.ndarray, cutoff: float) -> np.ndarray:
