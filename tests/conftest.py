@@ -38,7 +38,7 @@ os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '')}"
 
 from hypothesis import settings
 
-from linsim.sweeps.runtime import processor
+from linsim.sweeps.runtime import keep_programs
 
 settings.register_profile("linsim", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("linsim")
@@ -47,9 +47,7 @@ settings.load_profile("linsim")
 def pytest_configure(config):
     """Compiled programs are kept for other modules, workers and times, until `--cache-clear`."""
     if hasattr(config, "cache"):  # not with `-p no:cacheprovider`
-        folder = config.cache.mkdir(f"programs-{processor()}")
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        keep_programs(config.cache.mkdir("linsim"))
 
 
 @pytest.fixture(autouse=True, scope="module")

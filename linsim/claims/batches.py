@@ -80,6 +80,15 @@ def contrast_of_small_batches(seed: int, wrong: float) -> Evidence:
     return Evidence(float(max(residuals)))
 
 
+def of_runs(run: Run, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Strengths of the blocks (runs, T, 2) and singular values of the product of the layers (runs,
+    T, d) of so many runs.
+    """
+    keys = jax.random.split(jax.random.key(seed), number)
+    found = jax.jit(jax.vmap(lambda key: observe.simulate_map(run, key)))(keys)
+    return np.asarray(found["block_strength"]), np.asarray(found["weight_singular_values"])
+
+
 @functools.cache
 def trained(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Strengths (runs, 2) and squared singular values (runs, 8) of runs on fresh batches, t = 8."""
@@ -91,10 +100,8 @@ def trained(seed: int) -> tuple[np.ndarray, np.ndarray]:
         batch_size=BATCH,
         record_at=(0, STEPS),
     )
-    keys = jax.random.split(jax.random.key(seed), RUNS)
-    found = jax.jit(jax.vmap(lambda key: observe.simulate(run, key)))(keys)
-    strength, values = found["block_strength"], found["weight_singular_values"]
-    return np.asarray(strength)[:, -1], np.asarray(values)[:, -1] ** 2
+    strength, values = of_runs(run, seed, RUNS)
+    return strength[:, -1], values[:, -1] ** 2
 
 
 @functools.cache
@@ -236,9 +243,8 @@ def parted(seed: int) -> tuple[float, float]:
         batch_size=BATCH,
         record_at=(0, PARTING_STEPS),
     )
-    keys = jax.random.split(jax.random.key(seed), PARTING_RUNS)
-    found = jax.jit(jax.vmap(lambda key: observe.simulate_map(run, key)))(keys)
-    start, end = np.moveaxis(2 * np.log(np.asarray(found["weight_singular_values"])), 1, 0)
+    _, values = of_runs(run, seed, PARTING_RUNS)
+    start, end = np.moveaxis(2 * np.log(values), 1, 0)
     return float(np.exp(end.mean() - start.mean())), float(np.sqrt(end.var(axis=1).mean()))
 
 

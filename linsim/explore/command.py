@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
     words += ["--port", str(settings.port)] if settings.port else []
     words += [] if settings.browser else ["--headless"]
     words += ["--", "--out", str(settings.out)]
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # several cost theory ten times the work
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before a page's `configure_jax`
     os.execv(sys.executable, words)  # so that what ends this process ends the server
 
 

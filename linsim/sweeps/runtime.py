@@ -43,7 +43,7 @@ def configure_jax(*, devices: int | None = None, compilation_cache: bool = True)
 
     jax.config.update("jax_num_cpu_devices", count)
     if compilation_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        _keep_programs(cache_folder() / f"programs-{processor()}")
+        keep_programs(cache_folder())
 
 
 def guard_against_deadlock() -> None:
@@ -72,10 +72,11 @@ def _backend_is_running() -> bool:
     return bool(getattr(xla_bridge, "_backends", {}))
 
 
-def _keep_programs(folder: Path) -> None:
-    """Let JAX keep compiled programs in a folder, if it can be written."""
+def keep_programs(cache: Path) -> None:
+    """Let JAX keep compiled programs in a folder of this processor, if it can be written."""
     import jax
 
+    folder = cache / f"programs-{_processor()}"
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         try_to_write(folder)
@@ -90,7 +91,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linsim"
 
 
-def processor() -> str:
+def _processor() -> str:
     """A name for this computer's instruction set: a program compiled for another processor may not
     run on this one.
     """

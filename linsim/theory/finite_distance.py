@@ -235,7 +235,7 @@ def _average(
 class Laws(NamedTuple):
     """The laws of the negatives' and the positives' squared lengths for groups of modes."""
 
-    groups: Sequence[Modes]
+    groups: tuple[Modes, ...]
     strengths: Values
     quadrature: Quadrature
     anchors: Anchors
@@ -247,6 +247,7 @@ class Laws(NamedTuple):
         cls, groups: Sequence[Modes], strengths: Values, quadrature: Quadrature = FINE
     ) -> "Laws":
         """The laws at given strengths (G,)."""
+        groups = tuple(groups)
         a, c, offset, count = _moments(groups)
         anchors = product_anchors(tuple(g.count for g in groups), quadrature)
         mean = strengths * offset * anchors.squares if np.any(offset) else np.zeros((1, len(count)))
@@ -262,7 +263,7 @@ class Laws(NamedTuple):
     def plan(self, batch_size: int) -> list[Piece]:
         """How the integral over ln u is done: as for somewhat larger strengths, see `_rounded`."""
         rounded = _rounded(self.strengths, self.quadrature.contours)
-        return _plan_of_groups(tuple(self.groups), rounded, batch_size, self.quadrature)
+        return _plan_of_groups(self.groups, rounded, batch_size, self.quadrature)
 
     def strength_slopes(self, part: "_Part") -> Values:
         """Derivatives of the loss by the strengths through phi and through psi, (2, G), from those
@@ -303,13 +304,9 @@ class Laws(NamedTuple):
         return first, second * (s**2 / (b_g * b_h))
 
 
-def _moments(groups: Sequence[Modes]) -> tuple[Values, Values, Values, Values]:
-    """a, c - rho^2/a, rho^2/a and count of every group, each (G,)."""
-    return _moments_of(tuple(groups))
-
-
 @lru_cache(256)
-def _moments_of(groups: tuple[Modes, ...]) -> tuple[Values, Values, Values, Values]:
+def _moments(groups: tuple[Modes, ...]) -> tuple[Values, Values, Values, Values]:
+    """a, c - rho^2/a, rho^2/a and count of every group, each (G,)."""
     columns = [
         (g.variance, g.conditional_variance, g.covariance**2 / g.variance, g.count) for g in groups
     ]

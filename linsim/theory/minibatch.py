@@ -71,10 +71,15 @@ class FirstOrder(NamedTuple):
         """A bound for the terms of second order in ln m, (T, G): twice the change by the noise of
         minibatches times all that the rate changes. Of finite steps the map has all orders.
         """
-        with np.errstate(divide="ignore", invalid="ignore"):
-            by_noise = np.abs(np.log(self.strengths) - np.log(self.mapped))
-            by_steps = np.abs(np.log(self.mapped) - np.log(self.flow))
+        by_noise = log_change(self.strengths, self.mapped)
+        by_steps = log_change(self.mapped, self.flow)
         return 2 * by_noise * (by_noise + by_steps)
+
+
+def log_change(strengths: Values, others: Values) -> Values:
+    """|ln m - ln m'|, infinite or nan where strengths have vanished."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.abs(np.log(strengths) - np.log(others))
 
 
 def first_order(

@@ -223,7 +223,7 @@ def _of_modes(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndarray]
         for rate in (0.0, float(run.learning_rate))
     )
     strength = block_means(found, groups, block)
-    left_out = _size(strength, block_means(small_rates, groups, block))
+    left_out = minibatch.log_change(strength, block_means(small_rates, groups, block))
     left_out += _parting(run, one["time"].values, strength)
     eps = np.finfo(one["weight_singular_values"].dtype).eps
     largest = np.nanmax(found, axis=1, keepdims=True)
@@ -286,12 +286,6 @@ def _from_weights(run: Run, one: xr.Dataset, cutoff: float) -> dict[str, np.ndar
         "theory_singular_value_high": values.max(axis=0),
         "collapsed_probability": _shares(values[:, -1], cutoff),
     }
-
-
-def _size(strengths: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Relative size of what the learning rate changes."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.abs(np.log(strengths) - np.log(flow))
 
 
 def _shares(values: np.ndarray, cutoff: float) -> np.ndarray:
