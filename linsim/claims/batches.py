@@ -80,12 +80,15 @@ def contrast_of_small_batches(seed: int, wrong: float) -> Evidence:
     return Evidence(float(max(residuals)))
 
 
+simulated = jax.jit(jax.vmap(observe.simulate_map, in_axes=(None, 0)))
+
+
 def of_runs(run: Run, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Strengths of the blocks (runs, T, 2) and singular values of the product of the layers (runs,
     T, d) of so many runs.
     """
     keys = jax.random.split(jax.random.key(seed), number)
-    found = jax.jit(jax.vmap(lambda key: observe.simulate_map(run, key)))(keys)
+    found = simulated(run, keys)
     return np.asarray(found["block_strength"]), np.asarray(found["weight_singular_values"])
 
 

@@ -9,7 +9,7 @@ import importlib.metadata
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     configure_jax()
     asked = chosen(config)
     claims = [claim for claim in asked if not claim.missing]
-    outcomes = list(of_each(examine, claims, config))
+    outcomes = of_each(examine, claims, config)
     print(table(outcomes))
     if config.power:
         print("", power(claims, config), sep="\n")
@@ -121,33 +121,43 @@ Found = TypeVar("Found")
 Work = Callable[[Claim, int, int], Found]
 
 
-def of_each(work: Work[Found], claims: Sequence[Claim], config: VerifySettings) -> Iterator[Found]:
+def of_each(work: Work[Found], claims: Sequence[Claim], config: VerifySettings) -> list[Found]:
     """What some work on each claim finds, in order; shows its progress.
 
-    Quick claims are shared by as many processes as there are cores; those that train, which use
-    all cores themselves, follow one after the other.
+    Quick claims are shared by as many processes as there are cores, those of one module together
+    since they share programs and simulations, the largest modules first; those that train, which
+    use all cores themselves, follow one after the other.
     """
-    from linsim.studies.side_by_side import side_by_side
+    from linsim.studies.side_by_side import as_they_end
     from linsim.sweeps.progress import progress
 
-    of_one = functools.partial(in_float64, work, seeds=config.seeds, first=config.seed)
-    shared = side_by_side(of_one, [{"name": claim.id} for claim in claims if not claim.slow])
+    modules: dict[str, list[str]] = {}
+    for claim in claims:
+        if not claim.slow:
+            modules.setdefault(claim.check.__module__, []).append(claim.id)
+    together = sorted(modules.values(), key=len, reverse=True)
+    of_some = functools.partial(in_float64, work, seeds=config.seeds, first=config.seed)
+    found: dict[str, Found] = {}
     with progress(len(claims), "claims", what="checking ") as bar:
-        for claim in claims:
+        for place, values in as_they_end(of_some, [{"names": names} for names in together]):
+            found |= dict(zip(together[place], values, strict=True))
+            bar.update(len(values))
+        for claim in (claim for claim in claims if claim.slow):
             bar.set_postfix_str(claim.id)
-            yield of_one(name=claim.id) if claim.slow else next(shared)
+            found[claim.id] = of_some(names=[claim.id])[0]
             bar.update()
+    return [found[claim.id] for claim in claims]
 
 
-def in_float64(work: Work[Found], name: str, seeds: int, first: int) -> Found:
-    """The work on the claim of this id, in whichever process this is: its module starts JAX."""
+def in_float64(work: Work[Found], names: Sequence[str], seeds: int, first: int) -> list[Found]:
+    """The work on the claims of these ids, in whichever process this is: its module starts JAX."""
     configure_jax()
     import jax
 
     from linsim.claims.catalogue import LEDGER
 
     with jax.enable_x64(True):
-        return work(LEDGER[name], seeds, first)
+        return [work(LEDGER[name], seeds, first) for name in names]
 
 
 COLUMNS = ("id", "where", "verdict", "residual", "tolerance", "counter-check")

@@ -63,6 +63,7 @@ def loss_behind(kind: projectors.Kind):
     return lambda r: value((), r, jax.random.key(0))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 3))
 def gradients(
     kind: projectors.Kind, params: Residual, x: jax.Array, kinds: tuple[Activation, ...] = RELUS
 ):
@@ -108,6 +109,15 @@ def directclr_loss(seed: int, wrong: float) -> Evidence:
     )
 
 
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def spectra_behind_and_at(
+    projector: projectors.Kind, params: Residual, h: jax.Array, kind: Activation
+) -> jax.Array:
+    """`gradient_spectra` of NT-Xent behind a projector, with a last block of a kind."""
+    block = functools.partial(residual.residual_block, params.blocks[-1], kind=kind)
+    return gradient_spectra(loss_behind(projector), block, h)
+
+
 @functools.cache
 def gradient_ranks(seed: int, kind: Activation, d0: int = D0) -> tuple[int, int, int]:
     """Rank of the batch gradient behind a last block of a kind, and at the representation, under
@@ -115,8 +125,7 @@ def gradient_ranks(seed: int, kind: Activation, d0: int = D0) -> tuple[int, int,
     """
     params = encoder(seed)
     h, _ = residual.residual_encoder(params, batch(seed), ("relu", "relu", kind))
-    block = functools.partial(residual.residual_block, params.blocks[-1], kind=kind)
-    found = gradient_spectra(loss_behind(projectors.Subvector(d0=d0)), block, h)
+    found = spectra_behind_and_at(projectors.Subvector(d0=d0), params, h, kind)
     behind, here = spectra.numerical_rank(np.asarray(found))
     active = np.mean(np.asarray(h @ params.blocks[-1][0].T) > 0, axis=0)
     return int(behind), int(here), int(np.sum((active > 0) & (active < 1)))

@@ -39,7 +39,7 @@ def exported(grid: Grid = WHOLE) -> str:
         {"setting": Setting(views=v, batch_size=n, init_scale=s, noise=noise)}
         for v, n, s, noise in points
     ]
-    answers = list(side_by_side(answer, calls))
+    answers = side_by_side(answer, calls)
     first, second = cloud(Setting(noise=1.0))
     content = {
         **grid._asdict(),

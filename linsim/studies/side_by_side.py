@@ -14,10 +14,17 @@ from linsim.sweeps.elsewhere import with_its_parent
 Found = TypeVar("Found")
 
 
-def side_by_side(
+def side_by_side(function: Callable[..., Found], calls: Sequence[dict[str, Any]]) -> list[Found]:
+    """The function's values for keyword arguments, in order. Args: as `as_they_end`."""
+    found = dict(as_they_end(function, calls))
+    return [found[place] for place in range(len(calls))]
+
+
+def as_they_end(
     function: Callable[..., Found], calls: Sequence[dict[str, Any]]
-) -> Iterator[Found]:
-    """The function's values for keyword arguments, in order, each as soon as it is there.
+) -> Iterator[tuple[int, Found]]:
+    """The function's values for keyword arguments, each as soon as it is there, with its place
+    among the calls, which are begun in their order.
 
     The processes are told the function by its name, and stay for the next time. How many there are
     at most, the environment variable LOKY_MAX_CPU_COUNT says.
@@ -25,8 +32,12 @@ def side_by_side(
     """
     workers = min(cpu_count(), len(calls))
     if workers < 2:
-        yield from (function(**call) for call in calls)
+        yield from ((place, function(**call)) for place, call in enumerate(calls))
         return
-    asked = delayed(partial(with_its_parent, os.getpid(), function))
-    tasks = (asked(**call) for call in calls)
-    yield from Parallel(n_jobs=workers, return_as="generator")(tasks)  # type: ignore[misc]
+    asked = delayed(partial(with_its_parent, os.getpid(), _placed, function))
+    tasks = (asked(place, call) for place, call in enumerate(calls))
+    yield from Parallel(n_jobs=workers, return_as="generator_unordered")(tasks)  # type: ignore[misc]
+
+
+def _placed(function: Callable[..., Found], place: int, call: dict[str, Any]) -> tuple[int, Found]:
+    return place, function(**call)

@@ -162,7 +162,7 @@ def layers_in_time(
         {"layers": start, **_circumstances(run), **options}
         for run, start in zip(runs, layers, strict=True)
     ]
-    return list(side_by_side(finite_batch.layer_flow, calls))
+    return side_by_side(finite_batch.layer_flow, calls)
 
 
 def _circumstances(run: Run) -> dict[str, Any]:

@@ -74,6 +74,11 @@ def with_its_parent(parent: int, function: Callable[..., Found], *args: Any, **m
 
 @functools.cache
 def _watch(parent: int) -> None:
+    from joblib.externals.loky import process_executor
+
+    # Where psutil is installed joblib ends a process that has grown by 300 MB, as by a leak. These
+    # grow by the programs they compile, and would have to compile them again.
+    process_executor._USE_PSUTIL = False
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

@@ -14,6 +14,7 @@ from linsim.theory.modes import Modes
 
 BATCH_ROWS = 10_000  # rows of all random batches at one point
 FEWEST_BATCHES = 48
+PAIRS_AT_ONCE = 1_300_000  # of samples, whose softmax a cache still holds
 
 
 class BatchNoise(NamedTuple):
@@ -36,32 +37,37 @@ def contrast_of_batches(
     """
     if temperature is None:
         return _of_distances(x, x_pos, strengths)
-    alpha = _softmax((x * (strengths / temperature)) @ x_pos.transpose(0, 2, 1))
-    towards = x.transpose(0, 2, 1) @ (x_pos - alpha @ x_pos) / (x.shape[1] * temperature)
+    weights = (x * (strengths / temperature)) @ x_pos.transpose(0, 2, 1)
+    weights -= weights.max(axis=2, keepdims=True)
+    np.exp(weights, out=weights)
+    mean = weights @ x_pos / weights.sum(axis=2, keepdims=True)
+    towards = x.transpose(0, 2, 1) @ (x_pos - mean) / (x.shape[1] * temperature)
     return towards + towards.transpose(0, 2, 1)
 
 
 def _of_distances(x: Values, x_pos: Values, strengths: Values) -> Values:
-    z, z_pos = x * np.sqrt(strengths), x_pos * np.sqrt(strengths)
-    squares = np.sum(z**2, axis=-1)
-    scores = np.einsum("bid,bjd->bij", z, z, optimize=True)
-    scores -= 0.5 * (squares[:, :, None] + squares[:, None, :])
-    index = np.arange(x.shape[1])
-    scores[:, index, index] = -0.5 * np.sum((z - z_pos) ** 2, axis=-1)
-    alpha = _softmax(scores)
-    pull = 1 - alpha[:, index, index]
-    alpha[:, index, index] = 0
-    alpha += alpha.transpose(0, 2, 1)
-    transposed, step = x.transpose(0, 2, 1), x_pos - x
-    contrast = (transposed * alpha.sum(axis=2)[:, None, :]) @ x - transposed @ alpha @ x
-    contrast -= (step.transpose(0, 2, 1) * pull[:, None, :]) @ step
+    """Of the distance loss. What is summed over all pairs of samples is a product of matrices with
+    the softmax's numerators, which are divided by their sums afterwards.
+    """
+    z, step, index = x * np.sqrt(strengths), x_pos - x, np.arange(x.shape[1])
+    squares = 0.5 * np.sum(z**2, axis=-1)
+    weights = z @ z.transpose(0, 2, 1)
+    weights -= squares[:, :, None]
+    weights -= squares[:, None, :]
+    weights[:, index, index] = -0.5 * np.sum(strengths * step**2, axis=-1)
+    weights -= weights.max(axis=2, keepdims=True)
+    np.exp(weights, out=weights)
+    own = weights[:, index, index]
+    weights[:, index, index] = 0
+    pulled = weights.sum(axis=2)
+    total = pulled + own
+    given = pulled / total  # by the softmax to the others of an anchor's batch
+    taken = (1 / total)[:, None, :] @ weights  # by a sample in theirs
+    across = x.transpose(0, 2, 1) @ (weights @ x / total[..., None])
+    contrast = x.transpose(0, 2, 1) @ (x * (given[..., None] + taken.transpose(0, 2, 1)))
+    contrast -= across + across.transpose(0, 2, 1)
+    contrast -= step.transpose(0, 2, 1) @ (step * given[..., None])
     return contrast / x.shape[1]
-
-
-def _softmax(scores: Values) -> Values:
-    alpha = np.exp(scores - scores.max(axis=2, keepdims=True))
-    alpha /= alpha.sum(axis=2, keepdims=True)
-    return alpha
 
 
 def members(groups: Sequence[Modes]) -> Values:
@@ -95,7 +101,7 @@ def batch_noise(
     """
     member = members(groups)
     batches = max(rows // batch_size, FEWEST_BATCHES)
-    few = max(1, min(batches, 2_000_000 // batch_size**2))  # at a time, for their memory
+    few = max(1, min(batches, PAIRS_AT_ONCE // batch_size**2))
     found = []
     for first in range(0, batches, few):
         views = random_views(groups, min(few, batches - first), batch_size, rng)

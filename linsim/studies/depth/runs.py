@@ -134,7 +134,7 @@ def _at_batch_size(settings: DepthSettings, times: np.ndarray) -> np.ndarray:
         }
         for depth in settings.depth
     ]
-    return np.stack(list(side_by_side(finite_batch.flow, calls)))
+    return np.stack(side_by_side(finite_batch.flow, calls))
 
 
 def _in_infinite_batches(settings: DepthSettings, times: np.ndarray) -> np.ndarray:

@@ -220,7 +220,7 @@ def _balanced(runs: Sequence[Run]) -> np.ndarray:
                 "tolerance": TOLERANCE,
             }
         )
-    flows = list(side_by_side(finite_batch.flow, calls))
+    flows = side_by_side(finite_batch.flow, calls)
     return np.stack([_deviations(c["groups"], m[-1]) for c, m in zip(calls, flows, strict=True)])
 
 

@@ -131,7 +131,7 @@ def _found(runs: list[Run], times: np.ndarray) -> Sequence[FirstOrder | None]:
         for run in runs
         for groups, _ in [mode_groups(run)]
     ]
-    return list(side_by_side(minibatch.first_order, calls))
+    return side_by_side(minibatch.first_order, calls)
 
 
 def _cell(
