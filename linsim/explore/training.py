@@ -14,7 +14,9 @@ import xarray as xr
 from linsim.explore import theory
 from linsim.explore.setting import Setting
 from linsim.studies.strong_aug import STUDY
+from linsim.sweeps import traced
 from linsim.sweeps.archive import InFolder
+from linsim.sweeps.engine import Engine
 from linsim.sweeps.runtime import prepare_folder
 
 _one_at_a_time = threading.Lock()  # of all pages, since the cores are shared, and the folder
@@ -53,7 +55,12 @@ def train(setting: Setting, out: Path, tell: Callable[[xr.Dataset], object]) -> 
     prepare_folder(out)
     archive = Telling(out / f"{STUDY.name}.runs", tell)
     with _one_at_a_time, jax.enable_x64(settings.x64):
-        STUDY.solve(settings, STUDY.engine(settings, archive=archive, compiled=_compiled))
+        STUDY.solve(settings, _engine(settings, archive=archive))
+
+
+def _engine(settings: Any, **where: Any) -> Engine:
+    """One that knows what earlier ones have compiled, and what earlier commands have traced."""
+    return STUDY.engine(settings, compiled=_compiled, traced=traced.folder(), **where)
 
 
 def save(setting: Setting, out: Path) -> Path:
@@ -79,7 +86,7 @@ def warm_up(setting: Setting) -> threading.Thread:
 def _warm(setting: Setting) -> None:
     settings = setting.settings()
     with _one_at_a_time, jax.enable_x64(settings.x64):
-        engine = STUDY.engine(settings, compiled=_compiled)
+        engine = _engine(settings)
         for sweep in STUDY.sweeps(settings, engine):
             engine.compile(sweep)
         for views in ("one", "two"):

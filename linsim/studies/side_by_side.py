@@ -1,23 +1,28 @@
 """Independent pieces of work, such as theory, done side by side in as many processes as there are
-cores.
+cores, or ahead of when they are wanted.
 """
 
+import functools
+import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any, TypeVar
 
 from joblib import Parallel, cpu_count, delayed
 
+from linsim.config import CannotGoOn
 from linsim.sweeps.elsewhere import with_its_parent
 
 Found = TypeVar("Found")
+ENDED = "a process that computes theory was ended (out of memory?)"
 
 
 def side_by_side(function: Callable[..., Found], calls: Sequence[dict[str, Any]]) -> list[Found]:
     """The function's values for keyword arguments, in order. Args: as `as_they_end`."""
-    found = dict(as_they_end(function, calls))
-    return [found[place] for place in range(len(calls))]
+    return in_order(as_they_end(function, calls))
 
 
 def as_they_end(
@@ -30,14 +35,59 @@ def as_they_end(
     at most, the environment variable LOKY_MAX_CPU_COUNT says.
     Args: a function of a module; its arguments, plain or of NumPy.
     """
+    if min(cpu_count(), len(calls)) < 2:
+        return ((place, function(**call)) for place, call in enumerate(calls))
+    return _elsewhere(function, calls)
+
+
+def begin(
+    function: Callable[..., Found], calls: Sequence[dict[str, Any]]
+) -> Callable[[], list[Found]]:
+    """Begin to compute the function's values in other processes. Only while this one has no other
+    threads, as before JAX is imported, since the others are forked from it.
+
+    Args: as `as_they_end`. Returns: what waits for the values and returns them, in order; where
+    there is no other core, or no fork, it computes them.
+    """
+    if cpu_count() < 2 or not hasattr(os, "fork"):
+        return functools.cache(lambda: side_by_side(function, calls))
     workers = min(cpu_count(), len(calls))
-    if workers < 2:
-        yield from ((place, function(**call)) for place, call in enumerate(calls))
-        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"))
+    asked = partial(with_its_parent, os.getpid(), function)
+    begun = [pool.submit(asked, **call) for call in calls]
+    return functools.cache(lambda: _values(begun))
+
+
+def _values(begun: Sequence[Future[Found]]) -> list[Found]:
+    try:
+        return [each.result() for each in begun]
+    except BrokenProcessPool as error:
+        raise CannotGoOn(ENDED) from error
+
+
+def _elsewhere(
+    function: Callable[..., Found], calls: Sequence[dict[str, Any]]
+) -> Iterator[tuple[int, Found]]:
+    workers = Parallel(n_jobs=min(cpu_count(), len(calls)), return_as="generator_unordered")
     asked = delayed(partial(with_its_parent, os.getpid(), _placed, function))
-    tasks = (asked(place, call) for place, call in enumerate(calls))
-    yield from Parallel(n_jobs=workers, return_as="generator_unordered")(tasks)  # type: ignore[misc]
+    begun = workers(asked(place, call) for place, call in enumerate(calls))
+    return _unless_ended(begun)  # type: ignore[arg-type]
+
+
+def _unless_ended(begun: Iterator[Found]) -> Iterator[Found]:
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    try:
+        yield from begun
+    except TerminatedWorkerError as error:
+        raise CannotGoOn(ENDED) from error
 
 
 def _placed(function: Callable[..., Found], place: int, call: dict[str, Any]) -> tuple[int, Found]:
     return place, function(**call)
+
+
+def in_order(found: Iterable[tuple[int, Found]]) -> list[Found]:
+    """The values of `as_they_end`, once they are all there, in the order of the calls."""
+    by_place = dict(found)
+    return [by_place[place] for place in sorted(by_place)]

@@ -109,6 +109,9 @@ class Study(ABC, Generic[S]):
         and `pandas.DataFrame` takes. Args: a Dataset of `compare`.
         """
 
+    def begin(self, settings: S) -> None:
+        """What needs no run, begun in other processes by a command before it imports JAX."""
+
     def meanwhile(self, settings: S) -> None:
         """What needs no run's result, done beside the first chunk: here drawing is made ready."""
         import linsim.studies.style  # noqa: F401
@@ -205,10 +208,12 @@ class Study(ABC, Generic[S]):
             settings = self.parse(argv, prog)
             share = cluster.find(settings, os.environ)
             prepare_folder(settings.out)
-            if argv is None if own_process is None else own_process:
+            alone = argv is None if own_process is None else own_process
+            if alone:
                 signal.signal(signal.SIGINT, partial(_interrupted, settings.out))
                 # of what joblib's processes leave behind then
                 os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
+                self.begin(settings)
             configure_jax(devices=settings.devices, compilation_cache=settings.compilation_cache)
             import jax
 
@@ -257,8 +262,10 @@ class Study(ABC, Generic[S]):
         The second pass trains what is left undone elsewhere, and finds what others finished in the
         meantime.
         """
-        meanwhile = partial(self.meanwhile, settings)
-        engine = self.engine(settings, archive=folder.archive, share=share, meanwhile=meanwhile)
+        from linsim.sweeps import traced
+
+        where = {"archive": folder.archive, "share": share, "traced": traced.folder()}
+        engine = self.engine(settings, meanwhile=partial(self.meanwhile, settings), **where)
         results = self.solve(settings, self._sharing(settings, engine, folder))
         if any(each is None for each in results):
             results = self.solve(settings, engine)

@@ -40,5 +40,7 @@ def _prepared(name: str, pickled: bytes) -> tuple[Any, Any, Any]:
     """A study, its settings and an engine, which keeps compiled programs from task to task."""
     settings = pickle.loads(pickled)
     configure_jax(devices=settings.devices, compilation_cache=settings.compilation_cache)
+    from linsim.sweeps import traced
+
     asked = study(name)
-    return asked, settings, asked.engine(settings)
+    return asked, settings, asked.engine(settings, traced=traced.folder())

@@ -6,7 +6,7 @@ run whose loss has no theory, or whose optimiser is not plain gradient descent, 
 say that nothing is known of it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from linsim.arrays import Array
-from linsim.studies.side_by_side import side_by_side
+from linsim.studies.side_by_side import as_they_end, in_order
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Arrays, Finish
 from linsim.theory import batch_noise, finite_batch
@@ -158,11 +158,20 @@ def layers_in_time(
     """The layers of runs at their records by the exact theory, finite steps included, each (T, out,
     in), from given initial ones. Options: of `finite_batch.layer_flow`.
     """
+    return in_order(begin_layers_in_time(runs, layers, **options))
+
+
+def begin_layers_in_time(
+    runs: Sequence[Run], layers: Sequence[tuple[np.ndarray, ...]], **options: Any
+) -> Iterable[tuple[int, tuple[np.ndarray, ...]]]:
+    """`layers_in_time`, begun in other processes if there are several: what `as_they_end`
+    returns.
+    """
     calls = [
         {"layers": start, **_circumstances(run), **options}
         for run, start in zip(runs, layers, strict=True)
     ]
-    return side_by_side(finite_batch.layer_flow, calls)
+    return as_they_end(finite_batch.layer_flow, calls)
 
 
 def _circumstances(run: Run) -> dict[str, Any]:
@@ -248,7 +257,9 @@ def flows(
     def wide(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
 
-    compiled = engine.vectorised(lambda run, *start: flow(run, *wide(start)))
+    compiled = engine.vectorised(
+        lambda run, *start: flow(run, *wide(start)), f"population flow from {', '.join(starts)}"
+    )
 
     def finish(runs: Any, measured: Arrays) -> Mapping[str, Array]:
         with jax.enable_x64(True):
@@ -291,18 +302,21 @@ def two_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
     if covers(fixed):
         limit = flows(flow, ("initial_w1", "initial_w2"), kept, engine)
     if any_batch_size(fixed):
-        exact = two_layers_at_batch_size
+        return lambda runs, measured: two_layers_at_batch_size(runs, measured, limit)
     return lambda runs, measured: exact(runs, limit(runs, measured))
 
 
-def two_layers_at_batch_size(runs: Any, measured: Arrays) -> Mapping[str, Array]:
-    """A `finish` that adds `theory_` observables of every two-layer run of a chunk, by the exact
-    theory from its own initial weights.
+def two_layers_at_batch_size(
+    runs: Any, measured: Arrays, limit: Finish[Any]
+) -> Mapping[str, Array]:
+    """Adds `theory_` observables of every two-layer run of a chunk, by the exact theory from its
+    own initial weights, and beside it what `limit` adds.
     """
     starts = np.asarray(measured["initial_w1"]), np.asarray(measured["initial_w2"])
-    paths = layers_in_time(single_runs(runs), list(zip(*starts, strict=True)))
-    found = [_two_layers(path) for path in paths]
-    return {**measured, **{name: np.stack([one[name] for one in found]) for name in found[0]}}
+    begun = begin_layers_in_time(single_runs(runs), list(zip(*starts, strict=True)))
+    more = limit(runs, measured)
+    found = [_two_layers(path) for path in in_order(begun)]
+    return {**more, **{name: np.stack([one[name] for one in found]) for name in found[0]}}
 
 
 def _two_layers(layers: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:

@@ -62,8 +62,8 @@ class Processes(Elsewhere):
 
 
 def with_its_parent(parent: int, function: Callable[..., Found], *args: Any, **more: Any) -> Found:
-    """The value of a function in a process of joblib's that ends when its parent does, which alone
-    answers Ctrl-C.
+    """The value of a function in a process that ends when its parent does, which alone answers
+    Ctrl-C.
 
     Otherwise it would wait for minutes, with the command's output open. Args: the parent's number;
     the function, and what it is called with.

@@ -19,9 +19,10 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
 
-from linsim.sweeps import results
+from linsim.sweeps import results, traced
 from linsim.sweeps.archive import Archive, InMemory, Kept
 from linsim.sweeps.cluster import WHOLE, Share
+from linsim.sweeps.code import digest
 from linsim.sweeps.programs import Device, Program, dividing, vectorised
 from linsim.sweeps.progress import progress
 from linsim.sweeps.sweep import Point, Sweep, merged, run_keys
@@ -37,7 +38,8 @@ class Engine:
     the chunks of these names in its stead; archive: where runs are kept; attributes: start ->
     provenance; meanwhile: what to do while the devices compute, at every chunk; quiet: show no
     progress; made: programs, and what a study makes but once; compiled: what earlier engines have
-    compiled, where one goes on from another.
+    compiled, where one goes on from another; traced: the folder in which traced programs are kept
+    (default: none is).
     """
 
     devices: tuple[Device, ...] = ()
@@ -51,6 +53,7 @@ class Engine:
     quiet: bool = False
     made: dict[Any, Any] = field(default_factory=dict)
     compiled: dict[Any, dict[int, Any]] = field(default_factory=dict)
+    traced: Path | None = None
 
     def compile(self, sweep: Sweep[Any]) -> None:
         """Compile the programs of a sweep, so that its runs begin at once."""
@@ -131,12 +134,12 @@ class Engine:
                 tick(work)
         return self._merged(sweep)
 
-    def vectorised(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def vectorised(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         """`function` of one run -> of as many stacked runs as come, on as many of the devices as
         divide them evenly.
 
         Its arguments may be any trees of arrays; the returned function takes them stacked along a
-        leading axis.
+        leading axis. Args: function, which holds no values; a name that no other one has.
         """
         programs: dict[Any, Any] = {}
 
@@ -145,9 +148,10 @@ class Engine:
             size = len(leaves[0])
             if (size, structure) not in programs:
                 devices = dividing(self._available(), size)
-                programs[size, structure] = vectorised(
-                    lambda *one: function(*structure.unflatten(one)), devices
-                )
+                mapped = vectorised(lambda *one: function(*structure.unflatten(one)), devices)
+                what = traced.what_decides(name, structure, digest(function))
+                kept = self.traced if len(devices) == 1 else None
+                programs[size, structure] = traced.lowered(mapped, leaves, what, kept).compile()
             return programs[size, structure](*leaves)
 
         return call
@@ -160,7 +164,7 @@ class Engine:
             devices, static = self._devices(len(group)), group[0].static
             alike = sweep.simulate, static, devices, jnp.zeros(()).dtype
             known = self.compiled.setdefault(alike, {})
-            self.made[name] = Program(sweep, static, keys, devices, known)
+            self.made[name] = Program(sweep, static, keys, devices, known, self.traced)
         return self.made[name]
 
     def _chunks(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from linsim.arrays import Array
+from linsim.sweeps import traced
 from linsim.sweeps.sweep import Point, Sweep
 
 Device = Any  # jax.Device, which type checkers take for a variable
@@ -85,11 +87,18 @@ def even(total: int, most: int, multiple: int) -> int:
     return multiple * -(-total // (-(-total // most) * multiple))
 
 
+def _full_name(function: Any) -> str:
+    """A function's name with its module; of what has no name, one that no function has."""
+    name = getattr(function, "__qualname__", "<unnamed>")
+    return f"{getattr(function, '__module__', '')}.{name}"
+
+
 class Program:
     """The runs of one static part, compiled for chunks of a fixed size on the most devices that
     divide it evenly.
 
-    `compiled`, by the size of a chunk, may be that of an earlier program of such runs.
+    `compiled`, by the size of a chunk, may be that of an earlier program of such runs; `kept` is
+    where traced programs are kept, if they are.
     """
 
     def __init__(
@@ -99,12 +108,13 @@ class Program:
         keys: Array,
         devices: tuple[Device, ...],
         compiled: dict[int, Any],
+        kept: Path | None = None,
     ) -> None:
         self.sweep, self.static, self.keys, self.devices = sweep, static, keys, devices
         if sweep.simulate is None:
             raise TypeError("a sweep without simulate is solved by Engine.each")
         self.simulate = sweep.simulate
-        self._compiled = compiled
+        self._compiled, self._kept = compiled, kept
 
     def solve(
         self, points: list[Point], size: int, meanwhile: Callable[[], object]
@@ -150,9 +160,15 @@ class Program:
             def simulate(key: PRNGKeyArray, *leaves: Array) -> Mapping[str, Array]:
                 return self.simulate(self.static.unflatten(leaves), key)
 
-            function = vectorised(simulate, dividing(self.devices, size))
+            devices = dividing(self.devices, size)
             keys, leaves = self._stacked(points[:size], size)
-            self._compiled[size] = function.lower(keys, *self._rounded(leaves)).compile()
+            lowered = traced.lowered(
+                vectorised(simulate, devices),
+                (keys, *self._rounded(leaves)),
+                traced.what_decides(_full_name(self.simulate), self.static, points[0].code),
+                self._kept if len(devices) == 1 else None,
+            )
+            self._compiled[size] = lowered.compile()
         return self._compiled[size]
 
     def compile(self, points: list[Point], size: int) -> None:

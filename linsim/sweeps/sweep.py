@@ -79,12 +79,12 @@ def _run_keys(key: Key[Array, ""], numbers: Int[Array, "seeds"]) -> Key[Array, "
 
 class Point:
     """One run of a sweep: its place in the flattened grid, its record, the number of its key among
-    the sweep's, its static part, and the name under which it is kept.
+    the sweep's, its static part, the digest of the code, and the name under which it is kept.
     """
 
     def __init__(self, sweep: Sweep[Any], place: int, run: Any, number: int, code: str) -> None:
         self.place, self.run, self.number = place, run, number
-        self.static = jax.tree.structure(run)
+        self.static, self.code = jax.tree.structure(run), code
         self.name = _name(sweep, run, number, code)
 
 

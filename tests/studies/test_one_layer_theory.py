@@ -14,7 +14,7 @@ import xarray as xr
 from helpers import assert_close
 
 import linsim
-from linsim.studies.strong_aug import theory
+from linsim.studies.strong_aug import ahead, theory
 from linsim.theory.minibatch import FirstOrder
 from linsim.training import starts
 from linsim.training.loss import Cosine, Dot
@@ -205,18 +205,56 @@ def test_weights_of_each_seed_have_medians_and_ranges(monkeypatch):
 
 def test_first_orders_are_found_once_for_the_same_settings(monkeypatch):
     calls: list[int] = []
-    monkeypatch.setattr(theory, "_latest", {})
-    monkeypatch.setattr(theory, "_found", lambda runs, _: calls.append(len(runs)) or [None])
+
+    def side_by_side(function, asked):
+        calls.append(len(asked))
+        return [call["place"] for call in asked]
+
+    monkeypatch.setattr(ahead, "_latest", {})
+    monkeypatch.setattr(ahead.side_by_side, "side_by_side", side_by_side)
     study = linsim.study("strong_aug")
     for noise in ([1.0, 2.0], [1.0, 2.0], [1.0], [1.0, 2.0]):
-        theory.first_orders(study.settings(noise=noise))
+        assert ahead.first_orders(study.settings(noise=noise)) == list(range(len(noise)))
     assert calls == [2, 1, 2]
-    assert len(theory._latest) == 1
+    assert len(ahead._latest) == 1
 
 
-def test_no_first_order_is_found_where_it_is_not_known():
-    for several in (1, 3):
-        assert theory._found([replace(RUN, loss=Cosine())] * several, TIMES) == [None] * several
+@pytest.mark.parametrize(
+    ("given", "begun"),
+    [
+        ({}, [2]),
+        ({"seeds": 16}, []),
+        ({"num_processes": 2}, []),
+        ({"scheduler": "tcp://localhost:8786"}, []),
+        ({"init": "gaussian"}, []),
+        ({"depth": 2}, []),
+        ({"data_exponent": 1.0}, []),
+    ],
+)
+def test_theory_is_begun_where_it_is_known_and_cores_are_free(given, begun, monkeypatch):
+    calls: list[int] = []
+    monkeypatch.setattr(ahead, "_latest", {})
+    monkeypatch.setattr(
+        ahead.side_by_side, "begin", lambda _, asked: lambda: calls.append(len(asked)) or "found"
+    )
+    study = linsim.study("strong_aug")
+    settings = study.settings(**{"noise": [1.0, 2.0], "seeds": 3} | given)
+    study.begin(settings)
+    assert [ahead.first_orders(settings) for _ in ahead._latest] == ["found" for _ in begun]
+    assert calls == begun
+
+
+def test_no_first_order_is_asked_for_where_it_is_not_known(monkeypatch):
+    monkeypatch.setattr(theory, "first_orders", lambda _: pytest.fail("asked for"))
+    asked = []
+    monkeypatch.setattr(theory, "_cell", lambda *args: asked.append(args[-1]) or {})
+    settings = linsim.study("strong_aug").settings(
+        noise=[0.5, 1.2], dim=5, noisy_dims=2, steps=2, seeds=1, loss="cosine"
+    )
+    dims = ("noise", "init_scale", "seed", "time", "mode")
+    runs = xr.Dataset({"weight_singular_values": (dims, np.ones((2, 1, 1, 2, 5)))})
+    theory.compare(runs, settings)
+    assert asked == [None, None]
 
 
 def test_modes_in_infinite_batches_start_at_the_product_of_the_layers(monkeypatch):

@@ -200,7 +200,7 @@ def test_two_layers_are_observed_with_their_whole_hidden_space():
 class Summing(Engine):
     """Instead of a flow from initial weights their sum, whatever is asked for."""
 
-    def vectorised(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def vectorised(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         return lambda _, *starts: defaultdict(lambda: sum(starts))
 
 
@@ -247,7 +247,11 @@ def test_two_layers_have_the_limit_and_the_theory_of_their_batch_size(
     names = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
     stated = {f"theory_{name}": exact for name in (*names, "alignment")}
     known = {name: np.array(value) for name, value in stated.items()}
-    monkeypatch.setattr(theory, "two_layers_at_batch_size", lambda _, found: {**found, **known})
+    monkeypatch.setattr(
+        theory,
+        "two_layers_at_batch_size",
+        lambda runs, found, limit: {**limit(runs, found), **known},
+    )
     finish = theory.two_layer_flows(replace(LAYERS, **fields), Summing())
     stated |= {f"population_{name}": limit for name in names}
     found = found_by(finish, initial_w1=3.0, initial_w2=4.0)
@@ -257,16 +261,17 @@ def test_two_layers_have_the_limit_and_the_theory_of_their_batch_size(
 def test_two_layers_of_every_run_of_a_chunk_are_observed(monkeypatch):
     layers = np.random.default_rng(0).standard_normal((2, 3, 1, 5, 5))
 
-    def layers_in_time(runs, starts):
+    def begin_layers_in_time(runs, starts):
         np.testing.assert_allclose([run.noise for run in runs], [0.5, 1.0, 1.5])
         pairs = zip(runs, starts, strict=True)
-        return [tuple(float(run.noise) * layer for layer in start) for run, start in pairs]
+        found = [tuple(float(run.noise) * layer for layer in start) for run, start in pairs]
+        return reversed(list(enumerate(found)))
 
-    monkeypatch.setattr(theory, "layers_in_time", layers_in_time)
+    monkeypatch.setattr(theory, "begin_layers_in_time", begin_layers_in_time)
     runs = replace(LAYERS, noise=jnp.array([0.5, 1.0, 1.5]))
     runs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, 3), runs)
     starts = {"initial_w1": layers[0], "initial_w2": layers[1]}
-    found = theory.two_layers_at_batch_size(runs, starts)
+    found = theory.two_layers_at_batch_size(runs, starts, lambda _, measured: measured)
     for name in starts:
         assert found[name] is starts[name]
     expected = np.linalg.svd(layers[1] @ layers[0], compute_uv=False) ** 2

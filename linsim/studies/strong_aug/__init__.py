@@ -88,12 +88,11 @@ class StrongAug(Study[StrongAugSettings]):
         )
         return (sweep,)
 
-    def meanwhile(self, settings: StrongAugSettings) -> None:
-        """Drawing is made ready, and what theory says of the runs before they are trained."""
-        from linsim.studies.strong_aug.theory import first_orders
+    def begin(self, settings: StrongAugSettings) -> None:
+        """What theory says of the runs before they are trained."""
+        from linsim.studies.strong_aug import ahead
 
-        super().meanwhile(settings)
-        first_orders(settings)
+        ahead.begin(settings)
 
     def compare(
         self, results: "tuple[xr.Dataset, ...]", settings: StrongAugSettings

@@ -12,8 +12,8 @@ import xarray as xr
 
 from linsim import spectra
 from linsim.studies.linear import run_fields, time_coords
-from linsim.studies.side_by_side import side_by_side
 from linsim.studies.strong_aug import StrongAugSettings
+from linsim.studies.strong_aug.ahead import first_orders
 from linsim.studies.theory import (
     any_batch_size,
     block_means,
@@ -31,7 +31,6 @@ from linsim.studies.theory import (
 )
 from linsim.studies.words import collapsed_count
 from linsim.sweeps.results import labelled
-from linsim.sweeps.settings import identity
 from linsim.theory import finite_batch, late_time, minibatch, population
 from linsim.theory.minibatch import FirstOrder
 from linsim.theory.parting import parting
@@ -68,11 +67,13 @@ def compare(dataset: xr.Dataset, settings: StrongAugSettings) -> xr.Dataset:
     counts = collapsed_count(end, settings.collapse_threshold)
     added["collapsed"] = (tuple(map(str, counts.dims)), counts.values)
     grid = len(points), len(settings.init_scale)
+    runs = _runs(settings)
+    known: Sequence[FirstOrder | None] = [None] * len(runs)
+    if is_known_to_first_order(fixed):
+        known = first_orders(settings)
     cells = [
         _cell(run, dataset.isel(noise=i, init_scale=j), settings, found)
-        for run, (i, j), found in zip(
-            _runs(settings), np.ndindex(grid), first_orders(settings), strict=True
-        )
+        for run, (i, j), found in zip(runs, np.ndindex(grid), known, strict=True)
     ]
     for name in cells[0]:
         values = np.stack([cell[name] for cell in cells])
@@ -101,37 +102,21 @@ def _runs(settings: StrongAugSettings) -> list[Run]:
     return [replace(fixed, noise=noise, init_scale=scale) for noise, scale in grid]
 
 
-def first_orders(settings: StrongAugSettings) -> Sequence[FirstOrder | None]:
-    """Of runs that start with equal singular values, training to first order in the learning rate;
-    of others None. What was asked for last is not computed again.
+def first_order(settings: StrongAugSettings, place: int) -> FirstOrder:
+    """Training to first order in the learning rate, of runs of which it is known. Args: settings;
+    place of the noise and initial scale among all.
     """
-    what = repr(identity(settings))
-    if what not in _latest:
-        _latest.clear()
-        _latest[what] = _found(_runs(settings), time_coords(settings.steps, settings.rate)["time"])
-    return _latest[what]
-
-
-_latest: dict[str, Sequence[FirstOrder | None]] = {}
-
-
-def _found(runs: list[Run], times: np.ndarray) -> Sequence[FirstOrder | None]:
-    if not is_known_to_first_order(runs[0]):
-        return [None] * len(runs)
-    calls = [
-        {
-            "times": times,
-            "start": np.full(len(groups), float(run.init_scale) ** 2),
-            "groups": groups,
-            "batch_size": run.batch_size,
-            "learning_rate": float(run.learning_rate),
-            "dataset_size": run.dataset_size if run.batches == "dataset" else None,
-            "temperature": temperature(run.loss),
-        }
-        for run in runs
-        for groups, _ in [mode_groups(run)]
-    ]
-    return side_by_side(minibatch.first_order, calls)
+    run = _runs(settings)[place]
+    groups, _ = mode_groups(run)
+    return minibatch.first_order(
+        time_coords(settings.steps, settings.rate)["time"],
+        np.full(len(groups), float(run.init_scale) ** 2),
+        groups,
+        batch_size=run.batch_size,
+        learning_rate=float(run.learning_rate),
+        dataset_size=run.dataset_size if run.batches == "dataset" else None,
+        temperature=temperature(run.loss),
+    )
 
 
 def _cell(
