@@ -17,6 +17,7 @@ import optax
 import xarray as xr
 
 from linsim import losses, spectra
+from linsim.arrays import Array
 from linsim.claims.ledger import COUNT, Evidence, Tolerance, claim, rounding
 from linsim.claims.setups import above, error
 from linsim.images import projectors, residual
@@ -111,8 +112,8 @@ def directclr_loss(seed: int, wrong: float) -> Evidence:
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def spectra_behind_and_at(
-    projector: projectors.Kind, params: Residual, h: jax.Array, kind: Activation
-) -> jax.Array:
+    projector: projectors.Kind, params: Residual, h: Array, kind: Activation
+) -> Array:
     """`gradient_spectra` of NT-Xent behind a projector, with a last block of a kind."""
     block = functools.partial(residual.residual_block, params.blocks[-1], kind=kind)
     return gradient_spectra(loss_behind(projector), block, h)

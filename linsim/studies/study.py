@@ -10,6 +10,7 @@ at once.
 
 import dataclasses
 import inspect
+import multiprocessing
 import os
 import pickle
 import signal
@@ -217,8 +218,12 @@ class Study(ABC, Generic[S]):
             configure_jax(devices=settings.devices, compilation_cache=settings.compilation_cache)
             import jax
 
-            with jax.enable_x64(settings.x64):
-                self._command(settings, share)
+            try:
+                with jax.enable_x64(settings.x64):
+                    self._command(settings, share)
+            finally:
+                if alone:
+                    _end_begun()
 
     def _command(self, settings: S, share: cluster.Share) -> None:
         cluster.join(settings, share, os.environ)
@@ -365,6 +370,14 @@ def _preset_of(argv: list[str], default: str) -> str:
         elif word.startswith("--preset="):
             name = word.removeprefix("--preset=")
     return name
+
+
+def _end_begun() -> None:
+    """End the processes of `Study.begin`, which Python would else wait for though nobody needs
+    what they compute.
+    """
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def _interrupted(out: Path, *_: Any) -> None:

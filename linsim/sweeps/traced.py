@@ -63,12 +63,12 @@ def lowered(function: Any, arguments: Sequence[Any], what: str | None, kept: Pat
     exported = _read(path)
     if exported is None:
         try:
-            content = bytes(export.export(function)(*arguments).serialize())
+            content = export.export(function)(*arguments).serialize()
         except (ImportError, NotImplementedError, ValueError):  # it calls what cannot be kept
             return function.lower(*arguments)
-        exported = export.deserialize(content)
+        exported = export.deserialize(bytearray(content))
         with contextlib.suppress(CannotWrite):
-            write(content, path)
+            write(bytes(content), path)
     return jax.jit(exported.call).lower(*arguments)
 
 
