@@ -215,15 +215,18 @@ class Study(ABC, Generic[S]):
                 # of what joblib's processes leave behind then
                 os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
                 self.begin(settings)
-            configure_jax(devices=settings.devices, compilation_cache=settings.compilation_cache)
-            import jax
-
+            begun = multiprocessing.active_children() if alone else []
             try:
+                configure_jax(
+                    devices=settings.devices, compilation_cache=settings.compilation_cache
+                )
+                import jax
+
                 with jax.enable_x64(settings.x64):
                     self._command(settings, share)
             finally:
-                if alone:
-                    _end_begun()
+                for process in begun:  # Python would wait for what nobody may need any more
+                    process.kill()
 
     def _command(self, settings: S, share: cluster.Share) -> None:
         cluster.join(settings, share, os.environ)
@@ -370,14 +373,6 @@ def _preset_of(argv: list[str], default: str) -> str:
         elif word.startswith("--preset="):
             name = word.removeprefix("--preset=")
     return name
-
-
-def _end_begun() -> None:
-    """End the processes of `Study.begin`, which Python would else wait for though nobody needs
-    what they compute.
-    """
-    for process in multiprocessing.active_children():
-        process.kill()
 
 
 def _interrupted(out: Path, *_: Any) -> None:

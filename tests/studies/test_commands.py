@@ -38,6 +38,13 @@ def test_strong_augmentation_collapses_the_noisy_block(tmp_path):
     assert float(noisy.max()) < 1e-9
 
 
+def test_a_command_ends_well_that_has_computed_theory_in_other_processes(tmp_path):
+    """Those of joblib, which stay, are no child that the command ends itself."""
+    done = command("alignment", *SMALL, "--steps", "20", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("verdict: ")
+
+
 @pytest.mark.slow
 def test_threshold_for_one_view_and_none_for_two(tmp_path):
     flags = ["--noise", "1.3", "1.7", "--seeds", "1"]
