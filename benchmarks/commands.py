@@ -1,5 +1,5 @@
 """How long commands take beside another commit's, cold and warm: `python benchmarks/commands.py
-COMMIT`.
+COMMIT [COMMAND ..]`, where a command is one of the names in the table (default: all).
 
 Both commits run each command in turn, in the same environment: once cold, without any program that
 was kept, then several times warm, with all of them but without a result. Every process of a command
@@ -64,7 +64,8 @@ def main() -> None:
         subprocess.run([*words, sys.argv[1]], check=True, capture_output=True)
         try:
             print(f"{'command':24}      {'before':>8} {'now':>8} {'ratio':>6}   s, clock (CPU)")
-            for name, command in COMMANDS.items():
+            for name in sys.argv[2:] or COMMANDS:
+                command = COMMANDS[name]
                 caches = {which: Path(folder) / f"cache-{name}-{which}" for which in checkouts}
                 for state, times in (("cold", 1), ("warm", WARM)):
                     taken: dict[str, list[Taken]] = {which: [] for which in checkouts}

@@ -1,10 +1,12 @@
 """Every test runs in float64 unless it says otherwise, with shapes checked by beartype."""
 
+import gc
 import os
 import tempfile
 
 os.environ.setdefault("NPROC", "1")  # see linsim.sweeps.runtime
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+gc.set_threshold(100_000, 20, 50)  # as commands do
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers and commands inherit it
     cache = tempfile.TemporaryDirectory(prefix="linsim-tests-")
     os.environ["XDG_CACHE_HOME"] = cache.name

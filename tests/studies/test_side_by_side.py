@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from linsim.config import CannotGoOn
 from linsim.studies import side_by_side
@@ -65,6 +66,11 @@ def test_a_process_that_is_ended_is_told_in_a_sentence():
 
 
 def test_processes_that_joblib_has_lost_are_told_in_a_sentence(monkeypatch):
+    def lost(tasks):
+        yield 0, 2.0
+        raise TerminatedWorkerError
+
     monkeypatch.setattr(side_by_side, "cpu_count", lambda: 2)
+    monkeypatch.setattr(side_by_side, "Parallel", lambda **_: lost)
     with pytest.raises(CannotGoOn, match="was ended"):
-        side_by_side.side_by_side(ended, CALLS)
+        side_by_side.side_by_side(halved, CALLS)
