@@ -5,6 +5,7 @@ cores, or ahead of when they are wanted.
 import functools
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -47,9 +48,9 @@ def begin(
     threads, as before JAX is imported, since the others are forked from it.
 
     Args: as `as_they_end`. Returns: what waits for the values and returns them, in order; where
-    there is no other core, or no fork, it computes them.
+    there is no other core, or forking is not safe, it computes them.
     """
-    if cpu_count() < 2 or not hasattr(os, "fork"):
+    if cpu_count() < 2 or sys.platform != "linux":
         return functools.cache(lambda: side_by_side(function, calls))
     workers = min(cpu_count(), len(calls))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"))

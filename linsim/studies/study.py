@@ -214,7 +214,8 @@ class Study(ABC, Generic[S]):
                 signal.signal(signal.SIGINT, partial(_interrupted, settings.out))
                 # of what joblib's processes leave behind then
                 os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
-                self.begin(settings)
+                if share.count == 1:
+                    self.begin(settings)
             begun = multiprocessing.active_children() if alone else []
             try:
                 configure_jax(

@@ -56,10 +56,15 @@ def begun(function):
     return subprocess.run(words, capture_output=True, text=True, timeout=60)
 
 
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="forking is not safe")
+
+
+@on_linux
 def test_what_is_begun_is_computed_in_other_processes():
     assert begun("halved").stdout == "[2.0, 1.0, 4.0] False\n"
 
 
+@on_linux
 def test_a_process_that_is_ended_is_told_in_a_sentence():
     assert CannotGoOn.__name__ in begun("ended").stderr
     assert side_by_side.ENDED in begun("ended").stderr
