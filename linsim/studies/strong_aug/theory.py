@@ -153,7 +153,8 @@ def _degenerate(
     """
     groups, present = mode_groups(run)
     drawn = minibatch.singular_values(found, groups, draws=DRAWS)
-    low, middle, high = np.quantile(drawn, (0.05, 0.5, 0.95), axis=1)
+    with np.errstate(invalid="ignore"):  # infinite far beyond what first order can say
+        low, middle, high = np.quantile(drawn, (0.05, 0.5, 0.95), axis=1)
     strength, level, left_out = np.full((3, len(times), 2), np.nan)
     strength[:, present], level[:, present] = found.strengths, found.level
     left_out[:, present] = found.left_out
