@@ -1,12 +1,10 @@
 """Every test runs in float64 unless it says otherwise, with shapes checked by beartype."""
 
-import gc
 import os
 import tempfile
 
 os.environ.setdefault("NPROC", "1")  # see linsim.sweeps.runtime
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-gc.set_threshold(100_000, 20, 50)  # as commands do
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers and commands inherit it
     cache = tempfile.TemporaryDirectory(prefix="linsim-tests-")
     os.environ["XDG_CACHE_HOME"] = cache.name
@@ -40,7 +38,9 @@ os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '')}"
 
 from hypothesis import settings
 
-from linsim.sweeps.runtime import keep_programs
+from linsim.sweeps.runtime import collect_seldom, keep_programs
+
+collect_seldom()
 
 settings.register_profile("linsim", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("linsim")

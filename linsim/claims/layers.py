@@ -180,20 +180,25 @@ def aligned(seed: int, scales: tuple[float, float]) -> Alignment:
     flow = population_flow(start, jnp.eye(DIM), GRADED, LATE)
     w1, w2 = (w[-1] for w in flow)
     conserved = jitted(alignment.imbalance)(*start)
-    bound = np.asarray(jitted(alignment.alignment_bound)(w1, w2, conserved))
     pull = jax.vmap(lambda w: population.contrast_matrix(w, jnp.eye(DIM), GRADED))(
         jnp.matmul(flow[1], flow[0])
     )
     final = np.linalg.svd(np.stack([w1, w2]), compute_uv=False)
     return Alignment(
         float(1 - np.abs(np.diag(jitted(spectra.alignment_matrix)(w1, w2))).min()),
-        float(np.sqrt(1 - bound.min() ** 2)),
+        imbalance_over_gap(w1, w2, conserved),
         float(jnp.linalg.norm(w1) / jnp.linalg.norm(flow[0][-2])),
         float(np.linalg.eigvalsh(pull).min()),
         float((1 - final[:, 1:] / final[:, :-1]).min()),
         (w1, w2),
         conserved,
     )
+
+
+def imbalance_over_gap(w1: Array, w2: Array, conserved: Array) -> float:
+    """|C| over the smallest gap, from 0 to 1, where the bound on alignment says nothing."""
+    bound = np.asarray(jitted(alignment.alignment_bound)(w1, w2, conserved))
+    return float(np.sqrt(1 - bound.min() ** 2))
 
 
 def wrongly_aligned(w1, w2) -> float:
@@ -506,14 +511,13 @@ def absolute_alignment_is_the_identity(seed: int, wrong: float) -> Evidence:
     modes that grew.
     """
     w1, w2 = toy_layers(seed, defaults=False)
-    conserved = jitted(alignment.imbalance)(w1, w2)
-    bound = np.asarray(jitted(alignment.alignment_bound)(w1, w2, conserved))
+    ratio = imbalance_over_gap(w1, w2, jitted(alignment.imbalance)(w1, w2))
     outside, angle = grown_alignment(toy_layers(seed, defaults=True))
     return Evidence(
         wrongly_aligned(w1, w2) if wrong else grown_alignment((w1, w2))[0],
         outside=outside,
         assumptions=(
-            below("|C| over the smallest gap", np.sqrt(1 - bound.min() ** 2), 0.2),
+            below("|C| over the smallest gap", ratio, 0.2),
             below("degrees between the grown spans at the defaults", angle, modes.ALIGNED_ANGLE),
         ),
     )

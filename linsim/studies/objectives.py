@@ -77,18 +77,17 @@ def flows(engine: Engine) -> Finish[ObjectiveRun]:
     """What a `Sweep` of objectives takes as `finish`: the flow of every run's mean, beside what was
     measured but the initial layers, of which deeper runs have more.
     """
-    with_flow = theory.flows(
-        lambda run, layers: objective_run.population_flow(run, layers, theory.TOLERANCE),
-        ("initial_layers",),
-        ("embedding_spectrum",),
-        engine,
-    )
+    with_flow = theory.flows(_flow, ("initial_layers",), ("embedding_spectrum",), engine)
 
     def finish(runs: ObjectiveRun, measured: Arrays) -> Arrays:
         kept = with_flow(runs, measured)
         return {name: values for name, values in kept.items() if name != "initial_layers"}
 
     return finish
+
+
+def _flow(run: ObjectiveRun, layers: Any) -> Any:
+    return objective_run.population_flow(run, layers, theory.TOLERANCE)
 
 
 def spectrum_at_batch_size(run: ObjectiveRun) -> np.ndarray | None:

@@ -249,21 +249,19 @@ def flows(
     """A theory of every run of a chunk from its own initial weights, in float64, beside what was
     measured.
 
-    Args: flow(run, *initial weights) -> observables; names of the measured initial weights; names
-    of the observables to keep, as `population_<name>`; the engine. Returns: what a `Sweep` takes as
-    `finish`.
+    Args: flow(run, *initial weights) -> observables, a function of a module; names of the measured
+    initial weights; names of the observables to keep, as `population_<name>`; the engine. Returns:
+    what a `Sweep` takes as `finish`.
     """
 
     def wide(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
 
-    compiled = engine.vectorised(
-        lambda run, *start: flow(run, *wide(start)), f"population flow from {', '.join(starts)}"
-    )
+    compiled = engine.vectorised(flow)
 
     def finish(runs: Any, measured: Arrays) -> Mapping[str, Array]:
         with jax.enable_x64(True):
-            observed = compiled(runs, *(measured[name] for name in starts))
+            observed = compiled(runs, *(wide(measured[name]) for name in starts))
             return {**measured, **{f"population_{name}": observed[name] for name in kept}}
 
     return finish
@@ -281,12 +279,11 @@ def one_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
         return lambda _, measured: measured
     if not covers(fixed):
         return unknown(kept)
-    return flows(
-        lambda run, w: observe.one_layer(run, population_flow(run, w)),
-        ("initial_weights",),
-        kept,
-        engine,
-    )
+    return flows(_one_layer_flow, ("initial_weights",), kept, engine)
+
+
+def _one_layer_flow(run: Run, w: Array) -> Observables:
+    return observe.one_layer(run, population_flow(run, w))
 
 
 def two_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
@@ -294,16 +291,16 @@ def two_layer_flows(fixed: Run, engine: Engine) -> Finish[Run]:
     known.
     """
     kept = ("w1_singular_values", "w2_singular_values", "embedding_spectrum")
-
-    def flow(run: Run, w1: Array, w2: Array) -> Observables:
-        return observe.two_layers(replace(run, solver="population"), population_flow(run, w1, w2))
-
     limit, exact = unknown(kept), unknown((*kept, "alignment"), prefix="theory_")
     if covers(fixed):
-        limit = flows(flow, ("initial_w1", "initial_w2"), kept, engine)
+        limit = flows(_two_layer_flow, ("initial_w1", "initial_w2"), kept, engine)
     if any_batch_size(fixed):
         return lambda runs, measured: two_layers_at_batch_size(runs, measured, limit)
     return lambda runs, measured: exact(runs, limit(runs, measured))
+
+
+def _two_layer_flow(run: Run, w1: Array, w2: Array) -> Observables:
+    return observe.two_layers(replace(run, solver="population"), population_flow(run, w1, w2))
 
 
 def two_layers_at_batch_size(

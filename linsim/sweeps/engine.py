@@ -23,7 +23,7 @@ from linsim.sweeps import results, traced
 from linsim.sweeps.archive import Archive, InMemory, Kept
 from linsim.sweeps.cluster import WHOLE, Share
 from linsim.sweeps.code import digest
-from linsim.sweeps.programs import Device, Program, dividing, vectorised
+from linsim.sweeps.programs import Device, Program, compiled, dividing
 from linsim.sweeps.progress import progress
 from linsim.sweeps.sweep import Point, Sweep, merged, run_keys
 
@@ -134,12 +134,12 @@ class Engine:
                 tick(work)
         return self._merged(sweep)
 
-    def vectorised(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def vectorised(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` of one run -> of as many stacked runs as come, on as many of the devices as
         divide them evenly.
 
         Its arguments may be any trees of arrays; the returned function takes them stacked along a
-        leading axis. Args: function, which holds no values; a name that no other one has.
+        leading axis. A function of a module is traced but once, if programs are kept.
         """
         programs: dict[Any, Any] = {}
 
@@ -147,11 +147,14 @@ class Engine:
             leaves, structure = jax.tree.flatten(columns)
             size = len(leaves[0])
             if (size, structure) not in programs:
-                devices = dividing(self._available(), size)
-                mapped = vectorised(lambda *one: function(*structure.unflatten(one)), devices)
-                what = traced.what_decides(name, structure, digest(function))
-                kept = self.traced if len(devices) == 1 else None
-                programs[size, structure] = traced.lowered(mapped, leaves, what, kept).compile()
+                name = traced.full_name(function)
+                programs[size, structure] = compiled(
+                    lambda *one: function(*structure.unflatten(one)),
+                    dividing(self._available(), size),
+                    leaves,
+                    traced.what_decides(name, structure, digest(function)),
+                    self.traced,
+                )
             return programs[size, structure](*leaves)
 
         return call

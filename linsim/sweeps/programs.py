@@ -52,6 +52,22 @@ def vectorised(
     )
 
 
+def compiled(
+    function: Callable[..., Any],
+    devices: Sequence[Device],
+    arguments: Sequence[Any],
+    what: str | None,
+    kept: Path | None,
+) -> Any:
+    """`vectorised`, compiled for arguments like these.
+
+    Args: function; devices; arguments; `traced.what_decides` it; the folder of traced programs, in
+    which those of one device are kept, if there is one.
+    """
+    mapped = vectorised(function, devices)
+    return traced.lowered(mapped, arguments, what, kept if len(devices) == 1 else None).compile()
+
+
 def side_by_side(count: int, platform: str) -> int:
     """How many of a device's `count` runs go side by side: all if they are few, else a divisor of
     at most AT_ONCE.
@@ -85,12 +101,6 @@ def even(total: int, most: int, multiple: int) -> int:
     """
     most = max(most // multiple, 1) * multiple
     return multiple * -(-total // (-(-total // most) * multiple))
-
-
-def _full_name(function: Any) -> str:
-    """A function's name with its module; of what has no name, one that no function has."""
-    name = getattr(function, "__qualname__", "<unnamed>")
-    return f"{getattr(function, '__module__', '')}.{name}"
 
 
 class Program:
@@ -160,15 +170,14 @@ class Program:
             def simulate(key: PRNGKeyArray, *leaves: Array) -> Mapping[str, Array]:
                 return self.simulate(self.static.unflatten(leaves), key)
 
-            devices = dividing(self.devices, size)
             keys, leaves = self._stacked(points[:size], size)
-            lowered = traced.lowered(
-                vectorised(simulate, devices),
+            self._compiled[size] = compiled(
+                simulate,
+                dividing(self.devices, size),
                 (keys, *self._rounded(leaves)),
-                traced.what_decides(_full_name(self.simulate), self.static, points[0].code),
-                self._kept if len(devices) == 1 else None,
+                traced.what_decides(traced.full_name(self.simulate), self.static, points[0].code),
+                self._kept,
             )
-            self._compiled[size] = lowered.compile()
         return self._compiled[size]
 
     def compile(self, points: list[Point], size: int) -> None:

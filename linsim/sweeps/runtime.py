@@ -41,7 +41,7 @@ def configure_jax(*, devices: int | None = None, compilation_cache: bool = True)
     if importlib.util.find_spec("jax_plugins") is None:  # no accelerator's plug-in is installed
         flags.append("--xla_backend_optimization_level=1")
     os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")]).strip()
-    _collect_seldom()
+    collect_seldom()
     import jax
 
     jax.config.update("jax_num_cpu_devices", count)
@@ -49,7 +49,7 @@ def configure_jax(*, devices: int | None = None, compilation_cache: bool = True)
         keep_programs(cache_folder())
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Let Python look for garbage seldom, and not at all when it ends: the many objects of imported
     packages are none, and searching them takes a sixth of a short command's time.
     """

@@ -34,13 +34,19 @@ def folder() -> Path | None:
     return None if not compiled or "://" in compiled else Path(compiled) / "traced"
 
 
+def full_name(function: Any) -> str:
+    """A function's name with its module; of what has no name, one that no function has."""
+    name = getattr(function, "__qualname__", "<unnamed>")
+    return f"{getattr(function, '__module__', '')}.{name}"
+
+
 def what_decides(name: str, structure: Any, code: str) -> str | None:
     """All that decides a program beside its arguments' shapes and types, as text; None if it is of
     a function without a name of its own, or if the static part of its runs has no plain
     description.
 
-    Args: the function's name, with its module or another word that makes it unique; the tree
-    structure of the runs, which holds their static part; the digest of the code.
+    Args: the function's `full_name`; the tree structure of the runs, which holds their static part;
+    the digest of the code.
     """
     if "<" in name:  # a lambda, or a function that may hold values of where it was made
         return None

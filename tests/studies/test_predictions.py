@@ -200,7 +200,7 @@ def test_two_layers_are_observed_with_their_whole_hidden_space():
 class Summing(Engine):
     """Instead of a flow from initial weights their sum, whatever is asked for."""
 
-    def vectorised(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def vectorised(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda _, *starts: defaultdict(lambda: sum(starts))
 
 

@@ -85,6 +85,23 @@ def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path):
     np.testing.assert_array_equal(solved(tmp_path / "file" / "traced"), solved(None))
 
 
+def plus(run, start):
+    return {"found": run.base + start}
+
+
+def minus(run, start):
+    return {"found": run.base - start}
+
+
+def test_functions_of_the_same_runs_and_shapes_have_programs_of_their_own(tmp_path):
+    runs, start = Power(base=np.array([5.0, 7.0])), np.array([1.0, 2.0])
+    for _ in range(2):  # the second time from the folder
+        for function, expected in ((plus, [6.0, 9.0]), (minus, [4.0, 5.0])):
+            found = Engine(traced=tmp_path).vectorised(function)(runs, start)["found"]
+            np.testing.assert_array_equal(found, expected)
+    assert len(list(tmp_path.glob("*.jax"))) == 2
+
+
 def structure(**fields):
     return jax.tree.structure(Power(**fields))
 

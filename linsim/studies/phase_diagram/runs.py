@@ -69,12 +69,7 @@ def own_flows(engine: Engine) -> Finish[Run]:
     """The population flow of every run that starts at random, for which no balanced flow is known,
     beside its layers; of others no layers.
     """
-
-    def flow(run: Run, *layers: Array) -> Observables:
-        trained = theory.population_flow(run, *layers, tolerance=POPULATION_TOLERANCE)
-        return {"embedding_deviation": final_deviation(run, trained)}
-
-    from_start = theory.flows(flow, LAYERS, ("embedding_deviation",), engine)
+    from_start = theory.flows(_flow, LAYERS, ("embedding_deviation",), engine)
     unknown = theory.unknown(("embedding_deviation",))
 
     def finish(runs: Run, measured: Arrays) -> Mapping[str, Array]:
@@ -84,6 +79,11 @@ def own_flows(engine: Engine) -> Finish[Run]:
         return {name: array for name, array in found.items() if not name.startswith("initial")}
 
     return finish
+
+
+def _flow(run: Run, *layers: Array) -> Observables:
+    trained = theory.population_flow(run, *layers, tolerance=POPULATION_TOLERANCE)
+    return {"embedding_deviation": final_deviation(run, trained)}
 
 
 def axes(settings: PhaseSettings) -> dict[str, list[float]]:
