@@ -1,12 +1,25 @@
-"""The array type of every signature, JAX or NumPy, and which of the two computes."""
+"""The array type of every signature, JAX or NumPy, which of the two computes, and what is compiled
+as a whole.
+"""
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 Array: TypeAlias = jax.Array | np.ndarray
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def jitted(function: Function) -> Function:
+    """A formula that is compiled as one program, also where it is called by itself: operation by
+    operation it would take as many programs as it has operations.
+
+    It is `jax.jit`, of which type checkers forget the signature.
+    """
+    return cast("Function", jax.jit(function))
 
 
 def namespace(*arrays: Array) -> Any:

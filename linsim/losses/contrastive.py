@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 from linsim.losses.views import Embeddings, Scalar, gram, pair, unit_rows
 
 ABOVE = 1024  # samples from which on anchors are taken BLOCK at a time
 BLOCK = 256
 
 
+@jitted
 def distance_scores(z: Embeddings, z_pos: Embeddings) -> Float[Array, "N N"]:
     """The scores whose softmax the distance loss takes.
 
@@ -54,6 +55,7 @@ def distance_scores(z: Embeddings, z_pos: Embeddings) -> Float[Array, "N N"]:
     return jnp.where(jnp.eye(len(z), dtype=bool), positive[:, None], scores)
 
 
+@jitted
 def infonce(z: Embeddings, z_pos: Embeddings) -> Scalar:
     """The paper's InfoNCE loss on distances ("distance loss"), with negatives from the first view.
 
@@ -90,6 +92,7 @@ def infonce(z: Embeddings, z_pos: Embeddings) -> Scalar:
     return jnp.sum(_per_anchor(differences, z, z_pos))
 
 
+@jitted
 def infonce_dot(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) -> Scalar:
     """The InfoNCE loss on inner products ("dot loss"), with negatives from the second view.
 
@@ -125,6 +128,7 @@ def infonce_dot(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 
     return jnp.mean(_per_anchor(differences, z, others))
 
 
+@jitted
 def ntxent(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) -> Scalar:
     """The InfoNCE loss on cosine similarities ("cosine loss", NT-Xent).
 
@@ -155,6 +159,7 @@ def ntxent(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) 
     return infonce_dot(unit_rows(z), unit_rows(z_pos), temperature)
 
 
+@jitted
 def ntxent_symmetric(z: Embeddings, z_pos: Embeddings, temperature: float | Scalar = 0.1) -> Scalar:
     """SimCLR's loss as published: each of the 2N views is an anchor, the 2N - 2 views of other
     samples are its negatives.

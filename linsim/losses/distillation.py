@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 from linsim.losses.views import Embeddings, Real, Scalar, pair
 
 STUDENT_TEMPERATURE = 0.1
 TEACHER_TEMPERATURE = 0.04
 
 
+@jitted
 def dino(
     z: Embeddings,
     target: Embeddings,

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 from linsim.losses.views import Embeddings, Scalar
 
 
+@jitted
 def alignment_only(z: Embeddings, z_pos: Embeddings) -> Scalar:
     """The non-contrastive loss, which pulls the views of a sample together and has no negatives.
 
@@ -33,6 +34,7 @@ def alignment_only(z: Embeddings, z_pos: Embeddings) -> Scalar:
     return 0.5 * jnp.mean(jnp.sum((z - z_pos) ** 2, axis=1))
 
 
+@jitted
 def jepa(prediction: Embeddings, z_pos: Embeddings) -> Scalar:
     """A joint-embedding predictive loss: the other view's embedding, predicted and held fixed.
 
@@ -63,6 +65,7 @@ def jepa(prediction: Embeddings, z_pos: Embeddings) -> Scalar:
     return alignment_only(prediction, jax.lax.stop_gradient(z_pos))
 
 
+@jitted
 def isoloss(z: Embeddings, z_pos: Embeddings, prediction: Embeddings) -> Scalar:
     """IsoLoss: the predictor's error, which trains the encoder as if there were no predictor.
 
@@ -91,6 +94,7 @@ def isoloss(z: Embeddings, z_pos: Embeddings, prediction: Embeddings) -> Scalar:
     return alignment_only(z, jax.lax.stop_gradient(z_pos + z - prediction))
 
 
+@jitted
 def mae(reconstruction: Float[Array, "N d"], x_pos: Float[Array, "N d"]) -> Scalar:
     """The loss of a masked autoencoder: the other view itself, reconstructed from an embedding.
 

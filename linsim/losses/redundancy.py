@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 from linsim.losses.views import Embeddings, Real, Scalar, pair
 
 # as released: weight of the off-diagonal entries, and what batch normalisation adds to a variance
@@ -15,6 +15,7 @@ BARLOW_REDUNDANCY, BARLOW_EPSILON = 0.0051, 1e-5
 INVARIANCE, VARIANCE, COVARIANCE, EPSILON = 25.0, 25.0, 1.0, 1e-4
 
 
+@jitted
 def barlow_twins(
     z: Embeddings,
     z_pos: Embeddings,
@@ -57,6 +58,7 @@ def barlow_twins(
     return jnp.sum((1 - diagonal) ** 2) + redundancy * (jnp.sum(r**2) - jnp.sum(diagonal**2))
 
 
+@jitted
 def vicreg(
     z: Embeddings,
     z_pos: Embeddings,
@@ -108,6 +110,7 @@ def vicreg(
     return invariance * jnp.mean((z - z_pos) ** 2) + regular(z) + regular(z_pos)
 
 
+@jitted
 def whitening(z: Embeddings, z_pos: Embeddings) -> Scalar:
     """The squared distance of the views, whitened with their pooled covariance.
 

@@ -4,9 +4,11 @@ model, whose theory is that of any data with the same second moments (`linsim.th
 
 import jax.numpy as jnp
 
+from linsim.arrays import jitted
 from linsim.losses.views import Embeddings, Scalar, pair
 
 
+@jitted
 def spectral_contrastive(z: Embeddings, z_pos: Embeddings) -> Scalar:
     """The spectral contrastive loss, with negatives from the second view.
 
@@ -42,6 +44,7 @@ def spectral_contrastive(z: Embeddings, z_pos: Embeddings) -> Scalar:
     return -2 * jnp.mean(own) + others / (count * (count - 1))
 
 
+@jitted
 def linear_barlow_twins(z: Embeddings, z_pos: Embeddings) -> Scalar:
     """Barlow Twins as theory has it: without normalisation, and with equal weight on all entries.
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 
 Embeddings = Float[Array, "N n"]
 Scalar = Float[Array, ""]
@@ -64,6 +64,7 @@ def gram(a: Float[Array, "N k"], b: Float[Array, "M k"]) -> Float[Array, "N M"]:
     return jnp.matmul(a, b.T, precision="highest")
 
 
+@jitted
 def unit_rows(z: Embeddings) -> Embeddings:
     """The rows of a matrix divided by their Euclidean norms.
 

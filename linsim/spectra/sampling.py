@@ -7,8 +7,8 @@ which hold for any N and n, say what samples can prove.
 """
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import gammaln
 
 Spectrum = Float[np.ndarray, "k"]
 
@@ -84,7 +84,10 @@ def smallest_certain(
     spare = np.maximum(count - n, 0.0)
     soft = np.maximum(1 - np.sqrt(n / count) - np.sqrt(2 * np.log(1 / risk) / count), 0.0) ** 2
     log_density = (
-        (spare - 1) / 2 * np.log(2) + gammaln((count + 1) / 2) - gammaln(n / 2) - gammaln(spare + 1)
+        (spare - 1) / 2 * np.log(2)
+        + scipy.special.gammaln((count + 1) / 2)
+        - scipy.special.gammaln(n / 2)
+        - scipy.special.gammaln(spare + 1)
     )
     log_hard = 2 / (spare + 1) * (np.log(risk * (spare + 1) / 2) - log_density)
     return np.where(n > count, 0.0, np.maximum(soft, np.exp(log_hard) / count))

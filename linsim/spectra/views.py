@@ -5,9 +5,8 @@ cosines, the spread of unit vectors, and LiDAR.
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
+import scipy
 from jaxtyping import Float
-from scipy.spatial.distance import cdist
 
 from linsim.arrays import Array, namespace, raised
 from linsim.spectra.ranks import rankme_of
@@ -97,7 +96,7 @@ def _log_kernels(z: Float[np.ndarray, "N n"], scale: float) -> Float[np.ndarray,
     """log sum_{j != i} e^{-scale |z_i - z_j|^2} of each anchor i."""
     found = np.empty(len(z))
     for start in range(0, len(z), BLOCK):
-        score = -scale * cdist(z[start : start + BLOCK], z, "sqeuclidean")
+        score = -scale * scipy.spatial.distance.cdist(z[start : start + BLOCK], z, "sqeuclidean")
         own = np.arange(len(score))
         score[own, start + own] = -np.inf
         top = score.max(axis=1)

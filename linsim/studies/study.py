@@ -114,7 +114,11 @@ class Study(ABC, Generic[S]):
         """What needs no run, begun in other processes by a command before it imports JAX."""
 
     def meanwhile(self, settings: S) -> None:
-        """What needs no run's result, done beside the first chunk: here drawing is made ready."""
+        """What needs no run's result, done beside the first chunk: here what draws and judges is
+        loaded.
+        """
+        import scipy.special  # noqa: F401
+
         import linsim.studies.style  # noqa: F401
 
     def solve(self, settings: S, engine: "Engine") -> "tuple[xr.Dataset | None, ...]":

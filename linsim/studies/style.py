@@ -260,7 +260,7 @@ def rendered(figure: Figure, suffix: str) -> bytes:
     if layout is not None:
         with look():
             layout.execute(figure)
-        figure.set_layout_engine(None)
+        figure.set_layout_engine("none")
     buffer = io.BytesIO()
     if suffix == "png":
         quantised(figure).save(buffer, "png", dpi=(DPI, DPI))

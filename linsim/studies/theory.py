@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.integrate import solve_ivp
+import scipy
 
 from linsim.arrays import Array
 from linsim.studies.side_by_side import as_they_end, in_order
@@ -235,7 +235,7 @@ def population_modes(
 
     ends = times[0], times[-1]
     with jax.enable_x64(True):
-        solution = solve_ivp(
+        solution = scipy.integrate.solve_ivp(
             velocity, ends, np.log(start), "LSODA", times, rtol=TOLERANCE, atol=TOLERANCE
         )
     if not solution.success:

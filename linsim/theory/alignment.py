@@ -20,13 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 
 First = Float[Array, "h d"]
 Second = Float[Array, "n h"]
 Hidden = Float[Array, "h h"]
 
 
+@jitted
 def imbalance(w1: First, w2: Second) -> Hidden:
     """The imbalance of two layers, which gradient flow of any loss of their product conserves.
 
@@ -55,6 +56,7 @@ def imbalance(w1: First, w2: Second) -> Hidden:
     return w1 @ w1.T - w2.T @ w2
 
 
+@jitted
 def imbalance_drift(
     w1: First, w2: Second, grad: Float[Array, "n d"], learning_rate: float | Float[Array, ""]
 ) -> Hidden:
@@ -87,6 +89,7 @@ def imbalance_drift(
     return learning_rate**2 * (back1 @ back1.T - back2.T @ back2)
 
 
+@jitted
 def hidden_bases(
     w1: First, w2: Second
 ) -> tuple[Hidden, Float[Array, "h"], Hidden, Float[Array, "h"]]:
@@ -124,6 +127,7 @@ def hidden_bases(
     )
 
 
+@jitted
 def identity_residual(w1: First, w2: Second, conserved: Hidden) -> Float[Array, ""]:
     """How far two layers are from obeying the alignment identity with a given imbalance.
 
@@ -153,6 +157,7 @@ def identity_residual(w1: First, w2: Second, conserved: Hidden) -> Float[Array, 
     return jnp.max(jnp.abs((v2.T @ u1) * (a[None, :] - b[:, None]) - v2.T @ conserved @ u1))
 
 
+@jitted
 def alignment_bound(w1: First, w2: Second, imbalance: Hidden) -> Float[Array, "h"]:
     """How well aligned each mode must be at least, given the conserved imbalance.
 
@@ -220,6 +225,7 @@ def degenerate_groups(values: np.ndarray, relative_gap: float) -> list[range]:
     return [range(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
+@jitted
 def principal_angles(basis: Float[Array, "h k"], other: Float[Array, "h k"]) -> Float[Array, "k"]:
     """The principal angles between two subspaces, in degrees.
 

@@ -8,8 +8,8 @@ law. Everything is dimensionless.
 """
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import ive, roots_genlaguerre, roots_hermitenorm
 
 from linsim.arrays import Array
 
@@ -38,7 +38,10 @@ def mean_cosine(dims: int, temperature: float) -> float:
         >>> [round(mean_cosine(8, tau), 3) for tau in (0.05, 0.5, 5.0)]
         [0.836, 0.238, 0.025]
     """
-    return float(ive(dims / 2, 1 / temperature) / ive(dims / 2 - 1, 1 / temperature))
+    return float(
+        scipy.special.ive(dims / 2, 1 / temperature)
+        / scipy.special.ive(dims / 2 - 1, 1 / temperature)
+    )
 
 
 def agreement(dims: int, correlation: float) -> tuple[float, float]:
@@ -70,10 +73,12 @@ def agreement(dims: int, correlation: float) -> tuple[float, float]:
     if correlation == 1:
         return 1.0, 1.0
     # the weight 1/|z|^2 takes two dimensions from the distribution of the length
-    squares, weights = (np.asarray(each) for each in roots_genlaguerre(NODES, dims / 2 - 2))
-    along, along_weights = roots_hermitenorm(NODES)
+    squares, weights = (
+        np.asarray(each) for each in scipy.special.roots_genlaguerre(NODES, dims / 2 - 2)
+    )
+    along, along_weights = scipy.special.roots_hermitenorm(NODES)
     across, across_weights = (
-        np.asarray(each) for each in roots_genlaguerre(NODES, (dims - 1) / 2 - 1)
+        np.asarray(each) for each in scipy.special.roots_genlaguerre(NODES, (dims - 1) / 2 - 1)
     )
     length = np.sqrt(2 * squares)[:, None, None]
     rest = np.sqrt(1 - correlation**2)

@@ -28,7 +28,7 @@ Normalisation: mean over anchors; time is learning rate times steps on that loss
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.integrate import solve_ivp
+import scipy
 
 from linsim.theory import finite_distance, finite_dot
 from linsim.theory.mellin import Values
@@ -271,7 +271,7 @@ def _integrated(
         return f - (field(y + NUDGE * f) - f) * (half / NUDGE)
 
     times = np.asarray(times, dtype=float)
-    solution = solve_ivp(
+    solution = scipy.integrate.solve_ivp(
         velocity,
         (times[0], times[-1]),
         start,

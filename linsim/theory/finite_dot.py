@@ -22,8 +22,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
-from scipy.fft import next_fast_len
-from scipy.special import eval_hermitenorm, ndtr
+import scipy
 
 from linsim.theory.mellin import Values
 from linsim.theory.modes import FINE, Modes, Prediction, Quadrature, normal_anchors, product_anchors
@@ -197,10 +196,10 @@ class Lattice(NamedTuple):
         widest = np.sqrt(max(scores.negative.max(), scores.positive.max()))
         reach = np.abs(scores.mean).max() + DEVIATIONS * widest
         below, above = (int(np.ceil((reach + margin) / step)) for margin in (BELOW, ABOVE))
-        number = cast(int, next_fast_len(below + above, real=True))
+        number = cast(int, scipy.fft.next_fast_len(below + above, real=True))
         v = step * (np.arange(number) - below)
         fall = np.exp(-np.exp(np.minimum(v, 7.0)))
-        remainder = np.fft.rfft(fall - ndtr((STEP_AT - v) / STEP_WIDTH))
+        remainder = np.fft.rfft(fall - scipy.special.ndtr((STEP_AT - v) / STEP_WIDTH))
         return cls(v, 2 * np.pi * np.fft.rfftfreq(len(v), step), remainder)
 
     def blurred(self, mean: Values, variance: Values, orders: Collection[int]) -> dict[int, Values]:
@@ -218,8 +217,8 @@ class Lattice(NamedTuple):
         for order in orders:
             remainder = np.fft.irfft((1j * waves) ** order * damped, len(self.v), axis=1)
             if order == 0:
-                found[order] = np.clip(remainder + ndtr(z), 0.0, 1.0)
+                found[order] = np.clip(remainder + scipy.special.ndtr(z), 0.0, 1.0)
             else:
-                of_step = density * eval_hermitenorm(order - 1, z) / width**order
+                of_step = density * scipy.special.eval_hermitenorm(order - 1, z) / width**order
                 found[order] = remainder - of_step
         return found

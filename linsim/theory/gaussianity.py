@@ -12,10 +12,11 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax.scipy.special import gammaln
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 from linsim.losses.gaussianity import nodes
 
 Real = float | int | Float[Array, "..."]
@@ -23,6 +24,7 @@ Spectrum = Float[Array, "n"]
 STEP, HALF = 0.1, 32  # of the contour: spacing at mu = 6, and nodes on its upper half
 
 
+@jitted
 def directions(exponents: Float[Array, "*batch n"]) -> tuple[Array, Array]:
     """The means of e^{-a^T B a} and of a_k^2 e^{-a^T B a} over all directions a.
 
@@ -205,8 +207,6 @@ def optimum(
         ...  for N in (16, 1024)]
         [0.879, 0.998]
     """
-    from scipy.optimize import minimize
-
     pull = 0.25 * (1 - weight) * np.asarray(noise_variance) * counts / sum(counts)
     a = np.asarray(variance, dtype=float)
 
@@ -217,7 +217,9 @@ def optimum(
 
     tight = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 1000}
     bounds = [(0.0, None)] * len(counts)
-    return minimize(loss, 1 / a, jac=True, method="L-BFGS-B", bounds=bounds, options=tight).x
+    return scipy.optimize.minimize(
+        loss, 1 / a, jac=True, method="L-BFGS-B", bounds=bounds, options=tight
+    ).x
 
 
 @functools.partial(jax.jit, static_argnums=(1, 3, 4))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 
 Batch = Float[Array, "N d"]
 Embeddings = Float[Array, "N n"]
@@ -21,6 +21,7 @@ Weights = Float[Array, "n d"]
 Square = Float[Array, "d d"]
 
 
+@jitted
 def softmax_weights(z: Embeddings, z_pos: Embeddings) -> Float[Array, "N N"]:
     """The softmax weights alpha of the distance loss: how much each sample counts for each anchor.
 
@@ -60,6 +61,7 @@ def _off_diagonal(alpha: Float[Array, "N N"]) -> Float[Array, "N N"]:
     return alpha - jnp.diag(jnp.diag(alpha))
 
 
+@jitted
 def embedding_gradients(z: Embeddings, z_pos: Embeddings) -> tuple[Embeddings, Embeddings]:
     """Gradient of the distance loss with respect to the embeddings of both views.
 
@@ -94,6 +96,7 @@ def embedding_gradients(z: Embeddings, z_pos: Embeddings) -> tuple[Embeddings, E
     return alpha @ z - row * z_pos + alpha.T @ z - column * z, row * (z_pos - z)
 
 
+@jitted
 def embedding_gradients_dot(
     z: Embeddings, z_pos: Embeddings, temperature: float | Float[Array, ""] = 0.1
 ) -> tuple[Embeddings, Embeddings]:
@@ -131,6 +134,7 @@ def embedding_gradients_dot(
     return scale * (p @ z_pos - z_pos), scale * (p.T @ z - z)
 
 
+@jitted
 def embedding_gradients_cosine(
     z: Embeddings, z_pos: Embeddings, temperature: float | Float[Array, ""] = 0.1
 ) -> tuple[Embeddings, Embeddings]:
@@ -170,6 +174,7 @@ def embedding_gradients_cosine(
     return tangent(u, g) / norm, tangent(u_pos, g_pos) / norm_pos
 
 
+@jitted
 def covariances(w: Weights, x: Batch, x_pos: Batch) -> tuple[Square, Square]:
     """The two covariances whose difference drives the linear model under the distance loss.
 
@@ -210,6 +215,7 @@ def covariances(w: Weights, x: Batch, x_pos: Batch) -> tuple[Square, Square]:
     return sigma0, step.T @ (alpha.sum(1)[:, None] * step)
 
 
+@jitted
 def contrast_matrix(w: Weights, x: Batch, x_pos: Batch) -> Square:
     """The contrast matrix X of the distance loss, which gives its gradient as dL/dW = -W X.
 
@@ -246,6 +252,7 @@ def contrast_matrix(w: Weights, x: Batch, x_pos: Batch) -> Square:
     return pull.T @ x - (row * (x_pos - x)).T @ x_pos
 
 
+@jitted
 def weight_gradient(w: Weights, x: Batch, x_pos: Batch) -> Weights:
     """Gradient of the distance loss with respect to the weights of a linear model.
 
@@ -277,6 +284,7 @@ def weight_gradient(w: Weights, x: Batch, x_pos: Batch) -> Weights:
     return -w @ contrast_matrix(w, x, x_pos)
 
 
+@jitted
 def weight_gradient_dot(
     w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""] = 0.1
 ) -> Weights:
@@ -311,6 +319,7 @@ def weight_gradient_dot(
     return g.T @ x + g_pos.T @ x_pos
 
 
+@jitted
 def weight_gradient_cosine(
     w: Weights, x: Batch, x_pos: Batch, temperature: float | Float[Array, ""] = 0.1
 ) -> Weights:

@@ -14,8 +14,8 @@ Time is learning rate times steps on the mean of half the squared error.
 """
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import hyp2f1
 
 from linsim.arrays import Array
 
@@ -134,7 +134,7 @@ def autoencoder_time(
     order = 2 / (depth + 1)
 
     def rest(u):
-        return u**2 / (2 * rho) * hyp2f1(1, order, 1 + order, u ** (depth + 1) / rho)
+        return u**2 / (2 * rho) * scipy.special.hyp2f1(1, order, 1 + order, u ** (depth + 1) / rho)
 
     free = np.log(v / v0) if depth == 1 else (v0 ** (1 - depth) - v ** (1 - depth)) / (depth - 1)
     return (free + rest(v) - rest(v0)) / np.asarray(covariance)

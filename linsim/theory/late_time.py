@@ -36,7 +36,7 @@ of N samples in every step. The computation is in NumPy float64 throughout.
 """
 
 import numpy as np
-from scipy.optimize import minimize_scalar, root_scalar
+import scipy
 
 from linsim.theory.modes import Modes
 
@@ -80,7 +80,7 @@ def pair_average(groups: list[tuple[Modes, float]], grown: float = 0.0) -> tuple
         return -np.log(np.sin(np.pi * s)) - (1 + grown) * np.log(s) - brackets
 
     bounds = (_EDGE * ceiling, (1 - _EDGE) * ceiling)
-    saddle = minimize_scalar(log_integrand, bounds=bounds, method="bounded").x
+    saddle = scipy.optimize.minimize_scalar(log_integrand, bounds=bounds, method="bounded").x
     spacing = min(saddle, ceiling - saddle) / _NODES_PER_SINGULARITY
     s = saddle + 1j * np.arange(-_HEIGHT, _HEIGHT + spacing, spacing)
     value = np.pi / np.sin(np.pi * s) * s ** -(1 + grown) * spacing / (2 * np.pi)
@@ -160,7 +160,11 @@ def settled(
     upper = 2 * leading
     while slope(upper) < 0:
         upper *= 2
-    return float(root_scalar(slope, bracket=(1e-3 * leading, upper), xtol=1e-10 * leading).root)
+    return float(
+        scipy.optimize.root_scalar(
+            slope, bracket=(1e-3 * leading, upper), xtol=1e-10 * leading
+        ).root
+    )
 
 
 def growth_exponent(clean_modes: int) -> float:

@@ -18,11 +18,12 @@ keep the relative error of both f and 1 - f below about 1e-8 where they count:
 Everything is NumPy float64.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammaln, loggamma, logsumexp
+import scipy
 
 Values = np.ndarray
 
@@ -38,7 +39,7 @@ LEFT_OF_ZERO, RIGHT_OF_ZERO = -1, 1
 _FROM_ZERO = np.geomspace(1e-10, 0.55, 120)  # candidate crossings to the right of zero
 _HALF = np.geomspace(1e-10, 0.5, 80)
 _OF_LEFT = np.concatenate([_HALF, 1 - _HALF[-2::-1]])  # to the left, as parts of the way
-_FROM_ZERO_GAMMA = gammaln(1 - _FROM_ZERO) - np.log(_FROM_ZERO)
+_FROM_ZERO_GAMMA = np.array([math.lgamma(1 - s) for s in _FROM_ZERO]) - np.log(_FROM_ZERO)
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,9 @@ def transform(law: SquaredLength, v: Values, *, tail: bool) -> Transform:
 def _series(v: Values) -> Transform:
     k = np.arange(1.0, TERMS + 1)
     signs = np.where(k % 2 == 1, 1.0, -1.0)
-    kernel = signs[:, None] * np.exp(np.multiply.outer(k, v) - gammaln(k + 1)[:, None])
+    kernel = signs[:, None] * np.exp(
+        np.multiply.outer(k, v) - scipy.special.gammaln(k + 1)[:, None]
+    )
     return Transform.of(k, kernel, RIGHT_OF_ZERO)
 
 
@@ -228,7 +231,7 @@ def _contour(law: SquaredLength, v: Values, side: int) -> Transform:
     s = s + 1j * width * np.cos(opening) * np.sinh(theta)
     step = width * NODE_STEP
     step = step * (1j * np.cos(opening) * np.cosh(theta) - np.sin(opening) * np.sinh(theta))
-    gamma = loggamma(-s)
+    gamma = scipy.special.loggamma(-s)
     size = (gamma + typical.log_moment(s)[0]).real + np.log(np.abs(step))
     sizes = size[:, None] + np.multiply.outer(s.real, v[[0, -1]])
     negligible = np.maximum.accumulate(sizes) - sizes > NEGLIGIBLE
@@ -250,6 +253,6 @@ def _saddle_heights(law: SquaredLength, v: Values, side: int) -> tuple[Values, V
         crossings, gamma = _FROM_ZERO, _FROM_ZERO_GAMMA
     else:
         crossings = -min(-law.branch(), 12.0) * _OF_LEFT
-        gamma = gammaln(-crossings)
-    heights = gamma + logsumexp(law.log_moment(crossings), axis=0)
+        gamma = scipy.special.gammaln(-crossings)
+    heights = gamma + scipy.special.logsumexp(law.log_moment(crossings), axis=0)
     return crossings, heights[:, None] + np.multiply.outer(crossings, v)

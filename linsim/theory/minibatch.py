@@ -35,8 +35,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.integrate import solve_ivp
-from scipy.interpolate import make_interp_spline
+import scipy
 
 from linsim.theory import finite_batch, finite_distance
 from linsim.theory.batch_noise import BATCH_ROWS, batch_noise
@@ -361,7 +360,7 @@ def _spread_and_drift(
     clock, offset = _clock(path, path), path[1] - path[0]
     columns = np.array([np.concatenate([np.ravel(part) for part in point]) for point in points])
     per_clock = np.exp(clock)[:, None] * columns  # rates fall as 1/t, these change little
-    between = make_interp_spline(clock, per_clock, k=1)
+    between = scipy.interpolate.make_interp_spline(clock, per_clock, k=1)
     size = len(points[0].ito)
 
     def velocity(now: float, state: Values) -> Values:
@@ -379,7 +378,9 @@ def _spread_and_drift(
 
     start, wanted = np.zeros(3 * size**2 + 2 * size), np.log(times - path[0] + offset)
     span = (clock[0], max(clock[-1], wanted[-1]))
-    solution = solve_ivp(velocity, span, start, "LSODA", wanted, rtol=1e-5, atol=1e-9)
+    solution = scipy.integrate.solve_ivp(
+        velocity, span, start, "LSODA", wanted, rtol=1e-5, atol=1e-9
+    )
     if not solution.success:
         raise ArithmeticError(f"the spread could not be integrated: {solution.message}")
     squares = solution.y.T[:, : 3 * size**2].reshape(-1, 3, size, size)

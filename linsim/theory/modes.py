@@ -7,8 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
-from scipy.special import chdtri, ndtri
+import scipy
 
 from linsim.theory.mellin import Values
 
@@ -148,7 +147,9 @@ def _radial_rule(count: int, radii: int) -> tuple[Values, Values]:
     entries (Golub and Welsch's eigenvalue form of the rule).
     """
     shape, n = count / 2 - 1, np.arange(radii)
-    nodes, vectors = eigh_tridiagonal(2 * n + 1 + shape, np.sqrt(n[1:] * (n[1:] + shape)))
+    nodes, vectors = scipy.linalg.eigh_tridiagonal(
+        2 * n + 1 + shape, np.sqrt(n[1:] * (n[1:] + shape))
+    )
     return 2 * nodes, vectors[0] ** 2
 
 
@@ -159,16 +160,16 @@ def _product(columns: list[Values]) -> Values:
 def chi_squares(counts: tuple[int, ...], number: int) -> Values:
     """`number` quasi-random (scrambled Sobol', always the same) squared lengths per group."""
     points = _sobol(len(counts), number)
-    return np.stack([chdtri(k, 1 - u) for k, u in zip(counts, points.T, strict=True)], axis=1)
+    return np.stack(
+        [scipy.special.chdtri(k, 1 - u) for k, u in zip(counts, points.T, strict=True)], axis=1
+    )
 
 
 @cache
 def normal_anchors(dim: int, number: int) -> Values:
     """`number` quasi-random standard normal vectors (scrambled Sobol', always the same)."""
-    return ndtri(_sobol(dim, number))
+    return scipy.special.ndtri(_sobol(dim, number))
 
 
 def _sobol(dim: int, number: int) -> Values:
-    from scipy.stats import qmc  # slow to import
-
-    return qmc.Sobol(dim, rng=0).random(number)
+    return scipy.stats.qmc.Sobol(dim, rng=0).random(number)

@@ -17,7 +17,7 @@ Time is learning rate times steps on the mean of half the squared error.
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 from linsim.theory import noncontrastive
 from linsim.theory.noncontrastive import Predictor, Real, Square, Weights
 
@@ -73,6 +73,7 @@ def rates(
     )
 
 
+@jitted
 def closing_rate(
     variance: Real, noise_variance: Real, target_rate: Real, weight_decay: Real = 0.0
 ) -> Float[Array, "..."]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 
 Weights = Float[Array, "n d"]
 Predictor = Float[Array, "n n"]
@@ -22,6 +22,7 @@ Square = Float[Array, "d d"]
 Real = float | Float[Array, "..."]
 
 
+@jitted
 def alignment_only(start: Weights, noise_cov: Square, time: Real) -> Weights:
     """The weights in time when the views of a sample attract each other and nothing repels.
 
@@ -52,6 +53,7 @@ def alignment_only(start: Weights, noise_cov: Square, time: Real) -> Weights:
     return start @ jax.scipy.linalg.expm(-noise_cov * time)
 
 
+@jitted
 def predictor_rates(
     w: Weights, wp: Predictor, mean_cov: Square, aug_cov: Square, *, ratio: Real, weight_decay: Real
 ) -> tuple[Weights, Predictor]:
@@ -88,6 +90,7 @@ def predictor_rates(
     return wp.T @ error - weight_decay * w, ratio * error @ w.T - weight_decay * wp
 
 
+@jitted
 def joint_rates(
     w: Weights, wp: Predictor, mean_cov: Square, aug_cov: Square, *, ratio: Real, weight_decay: Real
 ) -> tuple[Weights, Predictor]:
@@ -128,6 +131,7 @@ def joint_rates(
     return w_rate + wp @ w @ mean_cov - w @ (mean_cov + aug_cov), wp_rate
 
 
+@jitted
 def no_predictor_rate(w: Weights, aug_cov: Square, weight_decay: Real) -> Weights:
     """The velocity of the encoder with stop-gradient but without predictor (Wp = I).
 
@@ -155,6 +159,7 @@ def no_predictor_rate(w: Weights, aug_cov: Square, weight_decay: Real) -> Weight
     return -w @ aug_cov - weight_decay * w
 
 
+@jitted
 def conserved(w: Weights, wp: Predictor, ratio: Real) -> Predictor:
     """The imbalance of encoder and predictor, which changes by weight decay alone.
 
@@ -185,6 +190,7 @@ def conserved(w: Weights, wp: Predictor, ratio: Real) -> Predictor:
     return w @ w.T - wp.T @ wp / ratio
 
 
+@jitted
 def predictor_fixed_point(
     variance: Real, noise_variance: Real, weight_decay: Real
 ) -> Float[Array, "..."]:

@@ -19,10 +19,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.integrate
+import scipy
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 
 Weights = Float[Array, "n d"]
 Square = Float[Array, "d d"]
@@ -35,6 +35,7 @@ def _shrink(w: Weights, data_cov: Square) -> Square:
     return jnp.linalg.inv(jnp.eye(len(data_cov), dtype=data_cov.dtype) + data_cov @ w.T @ w)
 
 
+@jitted
 def loss(w: Weights, data_cov: Square, noise_cov: Square) -> Scalar:
     """The distance loss per anchor for infinitely many Gaussian samples, less the constant log N.
 
@@ -67,6 +68,7 @@ def loss(w: Weights, data_cov: Square, noise_cov: Square) -> Scalar:
     return 0.5 * (jnp.trace(s @ noise_cov) - log_det - jnp.trace(pulled @ _shrink(w, data_cov)))
 
 
+@jitted
 def contrast_matrix(w: Weights, data_cov: Square, noise_cov: Square) -> Square:
     """The contrast matrix per anchor, X/N, of the distance loss for infinitely many samples.
 
@@ -171,6 +173,7 @@ def collapse_threshold(variance: Real) -> Real:
     return 2 * variance
 
 
+@jitted
 def fixed_point(variance: Real, noise_variance: Real) -> Float[Array, "..."]:
     """The strength m* at which one mode settles under the distance loss.
 
@@ -235,6 +238,7 @@ def collapsed_dimensions(data_cov: Square, noise_cov: Square) -> int:
     return int(np.sum(ratios >= 2 - rounding))
 
 
+@jitted
 def loss_dot(
     w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square, temperature: Real
 ) -> Scalar:
@@ -272,6 +276,7 @@ def loss_dot(
     return -attract + jnp.trace(m @ anchor_cov @ m @ positive_cov) / (2 * temperature**2)
 
 
+@jitted
 def contrast_matrix_dot(
     w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square, temperature: Real
 ) -> Square:
@@ -415,6 +420,7 @@ def escape_time(w0: Real, depth: int, growth_rate: Real) -> Real:
     return jnp.asarray(w0) ** -(2 - 2 / depth) / ((2 * depth - 2) * rate)
 
 
+@jitted
 def layer_rates(
     weights: tuple[Array, ...], data_cov: Square, noise_cov: Square
 ) -> tuple[Array, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax.scipy.special import gammainc, gammaln
 from jaxtyping import Float
 
@@ -209,9 +210,9 @@ def barlow_optimum(correlation: Modes, redundancy: float = BARLOW_REDUNDANCY) ->
 
 def _root(function: Callable[[float], float], top: float) -> float:
     """The zero of an increasing function between 0 and `top`."""
-    from scipy.optimize import root_scalar
-
-    return root_scalar(function, bracket=(0.0, top), method="brentq", xtol=1e-15, rtol=1e-14).root
+    return scipy.optimize.root_scalar(
+        function, bracket=(0.0, top), method="brentq", xtol=1e-15, rtol=1e-14
+    ).root
 
 
 def _level(costs: Modes, total: float) -> float:

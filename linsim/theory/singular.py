@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 
 Square = Float[Array, "r r"]
 Values = Float[Array, "r"]
@@ -69,6 +69,7 @@ class Svd(NamedTuple):
         return cls(u, s, vt.T)
 
 
+@jitted
 def value_rates(svd: Svd, velocity: Float[Array, "n d"]) -> Values:
     """The velocities of the singular values of a matrix that moves.
 
@@ -202,6 +203,7 @@ def alignment_rate(
     return -a @ (h1 * (turn1 + turn1.T)) + (h2 * (turn2 + turn2.T)) @ a
 
 
+@jitted
 def layer_value_rates(first: Svd, second: Svd, grad: Float[Array, "n d"]) -> tuple[Values, Values]:
     """The velocities of the singular values of two layers under gradient flow.
 
@@ -237,6 +239,7 @@ def layer_value_rates(first: Svd, second: Svd, grad: Float[Array, "n d"]) -> tup
     return first_rates, -jnp.einsum("kj,j,kj->k", a, first.s, inner)
 
 
+@jitted
 def aligned_rates(
     first_values: Values, second_values: Values, pull: Values
 ) -> tuple[Values, Values]:
@@ -268,6 +271,7 @@ def aligned_rates(
     return first_values * second_values**2 * pull, second_values * first_values**2 * pull
 
 
+@jitted
 def aligned_values(
     first_values: Float[Array, "*shape"],
     second_values: Float[Array, "*shape"],

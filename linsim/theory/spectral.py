@@ -12,9 +12,10 @@ Gaussian samples. Everything is dimensionless; time is learning rate times steps
 
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Float
 
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 from linsim.theory import population
 
 Weights = Float[Array, "n d"]
@@ -23,6 +24,7 @@ Scalar = Float[Array, ""]
 Real = float | Float[Array, "..."]
 
 
+@jitted
 def loss(w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square) -> Scalar:
     """The loss l(W) of the head of this module.
 
@@ -51,6 +53,7 @@ def loss(w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square
     return 2 * population.loss_dot(w, anchor_cov, positive_cov, cross_cov, 1.0)
 
 
+@jitted
 def contrast_matrix(
     w: Weights, anchor_cov: Square, positive_cov: Square, cross_cov: Square
 ) -> Square:
@@ -78,6 +81,7 @@ def contrast_matrix(
     return 2 * population.contrast_matrix_dot(w, anchor_cov, positive_cov, cross_cov, 1.0)
 
 
+@jitted
 def fixed_point(
     anchor_variance: Real, positive_variance: Real, cross: Real, weight_decay: Real = 0.0
 ) -> Float[Array, "..."]:
@@ -111,6 +115,7 @@ def fixed_point(
     )
 
 
+@jitted
 def mode_strength(
     time: Real,
     start: Real,
@@ -180,6 +185,7 @@ def escape_time(start: Real, anchor_variance: Real, positive_variance: Real, cro
     return jnp.log(settled / start - 1) / (8 * jnp.asarray(cross))
 
 
+@jitted
 def flow(start: Weights, time: Real, variance: Real, cross_cov: Square) -> Square:
     """M = W^T W in time from any start, where the views' second moments are A = A' = a I.
 
@@ -333,15 +339,13 @@ def batch_fixed_point(
         >>> [batch_fixed_point(a, a, k, (8, 8), N).round(3).tolist() for N in (128, 32)]
         [[0.863, 0.14], [0.735, 0.0]]
     """
-    from scipy.optimize import nnls
-
     n, a, b, k = (
         np.asarray(v, dtype=float) for v in (counts, anchor_variance, positive_variance, cross)
     )
     pairs = np.outer(n * a, n * b)
     sampled = pairs + pairs.T + 2 * np.outer(n * k, n * k) + 2 * np.diag(n * (a * b + k**2))
     root = np.linalg.cholesky(2 * np.diag(n * k**2) + sampled / (2 * batch_size))
-    return nnls(root.T, np.linalg.solve(root, 2 * n * k))[0]
+    return scipy.optimize.nnls(root.T, np.linalg.solve(root, 2 * n * k))[0]
 
 
 def optimum(outputs: int, anchor_cov: Square, cross_cov: Square) -> tuple[Square, Scalar]:

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.integrate import solve_ivp
 
 from linsim.arrays import Array
 
@@ -122,7 +122,7 @@ def first_order(
         )
 
     initial = np.concatenate([np.asarray(start), np.zeros(size + size**2)])
-    solved = solve_ivp(
+    solved = scipy.integrate.solve_ivp(
         flat,
         (times[0], times[-1]),
         initial,

@@ -43,9 +43,14 @@ SMALLEST, LARGEST = 7.0, 9.0  # points
 APART = 10.0  # of two colours of one panel, CAM02-UCS, where nothing else tells them apart
 
 
+def made(name: str, setting: Setting, **attrs: Any) -> Figure:
+    """The figure of a study, not laid out yet."""
+    return study(name).figure(MAKERS[name](setting, **attrs))
+
+
 def drawn(name: str, setting: Setting, **attrs: Any) -> Figure:
     """The figure of a study, laid out as in its file."""
-    figure = study(name).figure(MAKERS[name](setting, **attrs))
+    figure = made(name, setting, **attrs)
     figure.draw_without_rendering()
     return figure
 
@@ -154,7 +159,7 @@ def test_titles_state_what_the_data_say():
     """The same figure of other data has other titles."""
 
     def titles(**changed):
-        figure = drawn("strong_aug", Setting(**changed))
+        figure = made("strong_aug", Setting(**changed))
         return [axis.get_title(loc="left").replace("\n", " ") for axis in panels(figure)]
 
     assert titles() == [
@@ -197,7 +202,7 @@ def series() -> list[dict[str, str]]:
     figures.
     """
     found = []
-    for axis in (axis for name in NAMES for axis in panels(drawn(name, Setting(noises=6)))):
+    for axis in (axis for name in NAMES for axis in panels(made(name, Setting(noises=6)))):
         shown = [line for line in axis.lines if line.get_marker() not in ("", "None", "|", "v")]
         pairs = {to_hex(line.get_color()): str(line.get_marker()) for line in shown}
         if 1 < len(pairs) <= style.KEYED:
@@ -252,7 +257,7 @@ def test_series_of_a_panel_are_told_apart_without_colour():
 @pytest.mark.parametrize("name", NAMES)
 def test_files_are_fit_for_print(name):
     """Text of 7 to 9 points that stays text, no Type 3 fonts, 300 pixels to the inch."""
-    figure = study(name).figure(MAKERS[name](Setting()))
+    figure = made(name, Setting())
     width, height = figure.get_size_inches()
     assert width in (style.COLUMN, style.PAGE)
     vectors = style.rendered(figure, "svg").decode()

@@ -20,8 +20,8 @@ is interpolated. NumPy float64.
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.optimize import root
 
 from linsim.theory import finite_distance, late_time
 from linsim.theory.modes import Modes
@@ -156,7 +156,7 @@ def _balance(groups: list[Modes], m: Factors, batch_size: int) -> Factors:
 
 
 def _solved(slopes, lead: Factors) -> Factors:
-    found = root(slopes, np.zeros_like(lead), tol=TOLERANCE)
+    found = scipy.optimize.root(slopes, np.zeros_like(lead), tol=TOLERANCE)
     if not np.all(np.isfinite(found.x)) or np.max(np.abs(found.fun)) > ACCEPTED:
         raise ArithmeticError(f"the settled strengths were not found: {found.message}")
     return found.x

@@ -10,7 +10,7 @@ probability of 95 % (Bonferroni), so that a verdict is not the luckiest of many 
 from typing import Literal, NamedTuple
 
 import numpy as np
-import scipy.special
+import scipy
 import xarray as xr
 
 from linsim.spectra import numerical_rank
@@ -232,8 +232,6 @@ def rank_correlation(dataset: xr.Dataset, labels: str) -> Interval:
 
     Returns: Interval.
     """
-    from scipy.stats import spearmanr  # slow to import
-
     setups = [name for name in dataset["projector"].values.tolist() if name in PAPER]
     accuracies = (
         dataset["probe_accuracy"]
@@ -242,7 +240,7 @@ def rank_correlation(dataset: xr.Dataset, labels: str) -> Interval:
         .values
     )
     paper = [PAPER[name] for name in setups]
-    correlations: list = [spearmanr(paper, row) for row in accuracies]
+    correlations: list = [scipy.stats.spearmanr(paper, row) for row in accuracies]
     return interval(np.array([each.statistic for each in correlations]))
 
 

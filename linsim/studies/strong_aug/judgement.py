@@ -9,8 +9,8 @@ of them.
 from typing import Literal, NamedTuple
 
 import numpy as np
+import scipy
 import xarray as xr
-from scipy.special import ndtri, stdtrit
 
 from linsim.studies.words import count_range, number
 
@@ -139,11 +139,11 @@ def _compared(one: xr.Dataset, block: int, record: int, mistake: float) -> Compa
     of_block = one.isel(block=block)
     at = of_block.isel(time=record)
     values, theory = at["block_strength"].values, float(predicted_strength(at))
-    spread, limit = float(at["theory_level"]), -ndtri(mistake)
+    spread, limit = float(at["theory_level"]), -scipy.special.ndtri(mistake)
     if np.isnan(spread) and len(values) > 1:
         records = shown_records(one)
         spread = _spread_of_seeds(of_block["block_strength"].isel(time=records), at["time"].item())
-        limit = -stdtrit((len(values) - 1) * len(records), mistake)
+        limit = -scipy.special.stdtrit((len(values) - 1) * len(records), mistake)
     return Compared(
         block=str(at["block"].item()),
         time=float(at["time"]),
