@@ -11,7 +11,7 @@ import numpy as np
 from linsim.claims.ledger import Evidence, Tolerance, claim, equation
 from linsim.claims.setups import above, below, block_strengths, noisy_block, train
 from linsim.theory import finite_batch, late_time
-from linsim.theory.modes import Modes
+from linsim.theory.modes import Modes, mode_moments
 from linsim.training import data
 
 CLEAN = 4  # of 8 modes
@@ -80,7 +80,7 @@ def condensed_strength(seed: int, wrong: float) -> Evidence:
 
 def by_views(noise_variance: float) -> list[tuple[float, float, float]]:
     """a, c and ρ of a noisy mode of unit clean variance, with one noisy view and with two."""
-    both = (data.mode_moments(noise_variance, views) for views in ("one", "two"))
+    both = (mode_moments(noise_variance, views) for views in ("one", "two"))
     return [(float(each.anchor), float(each.step), float(each.covariance)) for each in both]
 
 

@@ -12,7 +12,7 @@ from linsim import spectra
 from linsim.images import residual
 from linsim.images.projectors import LowRankDiagonal
 from linsim.images.run import contrast, gradient_spectra
-from linsim.training import data, dynamics
+from linsim.training import data, recording
 from linsim.training.names import Activation, NoiseShape
 from linsim.training.starts import Gaussian
 
@@ -51,7 +51,7 @@ def two_layers(size: float, noise_shape: NoiseShape) -> TwoLayers:
 
     Args: size; noise_shape: "graded", different in every coordinate, or "block", the same in all.
     """
-    recorded = tuple(dynamics.record_steps(STEPS).tolist())
+    recorded = tuple(recording.record_steps(STEPS).tolist())
     run = linsim.Run(
         noise=NOISE[noise_shape],
         init_scale=size,

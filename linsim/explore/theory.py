@@ -11,7 +11,7 @@ from linsim.studies import theory
 from linsim.studies.strong_aug.theory import fixed_run
 from linsim.theory import batch_noise, finite_batch, late_time, population
 from linsim.theory.mellin import Values
-from linsim.theory.modes import Modes
+from linsim.theory.modes import ModeMoments, Modes, mode_moments
 from linsim.training import data, loss
 from linsim.training.run import Run
 
@@ -71,7 +71,7 @@ def answer(setting: Setting) -> Answer:
     start = np.full(len(groups), setting.init_scale ** (2 * setting.depth))
     exact = theory.any_batch_size(run)
     flow = _at_batch_size if exact else theory.population_modes
-    moments = (data.ModeMoments(*_moments(group)) for group in groups)
+    moments = (ModeMoments(*_moments(group)) for group in groups)
     return Answer(
         times,
         groups,
@@ -139,7 +139,7 @@ def ends(setting: Setting) -> Ends:
     variances = np.asarray(data.variances(setting.dim, setting.data_exponent), dtype=float)
     variance = float(variances[min(clean, setting.dim - 1)])
     kind = loss.named(setting.loss)
-    moments = [data.mode_moments(n**2, setting.views, variance) for n in noise]
+    moments = [mode_moments(n**2, setting.views, variance) for n in noise]
     infinite = np.array([kind.settled(m) for m in moments])  # type: ignore[attr-defined]
     finite = np.full(len(noise), np.nan)
     if setting.loss == "distance" and setting.data_exponent == 0 and 0 < clean < setting.dim:
@@ -160,7 +160,7 @@ def at_any_noise(setting: Setting) -> Setting:
     )
 
 
-def _late(moments: data.ModeMoments, clean: int, noisy: int) -> float:
+def _late(moments: ModeMoments, clean: int, noisy: int) -> float:
     a, c, rho, _ = map(float, moments)
     return late_time.settled(a, c, rho, clean_modes=clean, noisy_modes=noisy)
 

@@ -27,7 +27,7 @@ from linsim.images.run import (
     optimizer,
     stratified_order,
 )
-from linsim.training import data, dynamics
+from linsim.training import data, dynamics, recording
 from linsim.training.names import Activation
 from linsim.training.records import record, static
 
@@ -93,7 +93,7 @@ def simulate(run: DenseRun, key: PRNGKeyArray) -> Observables:
         last = partial(residual.residual_block, encoder.blocks[-1], kind=kinds[-1])
         return gradient_spectra(lambda r: loss(trained, r, key_observe), last, h)
 
-    steps = dynamics.record_steps(run.steps)
+    steps = recording.record_steps(run.steps)
     recorded, values, _ = dynamics.descend(start, gradient, optimizer(run), steps, key_steps)
     end = jax.tree.map(lambda leaf: leaf[-1], recorded)
     h, r = residual.residual_encoder(end[0], x, kinds)

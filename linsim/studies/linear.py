@@ -124,7 +124,7 @@ def optimizer(settings: Descent) -> "AnyOptimizer":
 def run_fields(settings: Linear) -> dict[str, Any]:
     """The fields of a run that settings decide whatever its place in the grid."""
     from linsim.training import loss
-    from linsim.training.dynamics import record_steps
+    from linsim.training.recording import record_steps
 
     return {
         "learning_rate": settings.rate,
@@ -142,7 +142,7 @@ def run_fields(settings: Linear) -> dict[str, Any]:
 
 def time_coords(steps: int, learning_rate: float) -> dict[str, Any]:
     """The coordinates `step` and `time` of the records of so many steps."""
-    from linsim.training.dynamics import record_steps
+    from linsim.training.recording import record_steps
 
     recorded = record_steps(steps)
     return {"step": ("time", recorded), "time": recorded * learning_rate}

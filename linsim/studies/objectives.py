@@ -15,6 +15,7 @@ from linsim.studies.linear import time_coords
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Arrays, Finish, Sweep
 from linsim.theory import finite_batch
+from linsim.theory.modes import block_modes
 from linsim.training import objective_run
 from linsim.training.loss import Distance, Dot
 from linsim.training.objective_run import ObjectiveRun
@@ -105,7 +106,7 @@ def spectrum_at_batch_size(run: ObjectiveRun) -> np.ndarray | None:
         return None
     counts = (run.dim - run.noisy_dims, run.noisy_dims)
     noise = (float(run.base_noise), float(run.noise))
-    groups, _ = theory.block_modes(noise, counts, run.views)
+    groups, _ = block_modes(noise, counts, run.views)
     strengths = finite_batch.flow(
         np.asarray(run.times, dtype=float),
         np.full(len(groups), float(run.init_scale) ** 2),

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -55,13 +56,21 @@ def begin(
     workers = min(cpu_count(), len(calls))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"))
     asked = partial(with_its_parent, os.getpid(), function)
-    begun = [pool.submit(asked, **call) for call in calls]
+    with _its_end_is_told():
+        begun = [pool.submit(asked, **call) for call in calls]
     return functools.cache(lambda: _values(begun))
 
 
 def _values(begun: Sequence[Future[Found]]) -> list[Found]:
-    try:
+    with _its_end_is_told():
         return [each.result() for each in begun]
+
+
+@contextmanager
+def _its_end_is_told() -> Iterator[None]:
+    """A process may end before all is asked for, or before all is done."""
+    try:
+        yield
     except BrokenProcessPool as error:
         raise CannotGoOn(ENDED) from error
 

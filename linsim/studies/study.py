@@ -117,6 +117,7 @@ class Study(ABC, Generic[S]):
         """What needs no run's result, done beside the first chunk: here what draws and judges is
         loaded.
         """
+        import scipy.integrate
         import scipy.special  # noqa: F401
 
         import linsim.studies.style  # noqa: F401

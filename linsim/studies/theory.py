@@ -20,11 +20,10 @@ from linsim.studies.side_by_side import as_they_end, in_order
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Arrays, Finish
 from linsim.theory import batch_noise, finite_batch
-from linsim.theory.modes import Modes
+from linsim.theory.modes import Modes, block_modes, equal_modes
 from linsim.training import data, dynamics, observe, optimizers
 from linsim.training.dynamics import Trajectory
 from linsim.training.loss import Distance, Dot, Loss, SolvedLoss
-from linsim.training.names import Views
 from linsim.training.observe import Observables
 from linsim.training.run import Run, Trained, population_drive
 from linsim.training.starts import Balanced, Orthogonal
@@ -115,7 +114,7 @@ def mode_groups(run: Run) -> tuple[list[Modes], list[int]]:
         return block_modes(noise, (clean, run.noisy_dims), run.views)
     block = [int(k >= clean) for k in range(run.dim)]
     found = [
-        _group(noise[b], 1, run.views, float(variance))
+        equal_modes(noise[b], 1, run.views, float(variance))
         for variance, b in zip(data.variances(run.dim, run.data_exponent), block, strict=True)
     ]
     return found, block
@@ -130,21 +129,6 @@ def block_means(values: np.ndarray, groups: Sequence[Modes], block: Sequence[int
         own = [g for g, other in enumerate(block) if other == b]
         means[:, b] = np.average(values[:, own], axis=1, weights=[groups[g].count for g in own])
     return means
-
-
-def _group(noise: float, count: int, views: Views, variance: float = 1.0) -> Modes:
-    moments = data.mode_moments(noise**2, views, variance)
-    return Modes.of(float(moments.anchor), float(moments.step), float(moments.covariance), count)
-
-
-def block_modes(
-    noise: tuple[float, float], counts: tuple[int, int], views: Views
-) -> tuple[list[Modes], list[int]]:
-    """The modes of two blocks of isotropic data, as far as there are any, and which blocks they
-    are. Args: standard deviation of one view's noise in each block, modes in each, views.
-    """
-    present = [block for block in (0, 1) if counts[block]]
-    return [_group(noise[block], counts[block], views) for block in present], present
 
 
 def spectrum(groups: Sequence[Modes], values: np.ndarray) -> np.ndarray:

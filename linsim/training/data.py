@@ -47,27 +47,6 @@ def moments(data_cov: Square, noise_cov: Square, views: Views) -> Moments:
     return Moments(noisy if views == "two" else data_cov, noisy, data_cov)
 
 
-class ModeMoments(NamedTuple):
-    """Second moments of a pair of views along one mode.
-
-    anchor: variance a of x; step: variance c of x' - x; covariance rho of x with x' - x; positive:
-    variance a' of x'.
-    """
-
-    anchor: Real
-    step: Real
-    covariance: Real
-    positive: Real
-
-
-def mode_moments(noise_variance: Real, views: Views, variance: Real = 1.0) -> ModeMoments:
-    """Moments of a mode of this clean variance, with noise of this variance in a noisy view."""
-    noisy = variance + noise_variance
-    if views == "two":
-        return ModeMoments(noisy, 2 * noise_variance, -noise_variance, noisy)
-    return ModeMoments(variance, noise_variance, 0.0, noisy)
-
-
 def variances(dim: int, exponent: Real) -> Float[Array, "d"]:
     """Variances of the coordinates k = 1..d of the clean data, a power law of mean 1.
 

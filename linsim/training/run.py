@@ -18,7 +18,7 @@ import optax
 from jaxtyping import Float, Key, PRNGKeyArray
 
 from linsim import losses
-from linsim.arrays import Array
+from linsim.arrays import Array, jitted
 from linsim.theory import alignment
 from linsim.training import contrast, data, dynamics, models, optimizers
 from linsim.training.contrast import Drive
@@ -103,6 +103,7 @@ class Run:
         """Learning rate x steps at the records."""
         return np.asarray(self.record_at) * self.learning_rate
 
+    @jitted
     def moments(self) -> data.Moments:
         """Second moments of its views."""
         return data.moments(self.data_cov(), self.noise**2 * self.unit_noise(), self.views)

@@ -4,6 +4,9 @@ or integrated.
 Sizes are not symmetric: five coordinates, two of them noisy, batches of 16.
 """
 
+import itertools
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -208,15 +211,26 @@ def test_first_orders_are_found_once_for_the_same_settings(monkeypatch):
 
     def side_by_side(function, asked):
         calls.append(len(asked))
-        return [call["place"] for call in asked]
+        return [(call["noise"], call["init_scale"]) for call in asked]
 
     monkeypatch.setattr(ahead, "_latest", {})
     monkeypatch.setattr(ahead.side_by_side, "side_by_side", side_by_side)
     study = linsim.study("strong_aug")
     for noise in ([1.0, 2.0], [1.0, 2.0], [1.0], [1.0, 2.0]):
-        assert ahead.first_orders(study.settings(noise=noise)) == list(range(len(noise)))
-    assert calls == [2, 1, 2]
+        found = ahead.first_orders(study.settings(noise=noise, init_scale=[0.1, 0.2]))
+        assert found == list(itertools.product(noise, [0.1, 0.2]))
+    assert calls == [4, 2, 4]
     assert len(ahead._latest) == 1
+
+
+def test_first_order_imports_neither_jax_nor_xarray():
+    code = (
+        "import sys, linsim\nfrom linsim.studies.strong_aug import ahead\n"
+        "found = ahead.first_order(linsim.study('strong_aug').settings(steps=2), 1.5, 0.1)\n"
+        "print(found.strengths.shape, {'jax', 'xarray', 'pandas'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "(3, 2) set()\n"
 
 
 @pytest.mark.parametrize(

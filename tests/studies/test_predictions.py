@@ -23,7 +23,7 @@ from linsim.studies.collapse_kinds import runs as kinds
 from linsim.studies.strong_aug import theory as strong_aug
 from linsim.sweeps.engine import Engine
 from linsim.theory import finite_batch, late_time, minibatch, population
-from linsim.theory.modes import Modes
+from linsim.theory.modes import Modes, block_modes
 from linsim.training import observe, starts
 from linsim.training.loss import AlignmentOnly, Cosine, Distance, Dot
 from linsim.training.objectives import Plain
@@ -79,10 +79,10 @@ def test_why_theory_is_silent():
 
 
 def test_modes_of_the_blocks_that_there_are():
-    one, present = theory.block_modes((0.5, 1.5), (3, 2), "one")
+    one, present = block_modes((0.5, 1.5), (3, 2), "one")
     assert present == [0, 1]
     assert one == [Modes.of(1.0, 0.25, 0.0, 3), Modes.of(1.0, 2.25, 0.0, 2)]
-    two, present = theory.block_modes((0.0, 1.5), (0, 2), "two")
+    two, present = block_modes((0.0, 1.5), (0, 2), "two")
     assert present == [1]
     assert two == [Modes.of(3.25, 4.5, -2.25, 2)]
     groups, present = theory.mode_groups(replace(RUN, noise=1.5))

@@ -6,9 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from linsim.studies.theory import block_modes
 from linsim.theory import batch_noise, finite_batch, late_time, minibatch, population
-from linsim.theory.modes import COARSE, FINE, Modes
+from linsim.theory.modes import COARSE, FINE, Modes, block_modes
 from linsim.training import observe
 from linsim.training.loss import Dot
 from linsim.training.run import Run

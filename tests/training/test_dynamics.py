@@ -6,7 +6,7 @@ import pytest
 from helpers import assert_close, make_case, relative_error
 
 from linsim import losses
-from linsim.training import contrast, dynamics
+from linsim.training import contrast, dynamics, recording
 
 
 def fixed_drive(case):
@@ -14,7 +14,7 @@ def fixed_drive(case):
 
 
 def test_record_steps_hold_the_ends():
-    steps = dynamics.record_steps(10_000)
+    steps = recording.record_steps(10_000)
     assert steps[0] == 0
     assert steps[1] == 1
     assert steps[-1] == 10_000

@@ -6,10 +6,10 @@ from linsim.studies import objectives
 from linsim.studies.collapse_kinds import KindsSettings, ObjectiveName
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Sweep
-from linsim.training.dynamics import record_steps
 from linsim.training.loss import AlignmentOnly
 from linsim.training.objective_run import ObjectiveRun
 from linsim.training.objectives import Objective, Plain, Predicted, StoppedAttraction
+from linsim.training.recording import record_steps
 
 OBJECTIVES: dict[ObjectiveName, Objective] = {
     "infonce-two-views": Plain(),

@@ -17,9 +17,9 @@ from linsim.sweeps.results import labelled
 from linsim.sweeps.sweep import Sweep
 from linsim.theory import finite_batch, population
 from linsim.training import data, models, observe, starts
-from linsim.training.dynamics import record_steps
 from linsim.training.names import Activation
 from linsim.training.observe import Observables
+from linsim.training.recording import record_steps
 from linsim.training.run import Run, train
 
 EVALUATED = 1024  # clean samples behind the embedding spectrum

@@ -10,10 +10,10 @@ from linsim.studies.losses import LossesSettings, theory
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Sweep
 from linsim.training import loss
-from linsim.training.dynamics import record_steps
 from linsim.training.gaussianity import LeJEPA
 from linsim.training.objective_run import ObjectiveRun
 from linsim.training.objectives import Objective, Plain, Predicted, Reconstructed
+from linsim.training.recording import record_steps
 from linsim.training.redundancy import BarlowTwins, VICReg, Whitening
 from linsim.training.targets import DirectPrediction, MovingAverage, SelfDistillation
 

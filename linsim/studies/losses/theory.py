@@ -6,8 +6,7 @@ from functools import singledispatch
 import numpy as np
 
 from linsim.theory import cosine, gaussianity, isoloss, jepa, noncontrastive, redundancy, spectral
-from linsim.training import data
-from linsim.training.data import ModeMoments
+from linsim.theory.modes import ModeMoments, mode_moments
 from linsim.training.gaussianity import LeJEPA
 from linsim.training.loss import Cosine, LinearBarlowTwins, SolvedLoss, SpectralContrastive
 from linsim.training.objective_run import ObjectiveRun
@@ -24,7 +23,7 @@ def settled(run: ObjectiveRun) -> tuple[float, float]:
     closed form is known. Of Barlow Twins, which does not fix a scale, in units of the clean mode's.
     """
     clean, noisy = (
-        data.mode_moments(float(noise) ** 2, run.views) for noise in (run.base_noise, run.noise)
+        mode_moments(float(noise) ** 2, run.views) for noise in (run.base_noise, run.noise)
     )
     return _settled(run.objective, run, clean, noisy)
 

@@ -17,8 +17,8 @@ from linsim.sweeps.engine import Engine
 from linsim.sweeps.results import labelled
 from linsim.sweeps.sweep import Arrays, Finish, Sweep
 from linsim.theory import finite_batch, population
-from linsim.theory.modes import Modes
-from linsim.training import data, starts
+from linsim.theory.modes import Modes, mode_moments
+from linsim.training import starts
 from linsim.training.observe import BLOCKS, Observables, final_deviation
 from linsim.training.run import Run, train
 
@@ -116,7 +116,7 @@ def variances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Anchor variance a and noise variance c of a clean and a noisy mode, each (2, noises)."""
     views = fixed_run(settings, model).views
-    blocks = [data.mode_moments(amplitude**2, views)[:2] for amplitude in (0 * noise, noise)]
+    blocks = [mode_moments(amplitude**2, views)[:2] for amplitude in (0 * noise, noise)]
     a, c = (
         np.stack([np.broadcast_to(values, noise.shape) for values in pair])
         for pair in zip(*blocks, strict=True)

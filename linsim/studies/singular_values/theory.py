@@ -8,7 +8,7 @@ import xarray as xr
 from linsim.studies.theory import covers, silence
 from linsim.studies.two_layers import TwoLayerSettings, fixed_run
 from linsim.theory import population, singular
-from linsim.training import data
+from linsim.theory.modes import mode_moments
 from linsim.training.loss import SolvedLoss
 from linsim.training.run import Run
 
@@ -24,7 +24,7 @@ def compare(dataset: xr.Dataset, settings: TwoLayerSettings) -> xr.Dataset:
     start = start.transpose("noise", "init_scale", "seed", "hidden_mode")
     growth = np.full(start.shape, np.nan)
     if covers(run) and isinstance(run.loss, SolvedLoss):
-        growth = run.loss.growth_rate(data.mode_moments(mode_noise(dataset, run), run.views))
+        growth = run.loss.growth_rate(mode_moments(mode_noise(dataset, run), run.views))
     escape = start.copy(data=population.escape_time(start.values, 2, np.asarray(growth)))
     dataset = dataset.assign(
         theorem_3=theorem_3(dataset), escape_time=escape, escaped=escaped(dataset, "")

@@ -2,10 +2,12 @@
 of them, so that a command begins it in other processes before it has imported JAX.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from linsim.studies import side_by_side
+from linsim.studies.linear import time_coords
 from linsim.sweeps.settings import identity
 
 if TYPE_CHECKING:
@@ -38,16 +40,30 @@ def first_orders(settings: "StrongAugSettings") -> "Theory":
     return _latest[_name(settings)]()
 
 
-def first_order(settings: "StrongAugSettings", place: int) -> "FirstOrder":
-    """That of one noise and initial scale, by its place among them."""
-    from linsim.studies.strong_aug import theory
+def first_order(settings: "StrongAugSettings", noise: float, init_scale: float) -> "FirstOrder":
+    """That of runs with one noise and initial scale. It needs no JAX, which takes a while to
+    import.
+    """
+    from linsim.theory import minibatch
+    from linsim.theory.modes import block_modes
 
-    return theory.first_order(settings, place)
+    counts = settings.dim - settings.noisy_dims, settings.noisy_dims
+    groups, _ = block_modes((0.0, noise), counts, settings.views)
+    return minibatch.first_order(
+        time_coords(settings.steps, settings.rate)["time"],
+        [init_scale**2] * len(groups),
+        groups,
+        batch_size=settings.batch_size,
+        learning_rate=settings.rate,
+        dataset_size=settings.dataset_size if settings.batches == "dataset" else None,
+        temperature=settings.temperature if settings.loss == "dot" else None,
+    )
 
 
 def _calls(settings: "StrongAugSettings") -> list[dict[str, Any]]:
-    places = range(len(settings.noise) * len(settings.init_scale))
-    return [{"settings": settings, "place": place} for place in places]
+    """The arguments of `first_order`, over noise and then initial scale."""
+    grid = itertools.product(settings.noise, settings.init_scale)
+    return [{"settings": settings, "noise": noise, "init_scale": scale} for noise, scale in grid]
 
 
 def _keep(settings: "StrongAugSettings", found: "Callable[[], Theory]") -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from linsim import spectra
-from linsim.studies.linear import run_fields, time_coords
+from linsim.studies.linear import run_fields
 from linsim.studies.strong_aug import StrongAugSettings
 from linsim.studies.strong_aug.ahead import first_orders
 from linsim.studies.theory import (
@@ -33,8 +33,9 @@ from linsim.studies.words import collapsed_count
 from linsim.sweeps.results import labelled
 from linsim.theory import finite_batch, late_time, minibatch, population
 from linsim.theory.minibatch import FirstOrder
+from linsim.theory.modes import mode_moments
 from linsim.theory.parting import parting
-from linsim.training import data, observe, starts
+from linsim.training import observe, starts
 from linsim.training.loss import Distance, Dot, SolvedLoss
 from linsim.training.observe import BLOCKS
 from linsim.training.run import Run
@@ -100,23 +101,6 @@ def _runs(settings: StrongAugSettings) -> list[Run]:
     grid = itertools.product(settings.noise, settings.init_scale)
     fixed = fixed_run(settings)
     return [replace(fixed, noise=noise, init_scale=scale) for noise, scale in grid]
-
-
-def first_order(settings: StrongAugSettings, place: int) -> FirstOrder:
-    """Training to first order in the learning rate, of runs of which it is known. Args: settings;
-    place of the noise and initial scale among all.
-    """
-    run = _runs(settings)[place]
-    groups, _ = mode_groups(run)
-    return minibatch.first_order(
-        time_coords(settings.steps, settings.rate)["time"],
-        np.full(len(groups), float(run.init_scale) ** 2),
-        groups,
-        batch_size=run.batch_size,
-        learning_rate=float(run.learning_rate),
-        dataset_size=run.dataset_size if run.batches == "dataset" else None,
-        temperature=temperature(run.loss),
-    )
 
 
 def _cell(
@@ -285,7 +269,7 @@ def population_settled(run: Run) -> tuple[float, float]:
     if not (covers(run) and isinstance(run.loss, SolvedLoss) and run.data_exponent == 0):
         return np.nan, np.nan
     clean, noisy = (
-        run.loss.settled(data.mode_moments(noise**2, run.views)) for noise in (0.0, run.noise)
+        run.loss.settled(mode_moments(noise**2, run.views)) for noise in (0.0, run.noise)
     )
     return clean, noisy
 
@@ -297,7 +281,7 @@ def late_settled(run: Run) -> tuple[float, float]:
     settles = any_batch_size(run) and isinstance(run.loss, Distance) and run.data_exponent == 0
     if not (settles and 0 < run.noisy_dims < run.dim):
         return np.nan, np.nan
-    a, c, rho, _ = map(float, data.mode_moments(run.noise**2, run.views))
+    a, c, rho, _ = map(float, mode_moments(run.noise**2, run.views))
     return np.inf, late_time.settled(
         a, c, rho, clean_modes=run.dim - run.noisy_dims, noisy_modes=run.noisy_dims
     )
