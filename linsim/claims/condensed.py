@@ -11,8 +11,9 @@ import numpy as np
 from linsim.claims.ledger import Evidence, Tolerance, claim, equation
 from linsim.claims.setups import above, below, block_strengths, noisy_block, train
 from linsim.theory import finite_batch, late_time
-from linsim.theory.modes import Modes, mode_moments
+from linsim.theory.modes import Modes
 from linsim.training import data
+from linsim.training.views import mode_moments
 
 CLEAN = 4  # of 8 modes
 BATCH = 64

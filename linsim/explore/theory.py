@@ -11,9 +11,10 @@ from linsim.studies import theory
 from linsim.studies.strong_aug.theory import fixed_run
 from linsim.theory import batch_noise, finite_batch, late_time, population
 from linsim.theory.mellin import Values
-from linsim.theory.modes import ModeMoments, Modes, mode_moments
+from linsim.theory.modes import Modes
 from linsim.training import data, loss
 from linsim.training.run import Run
+from linsim.training.views import ModeMoments, mode_moments
 
 TIMES = 40  # at which strengths are drawn, evenly spaced in ln t
 TOLERANCE = 3e-3  # of the flow, relative per step: 2 to 3 % of m, a pixel of a picture

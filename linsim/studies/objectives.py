@@ -15,12 +15,12 @@ from linsim.studies.linear import time_coords
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Arrays, Finish, Sweep
 from linsim.theory import finite_batch
-from linsim.theory.modes import block_modes
 from linsim.training import objective_run
 from linsim.training.loss import Distance, Dot
 from linsim.training.objective_run import ObjectiveRun
 from linsim.training.objectives import MeanSquare, Plain
 from linsim.training.targets import MovingAverage
+from linsim.training.views import block_modes
 
 
 @runtime_checkable

@@ -20,13 +20,14 @@ from linsim.studies.side_by_side import as_they_end, in_order
 from linsim.sweeps.engine import Engine
 from linsim.sweeps.sweep import Arrays, Finish
 from linsim.theory import batch_noise, finite_batch
-from linsim.theory.modes import Modes, block_modes, equal_modes
+from linsim.theory.modes import Modes
 from linsim.training import data, dynamics, observe, optimizers
 from linsim.training.dynamics import Trajectory
 from linsim.training.loss import Distance, Dot, Loss, SolvedLoss
 from linsim.training.observe import Observables
 from linsim.training.run import Run, Trained, population_drive
 from linsim.training.starts import Balanced, Orthogonal
+from linsim.training.views import block_modes, equal_modes
 
 TOLERANCE = 1e-8  # of the population flows
 

@@ -4,13 +4,12 @@ the anchors over which it averages.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy
 
 from linsim.theory.mellin import Values
-from linsim.training.names import Views
 
 MOST_NODES = 2000  # of a product rule over groups; more groups are sampled
 ANCHORS = 1024  # quasi-random anchors of full matrices, and where a product rule is too large
@@ -87,43 +86,6 @@ class Modes:
     def spread(self) -> float:
         """v = 2ac - rho^2, the determinant of the covariance of x_i - x_j with x'_i - x_i."""
         return 2 * self.variance * self.noise_variance - self.covariance**2
-
-
-class ModeMoments(NamedTuple):
-    """Second moments of a pair of views along one mode, numbers or arrays.
-
-    anchor: variance a of x; step: variance c of x' - x; covariance rho of x with x' - x; positive:
-    variance a' of x'.
-    """
-
-    anchor: Any
-    step: Any
-    covariance: Any
-    positive: Any
-
-
-def mode_moments(noise_variance: Any, views: Views, variance: Any = 1.0) -> ModeMoments:
-    """Moments of a mode of this clean variance, with noise of this variance in a noisy view."""
-    noisy = variance + noise_variance
-    if views == "two":
-        return ModeMoments(noisy, 2 * noise_variance, -noise_variance, noisy)
-    return ModeMoments(variance, noise_variance, 0.0, noisy)
-
-
-def equal_modes(noise: float, count: int, views: Views, variance: float = 1.0) -> Modes:
-    """So many modes of this clean variance. Args: standard deviation of one view's noise."""
-    moments = mode_moments(noise**2, views, variance)
-    return Modes.of(float(moments.anchor), float(moments.step), float(moments.covariance), count)
-
-
-def block_modes(
-    noise: tuple[float, float], counts: tuple[int, int], views: Views
-) -> tuple[list[Modes], list[int]]:
-    """The modes of two blocks of isotropic data, as far as there are any, and which blocks they
-    are. Args: standard deviation of one view's noise in each block, modes in each, views.
-    """
-    present = [block for block in (0, 1) if counts[block]]
-    return [equal_modes(noise[block], counts[block], views) for block in present], present
 
 
 class Quadrature(NamedTuple):

@@ -12,12 +12,12 @@ from jaxtyping import Float
 
 from linsim.arrays import Array
 from linsim.theory import population, spectral
-from linsim.theory.modes import ModeMoments
 from linsim.training import contrast
 from linsim.training.contrast import Batch, Drive, Weights
 from linsim.training.data import Moments
 from linsim.training.names import LossName
 from linsim.training.records import Real, record
+from linsim.training.views import ModeMoments
 
 
 class Loss(ABC):

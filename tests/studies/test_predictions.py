@@ -23,12 +23,13 @@ from linsim.studies.collapse_kinds import runs as kinds
 from linsim.studies.strong_aug import theory as strong_aug
 from linsim.sweeps.engine import Engine
 from linsim.theory import finite_batch, late_time, minibatch, population
-from linsim.theory.modes import Modes, block_modes
+from linsim.theory.modes import Modes
 from linsim.training import observe, starts
 from linsim.training.loss import AlignmentOnly, Cosine, Distance, Dot
 from linsim.training.objectives import Plain
 from linsim.training.optimizers import Optimizer
 from linsim.training.run import Run
+from linsim.training.views import block_modes
 
 RUN = Run(noise=1.2, dim=5, noisy_dims=2, batch_size=16, record_at=(0, 2, 7), batches="dataset")
 BALANCED = starts.Balanced(decay=0.0)

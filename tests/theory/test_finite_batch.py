@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from linsim.theory import batch_noise, finite_batch, late_time, minibatch, population
-from linsim.theory.modes import COARSE, FINE, Modes, block_modes
+from linsim.theory.modes import COARSE, FINE, Modes
 from linsim.training import observe
 from linsim.training.loss import Dot
 from linsim.training.run import Run
+from linsim.training.views import block_modes
 
 CLEAN = Modes.of(1.0, 0.0, 0.0, 8)
 ONE_VIEW = [CLEAN, Modes.of(1.0, 1.0, 0.0, 8)]

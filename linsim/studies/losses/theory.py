@@ -6,13 +6,13 @@ from functools import singledispatch
 import numpy as np
 
 from linsim.theory import cosine, gaussianity, isoloss, jepa, noncontrastive, redundancy, spectral
-from linsim.theory.modes import ModeMoments, mode_moments
 from linsim.training.gaussianity import LeJEPA
 from linsim.training.loss import Cosine, LinearBarlowTwins, SolvedLoss, SpectralContrastive
 from linsim.training.objective_run import ObjectiveRun
 from linsim.training.objectives import Objective, Plain, Predicted, Reconstructed
 from linsim.training.redundancy import BarlowTwins, VICReg
 from linsim.training.targets import DirectPrediction, MovingAverage
+from linsim.training.views import ModeMoments, mode_moments
 
 MOST_NOISE = 1e3  # a loss that bears so much has no threshold
 UNKNOWN = (float("nan"), float("nan"))

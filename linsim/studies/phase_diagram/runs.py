@@ -17,10 +17,11 @@ from linsim.sweeps.engine import Engine
 from linsim.sweeps.results import labelled
 from linsim.sweeps.sweep import Arrays, Finish, Sweep
 from linsim.theory import finite_batch, population
-from linsim.theory.modes import Modes, mode_moments
+from linsim.theory.modes import Modes
 from linsim.training import starts
 from linsim.training.observe import BLOCKS, Observables, final_deviation
 from linsim.training.run import Run, train
+from linsim.training.views import mode_moments
 
 FINE = 121  # points of the population's curves along each axis
 TOLERANCE = 1e-3  # of the exact theory's flows, per step

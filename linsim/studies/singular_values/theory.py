@@ -8,9 +8,9 @@ import xarray as xr
 from linsim.studies.theory import covers, silence
 from linsim.studies.two_layers import TwoLayerSettings, fixed_run
 from linsim.theory import population, singular
-from linsim.theory.modes import mode_moments
 from linsim.training.loss import SolvedLoss
 from linsim.training.run import Run
+from linsim.training.views import mode_moments
 
 ESCAPED = 10.0  # a mode has escaped once s1 s2 is this many times its start
 

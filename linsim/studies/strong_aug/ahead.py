@@ -45,7 +45,7 @@ def first_order(settings: "StrongAugSettings", noise: float, init_scale: float) 
     import.
     """
     from linsim.theory import minibatch
-    from linsim.theory.modes import block_modes
+    from linsim.training.views import block_modes
 
     counts = settings.dim - settings.noisy_dims, settings.noisy_dims
     groups, _ = block_modes((0.0, noise), counts, settings.views)

@@ -33,12 +33,12 @@ from linsim.studies.words import collapsed_count
 from linsim.sweeps.results import labelled
 from linsim.theory import finite_batch, late_time, minibatch, population
 from linsim.theory.minibatch import FirstOrder
-from linsim.theory.modes import mode_moments
 from linsim.theory.parting import parting
 from linsim.training import observe, starts
 from linsim.training.loss import Distance, Dot, SolvedLoss
 from linsim.training.observe import BLOCKS
 from linsim.training.run import Run
+from linsim.training.views import mode_moments
 
 DRAWS = 2000  # of the spectrum of one run
 PREDICTED = {
