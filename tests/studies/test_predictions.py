@@ -429,7 +429,7 @@ def test_kinds_train_what_their_names_say():
 @pytest.mark.slow
 def test_kinds_of_collapse_have_the_theory_of_their_batch_size():
     settings = {"seeds": 1, "steps": 60, "dim": 5, "noisy_dims": 2, "batch_size": 16}
-    names = ["infonce-two-views", "infonce-one-view", "predictor"]
+    names = ["infonce-two-views", "infonce-one-view", "alignment-only", "predictor"]
     found = linsim.run("collapse_kinds", objective=names, **settings).isel(seed=0)
     attrs = found.attrs
     base, noise = attrs["base_noise"] ** 2, attrs["noise"] ** 2
@@ -448,10 +448,13 @@ def test_kinds_of_collapse_have_the_theory_of_their_batch_size():
         one = found.sel(objective=name)
         assert_close(one["theory_embedding_spectrum"], expected, rtol=1e-6)
         assert_not_close(one["theory_embedding_spectrum"], one["population_embedding_spectrum"])
-    one = found.sel(objective="predictor")
-    np.testing.assert_array_equal(
-        one["theory_embedding_spectrum"], one["population_embedding_spectrum"]
+    theory_, population_ = (
+        found["theory_embedding_spectrum"],
+        found["population_embedding_spectrum"],
     )
+    of_any_size, of_its_size = {"objective": "alignment-only"}, {"objective": "predictor"}
+    np.testing.assert_array_equal(told.sel(of_any_size), flow.sel(of_any_size))
+    assert_not_close(told.sel(of_its_size), flow.sel(of_its_size))
     for name in names:
         for prefix, kind in (("", "kind"), ("theory_", "theory_kind")):
             spectrum = found.sel(objective=name)[f"{prefix}embedding_spectrum"].values
