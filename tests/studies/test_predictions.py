@@ -448,10 +448,7 @@ def test_kinds_of_collapse_have_the_theory_of_their_batch_size():
         one = found.sel(objective=name)
         assert_close(one["theory_embedding_spectrum"], expected, rtol=1e-6)
         assert_not_close(one["theory_embedding_spectrum"], one["population_embedding_spectrum"])
-    theory_, population_ = (
-        found["theory_embedding_spectrum"],
-        found["population_embedding_spectrum"],
-    )
+    told, flow = (found[f"{which}_embedding_spectrum"] for which in ("theory", "population"))
     of_any_size, of_its_size = {"objective": "alignment-only"}, {"objective": "predictor"}
     np.testing.assert_array_equal(told.sel(of_any_size), flow.sel(of_any_size))
     assert_not_close(told.sel(of_its_size), flow.sel(of_its_size))

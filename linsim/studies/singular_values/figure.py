@@ -68,10 +68,11 @@ def _drawn(runs: xr.Dataset) -> Figure:
 
 def _difference(run: xr.Dataset) -> float:
     """How far the final singular values of W2 are from those of W1 at most, relative to the largest
-    of both, nan if training diverged.
+    of both, nan if training diverged; 0 where nothing is left of either.
     """
     first, second = (run[f"w{k}_singular_values"].isel(time=-1).values for k in (1, 2))
-    return float(np.max(np.abs(first - second)) / max(first.max(), second.max()))
+    largest = max(first.max(), second.max())
+    return float(np.max(np.abs(first - second)) / largest) if largest != 0 else 0.0
 
 
 def _exact(run: xr.Dataset) -> bool:
