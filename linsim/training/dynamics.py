@@ -6,19 +6,17 @@ learning rate x steps. One run is the unit; `linsim.sweeps` vectorises.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Float, PRNGKeyArray
 
 from linsim.arrays import Array
 from linsim.training.contrast import Drive
 from linsim.training.models import Params, Weights, layer_gradients, product
-
-if TYPE_CHECKING:
-    import optax
 
 FieldDrive = Callable[[Weights], Drive]
 NoisyDrive = Callable[[Weights, PRNGKeyArray], Drive]
@@ -56,7 +54,7 @@ def zeros_like(function: Callable, *args: Any) -> Any:
 def gradient_descent(
     params: Params,
     drive: NoisyDrive,
-    optimizer: "optax.GradientTransformation",
+    optimizer: optax.GradientTransformation,
     steps: Sequence[int] | np.ndarray,
     key: PRNGKeyArray,
     *,
@@ -88,7 +86,7 @@ def gradient_descent(
 def descend(
     params: Any,
     gradient: Gradient,
-    optimizer: "optax.GradientTransformation",
+    optimizer: optax.GradientTransformation,
     steps: Sequence[int] | np.ndarray,
     key: PRNGKeyArray,
 ) -> tuple[Any, Any, Any]:
@@ -101,8 +99,6 @@ def descend(
     far), each with a leading axis of T = len(steps) records. Raises: ValueError if `steps` does not
     start with 0 and increase.
     """
-    import optax  # slow to import, and a program that was kept does without
-
     steps = np.asarray(steps)
     if steps[0] != 0 or np.any(np.diff(steps) <= 0):
         raise ValueError(f"steps must start with 0 and increase; got {steps}")

@@ -1,12 +1,11 @@
 """Optimisers by name, and what the theory of gradient flow covers."""
 
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import cast
+
+import optax
 
 from linsim.training.names import OptimizerName
 from linsim.training.records import Real, record, static
-
-if TYPE_CHECKING:
-    import optax
 
 
 @record
@@ -17,10 +16,8 @@ class Optimizer:
     momentum: float = static(0.9)
     weight_decay: float = static(0.0)
 
-    def at(self, learning_rate: Real) -> "optax.GradientTransformation":
+    def at(self, learning_rate: Real) -> optax.GradientTransformation:
         """The optimiser at a learning rate, which may be traced."""
-        import optax  # as in `dynamics.descend`
-
         rate = cast(float, learning_rate)
         kinds = {
             "sgd": lambda: optax.sgd(rate),
@@ -33,13 +30,10 @@ class Optimizer:
         return kinds[self.name]()
 
 
-if TYPE_CHECKING:
-    AnyOptimizer: TypeAlias = Optimizer | optax.GradientTransformation
-else:
-    AnyOptimizer = Any
+AnyOptimizer = Optimizer | optax.GradientTransformation
 
 
-def at(optimizer: AnyOptimizer, learning_rate: Real) -> "optax.GradientTransformation":
+def at(optimizer: AnyOptimizer, learning_rate: Real) -> optax.GradientTransformation:
     """The optax optimiser of a run: a named one at the run's learning rate, or one that was made
     from Python, as it is.
     """

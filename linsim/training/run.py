@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Float, Key, PRNGKeyArray
 
 from linsim import losses
@@ -162,8 +163,6 @@ def step(run: Run, state: State) -> tuple[State, Drive]:
     """One step of descent, the same as `train` takes. Returns: the state after it, and the drive of
     the batch before it.
     """
-    import optax  # as in `dynamics.descend`
-
     towards, now = gradient(
         run, state.params, *state.source(jax.random.fold_in(state.key, state.steps))
     )
