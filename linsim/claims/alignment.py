@@ -19,11 +19,11 @@ from linsim.claims.setups import (
     DIM,
     FLOW,
     above,
+    alignment_matrix,
     batch_flow,
     below,
     case,
     error,
-    jitted,
     layers,
     population_flow,
     rotation,
@@ -47,7 +47,7 @@ def alignment_identity(seed: int, wrong: float) -> Evidence:
     """
     conserved = (1 + wrong) * alignment.imbalance(*layers(seed))
     residuals = [
-        jitted(alignment.identity_residual)(w1, w2, conserved)
+        alignment.identity_residual(w1, w2, conserved)
         for w1, w2 in zip(*flow(seed).weights, strict=True)
     ]
     return Evidence(float(max(residuals)))
@@ -69,10 +69,10 @@ def alignment_bound(seed: int, wrong: float) -> Evidence:
     conserved = (1 - wrong) * alignment.imbalance(*tilted(seed))
     short, highest = 0.0, 0.0
     for w1, w2 in zip(*tilted_flow(seed), strict=True):
-        bound = jitted(alignment.alignment_bound)(w1, w2, conserved)
+        bound = alignment.alignment_bound(w1, w2, conserved)
         short = max(
             short,
-            float(jnp.max(bound - jnp.abs(jnp.diag(jitted(spectra.alignment_matrix)(w1, w2))))),
+            float(jnp.max(bound - jnp.abs(jnp.diag(alignment_matrix(w1, w2))))),
         )
         highest = max(highest, float(bound.max()))
     return Evidence(short, assumptions=(above("largest bound on the way", highest, 0.5),))
@@ -118,7 +118,7 @@ def identity_under_descent(seed: int, wrong: float) -> Evidence:
     w1, w2 = (w[-1] for w in steps.weights)
     drift = (1 + wrong) * steps.tally[-1]
     conserved = alignment.imbalance(*layers(seed)) + drift
-    return Evidence(float(jitted(alignment.identity_residual)(w1, w2, conserved)))
+    return Evidence(float(alignment.identity_residual(w1, w2, conserved)))
 
 
 @claim(

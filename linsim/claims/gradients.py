@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim import losses
+from linsim.arrays import jitted
 from linsim.claims.ledger import Evidence, claim, rounding
-from linsim.claims.setups import SAMPLES, case, error, jitted, loss_gradient
+from linsim.claims.setups import SAMPLES, case, error, loss_gradient
 from linsim.theory import infonce
 
 embedding_gradients = jax.jit(jax.grad(losses.infonce, argnums=(0, 1)))
@@ -16,7 +17,7 @@ embedding_gradients = jax.jit(jax.grad(losses.infonce, argnums=(0, 1)))
 
 def off_diagonal(w, x, x_pos):
     """The softmax weights alpha_ij, j != i, with zeros on the diagonal."""
-    alpha = jitted(infonce.softmax_weights)(x @ w.T, x_pos @ w.T)
+    alpha = infonce.softmax_weights(x @ w.T, x_pos @ w.T)
     return alpha - jnp.diag(jnp.diag(alpha))
 
 
@@ -52,7 +53,7 @@ def embedding_gradients_of_infonce(seed: int, wrong: float) -> Evidence:
     """
     w, x, x_pos = case(seed)
     z, z_pos = x @ w.T, x_pos @ w.T
-    stated = jitted(infonce.embedding_gradients)(z, z_pos)
+    stated = infonce.embedding_gradients(z, z_pos)
     if wrong:
         alpha = off_diagonal(w, x, x_pos)
         exchanged = (alpha - alpha.T) @ z - (alpha.sum(1) - alpha.sum(0))[:, None] * z
@@ -63,6 +64,7 @@ def embedding_gradients_of_infonce(seed: int, wrong: float) -> Evidence:
     )
 
 
+@jitted
 def misprinted_contrast(w, x, x_pos):
     """Eq. 6 as the main text prints it: a minus in front of the first sum."""
     alpha = off_diagonal(w, x, x_pos)
@@ -86,9 +88,9 @@ def gradient_is_minus_w_times_contrast(seed: int, wrong: float) -> Evidence:
     """
     model = case(seed)
     exact = loss_gradient(*model)
-    x = jitted(infonce.contrast_matrix)(*model)
-    x = x - wrong * jitted(infonce.covariances)(*model)[1]
-    printed = jitted(misprinted_contrast)(*model)
+    x = infonce.contrast_matrix(*model)
+    x = x - wrong * infonce.covariances(*model)[1]
+    printed = misprinted_contrast(*model)
     return Evidence(
         error(-model.w @ x, exact, model.size), printed=error(-model.w @ printed, exact, model.size)
     )
@@ -113,6 +115,6 @@ def contrast_is_a_difference_of_covariances(seed: int, wrong: float) -> Evidence
     sigma0 = np.einsum("ij,ija,ijb->ab", alpha, apart, apart)
     sigma1 = np.einsum("i,ia,ib->ab", (1 - wrong) * alpha.sum(1), step, step)
     size = float(np.linalg.norm(x_pos)) ** 2
-    difference = error(sigma0 - sigma1, jitted(infonce.contrast_matrix)(w, x, x_pos), size)
+    difference = error(sigma0 - sigma1, infonce.contrast_matrix(w, x, x_pos), size)
     negative = -min(np.linalg.eigvalsh(sigma)[0] for sigma in (sigma0, sigma1)) / size
     return Evidence(max(difference, negative))

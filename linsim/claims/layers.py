@@ -19,11 +19,11 @@ from linsim.claims.setups import (
     FLOW,
     SAMPLES,
     above,
+    alignment_matrix,
     batch_flow,
     below,
     case,
     error,
-    jitted,
     layers,
     loss_gradient,
     population_flow,
@@ -100,7 +100,7 @@ def layers_follow_the_gradient_of_their_product(seed: int, wrong: float) -> Evid
 def gradient_of_the_product(seed: int, wrong: float) -> Evidence:
     """G = -W2 W1 X, X the contrast matrix at the product W2 W1."""
     w1, w2 = layers(seed)
-    x = jitted(infonce.contrast_matrix)((1 + wrong) * w2 @ w1, *case(seed)[1:])
+    x = infonce.contrast_matrix((1 + wrong) * w2 @ w1, *case(seed)[1:])
     return Evidence(error(-w2 @ w1 @ x, gradient(seed), size(seed)))
 
 
@@ -179,13 +179,13 @@ def aligned(seed: int, scales: tuple[float, float]) -> Alignment:
     start = tuple(scale * layer for scale, layer in zip(scales, drawn, strict=True))
     flow = population_flow(start, jnp.eye(DIM), GRADED, LATE)
     w1, w2 = (w[-1] for w in flow)
-    conserved = jitted(alignment.imbalance)(*start)
+    conserved = alignment.imbalance(*start)
     pull = jax.vmap(lambda w: population.contrast_matrix(w, jnp.eye(DIM), GRADED))(
         jnp.matmul(flow[1], flow[0])
     )
     final = np.linalg.svd(np.stack([w1, w2]), compute_uv=False)
     return Alignment(
-        float(1 - np.abs(np.diag(jitted(spectra.alignment_matrix)(w1, w2))).min()),
+        float(1 - np.abs(np.diag(alignment_matrix(w1, w2))).min()),
         imbalance_over_gap(w1, w2, conserved),
         float(jnp.linalg.norm(w1) / jnp.linalg.norm(flow[0][-2])),
         float(np.linalg.eigvalsh(pull).min()),
@@ -197,7 +197,7 @@ def aligned(seed: int, scales: tuple[float, float]) -> Alignment:
 
 def imbalance_over_gap(w1: Array, w2: Array, conserved: Array) -> float:
     """|C| over the smallest gap, from 0 to 1, where the bound on alignment says nothing."""
-    bound = np.asarray(jitted(alignment.alignment_bound)(w1, w2, conserved))
+    bound = np.asarray(alignment.alignment_bound(w1, w2, conserved))
     return float(np.sqrt(1 - bound.min() ** 2))
 
 
@@ -366,7 +366,7 @@ def theorem_3(params: models.Params, seed: int, wrong: float = 0.0) -> float:
     under gradient flow.
     """
     w1, w2 = params
-    x = jitted(infonce.contrast_matrix)(w2 @ w1, *case(seed)[1:])
+    x = infonce.contrast_matrix(w2 @ w1, *case(seed)[1:])
     push = w2 @ w1 @ x
     exact = differences(params, (w2.T @ push, push @ w1.T))
     first, second = singular.Svd.of(w1), singular.Svd.of(w2)
@@ -511,7 +511,7 @@ def absolute_alignment_is_the_identity(seed: int, wrong: float) -> Evidence:
     modes that grew.
     """
     w1, w2 = toy_layers(seed, defaults=False)
-    ratio = imbalance_over_gap(w1, w2, jitted(alignment.imbalance)(w1, w2))
+    ratio = imbalance_over_gap(w1, w2, alignment.imbalance(w1, w2))
     outside, angle = grown_alignment(toy_layers(seed, defaults=True))
     return Evidence(
         wrongly_aligned(w1, w2) if wrong else grown_alignment((w1, w2))[0],

@@ -13,7 +13,6 @@ from linsim.claims.setups import (
     above,
     below,
     error,
-    jitted,
     mean_contrast,
     population_flow,
     rotation,
@@ -65,7 +64,7 @@ def population_contrast_is_the_gradient(seed: int, wrong: float) -> Evidence:
     WᵀW.
     """
     w, cov, noise = random_covariances(seed)
-    x = jitted(population.contrast_matrix)(w, cov, (1 + wrong) * noise)
+    x = population.contrast_matrix(w, cov, (1 + wrong) * noise)
     return Evidence(error(-w @ x, gradient_of_loss(w, cov, noise)))
 
 
@@ -218,7 +217,7 @@ def dot_contrast_is_the_gradient(seed: int, wrong: float) -> Evidence:
     """(K + Kᵀ)/τ - (ΣMΣ' + Σ'MΣ)/τ² is X of the loss -tr(MK)/τ + tr(MΣMΣ')/(2τ²), M = WᵀW."""
     w, cov, noise = random_covariances(seed)
     moments = cov + noise, cov + 2 * noise, cov
-    x = jitted(population.contrast_matrix_dot)(w, *moments, 0.3 * (1 + wrong))
+    x = population.contrast_matrix_dot(w, *moments, 0.3 * (1 + wrong))
     return Evidence(error(-w @ x, gradient_of_dot_loss(w, *moments, 0.3)))
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import optax
 from jaxtyping import Float, PRNGKeyArray
 
-from linsim import losses
-from linsim.arrays import Array
+from linsim import losses, spectra
+from linsim.arrays import Array, jitted
 from linsim.claims.ledger import Assumption
 from linsim.theory import population
 from linsim.training import contrast, data, dynamics, models, objective_run, observe
@@ -24,7 +24,7 @@ FLOW = 1e-10  # tolerance per step of every flow here
 SAMPLES = 16
 DIM = 5
 
-jitted = functools.cache(jax.jit)
+alignment_matrix = jitted(spectra.alignment_matrix)
 Args = ParamSpec("Args")
 Found = TypeVar("Found")
 

@@ -40,17 +40,17 @@ def assert_exact(actual, expected, scale):
 def test_embedding_gradients(case):
     expected = loss_gradients(case.z, case.z_pos)
     for actual, exact in zip(
-        jitted(infonce.embedding_gradients)(case.z, case.z_pos), expected, strict=True
+        infonce.embedding_gradients(case.z, case.z_pos), expected, strict=True
     ):
         assert_exact(actual, exact, len(case.x) * (1 + np.linalg.norm(case.z)))
 
 
 @given(cases())
 def test_weight_gradient_is_minus_w_times_contrast(case):
-    g, g_pos = jitted(infonce.embedding_gradients)(case.z, case.z_pos)
+    g, g_pos = infonce.embedding_gradients(case.z, case.z_pos)
     expected = weight_grad(losses.infonce, case)
     scale = np.linalg.norm(case.w) * np.linalg.norm(case.x_pos) ** 2
-    assert_exact(jitted(infonce.weight_gradient)(case.w, case.x, case.x_pos), expected, scale)
+    assert_exact(infonce.weight_gradient(case.w, case.x, case.x_pos), expected, scale)
     assert_exact(g.T @ case.x + g_pos.T @ case.x_pos, expected, scale)  # Lemma 1
 
 
@@ -65,14 +65,14 @@ def misprinted_contrast(w, x, x_pos):
 
 @given(cases())
 def test_contrast_matrix_is_lemma_2_and_not_the_misprinted_equation_6(case):
-    sigma0, sigma1 = jitted(infonce.covariances)(case.w, case.x, case.x_pos)
-    exact = jitted(infonce.contrast_matrix)(case.w, case.x, case.x_pos)
+    sigma0, sigma1 = infonce.covariances(case.w, case.x, case.x_pos)
+    exact = infonce.contrast_matrix(case.w, case.x, case.x_pos)
     scale = np.linalg.norm(case.x_pos) ** 2
     assert_exact(sigma0 - sigma1, exact, scale)
     for psd in (sigma0, sigma1):
         assert np.linalg.eigvalsh(psd).min() >= -EXACT * scale
-    off_diagonal = np.asarray(jitted(infonce.softmax_weights)(case.z, case.z_pos)).sum() - np.trace(
-        jitted(infonce.softmax_weights)(case.z, case.z_pos)
+    off_diagonal = np.asarray(infonce.softmax_weights(case.z, case.z_pos)).sum() - np.trace(
+        infonce.softmax_weights(case.z, case.z_pos)
     )
     if off_diagonal > 1e-3:  # with every alpha_ij at zero both signs give zero
         assert_not_close(jitted(misprinted_contrast)(case.w, case.x, case.x_pos), exact)
@@ -80,7 +80,7 @@ def test_contrast_matrix_is_lemma_2_and_not_the_misprinted_equation_6(case):
 
 @given(cases())
 def test_rows_of_alpha_sum_to_one(case):
-    alpha = jitted(infonce.softmax_weights)(case.z, case.z_pos)
+    alpha = infonce.softmax_weights(case.z, case.z_pos)
     assert_close(alpha.sum(1), np.ones(len(case.x)), size=len(case.x))
 
 
@@ -120,7 +120,7 @@ def test_training_step_is_the_gradient_of_the_loss(name, case):
 def test_weight_gradients_of_the_other_losses(name, gradient, case):
     expected = weight_grad(LOSSES[name], case)
     terms = np.linalg.norm(case.x_pos) ** 2 * (1 + 1 / np.min(np.linalg.norm(case.z, axis=1)))
-    assert_exact(jitted(gradient)(case.w, case.x, case.x_pos, 0.3), expected, terms)
+    assert_exact(gradient(case.w, case.x, case.x_pos, 0.3), expected, terms)
 
 
 def test_every_sum_of_the_distance_loss_word_by_word():
@@ -188,7 +188,7 @@ def test_frozen_flow_of_one_direction():
 
 def test_training_step_reports_alpha_ii():
     case = make_case(5, 32, 6, 6)
-    alpha = jitted(infonce.softmax_weights)(case.z, case.z_pos)
+    alpha = infonce.softmax_weights(case.z, case.z_pos)
     assert_close(
         contrast.distance(case.w, case.x, case.x_pos).alpha_ii, jnp.mean(jnp.diag(alpha)), size=32
     )
@@ -207,7 +207,7 @@ def test_training_step_keeps_small_negatives_in_the_condensed_regime():
 
 def test_theorem_1_frozen_contrast_error_falls_with_the_tolerance():
     case = make_case(7, 32, 6, 6)
-    frozen = jitted(infonce.contrast_matrix)(case.w, case.x, case.x_pos) / 32
+    frozen = infonce.contrast_matrix(case.w, case.x, case.x_pos) / 32
     exact = infonce.frozen_flow(case.w, frozen, 5.0)
 
     def error(tol):
